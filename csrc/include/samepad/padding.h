@@ -1,0 +1,155 @@
+#pragma once
+
+/// \file
+/// The arithmetic of SAME padding, one spatial dimension at a time. It needs the standard library
+/// alone, so it can be used without LibTorch.
+///
+/// Every function is a template over the integer type: `int64_t`, or a symbolic integer such as
+/// `c10::SymInt`, for which no function branches on a size. All quantities count elements:
+///
+///     n  input size       k  kernel size     s  stride     d  dilation
+///     e  kernel extent = (k - 1) d + 1       o  output size = ceil(n / s)
+///
+/// Preconditions, which the callers check: n >= 0, k, s, d >= 1, and sums that fit the type
+/// (`extent_overflows` tells for the only product).
+///
+/// Source of the formulas: TensorFlow's "Notes on padding" (tf.nn) and the ONNX operators'
+/// `auto_pad`; the identities were brute-forced against both.
+
+#include <cstdint>
+#include <limits>
+#include <type_traits>
+
+namespace samepad {
+
+/// Which rule chooses the padding.
+enum class PadMode : uint8_t {
+  same,        ///< TensorFlow SAME, ONNX SAME_UPPER: the odd element goes after.
+  same_lower,  ///< ONNX SAME_LOWER: the odd element goes before.
+  causal,      ///< Keras causal (1-D): everything goes before.
+  valid,       ///< No padding.
+};
+
+/// Elements added before and after one dimension.
+template <class Int>
+struct Pads {
+  Int before;
+  Int after;
+
+  friend bool operator==(const Pads&, const Pads&) = default;
+};
+
+namespace detail {
+
+template <class Int>
+constexpr Int smaller(const Int& a, const Int& b) {
+  if constexpr (std::is_integral_v<Int>) {
+    return a < b ? a : b;
+  } else {
+    return a.min(b);
+  }
+}
+
+template <class Int>
+constexpr Int larger(const Int& a, const Int& b) {
+  if constexpr (std::is_integral_v<Int>) {
+    return a > b ? a : b;
+  } else {
+    return a.max(b);
+  }
+}
+
+/// (n - 1) mod s, where n = 0 wraps to s - 1. A symbolic n is taken to be at least 1.
+template <class Int>
+constexpr Int last_phase(const Int& n, int64_t s) {
+  if constexpr (std::is_integral_v<Int>) {
+    return n == 0 ? s - 1 : (n - 1) % s;
+  } else {
+    return (n - 1) % s;
+  }
+}
+
+/// P elements in all, split by `mode`; the odd one goes to the side that the mode favours.
+template <class Int>
+constexpr Pads<Int> split(const Int& total, PadMode mode) {
+  const Int half = total / 2;
+  const Int rest = total - half;
+  return mode == PadMode::same_lower ? Pads<Int>{rest, half} : Pads<Int>{half, rest};
+}
+
+}  // namespace detail
+
+/// Whether the kernel's extent (k - 1) d + 1 exceeds int64_t.
+constexpr bool extent_overflows(int64_t kernel, int64_t dilation) {
+  return kernel - 1 > (std::numeric_limits<int64_t>::max() - 1) / dilation;
+}
+
+/// Elements that a dilated kernel spans: e = (k - 1) d + 1.
+constexpr int64_t kernel_extent(int64_t kernel, int64_t dilation) {
+  return (kernel - 1) * dilation + 1;
+}
+
+/// Output size of a SAME or causal convolution or pool: o = ceil(n / s), 0 for n = 0.
+template <class Int>
+constexpr Int same_output_size(const Int& n, int64_t stride) {
+  return n / stride + detail::smaller<Int>(n % stride, Int(1));
+}
+
+/// Output size of a convolution with given padding: floor((n + before + after - e) / s) + 1.
+/// Requires n + before + after >= e.
+template <class Int>
+constexpr Int padded_output_size(const Int& n, int64_t extent, int64_t stride,
+                                 const Pads<Int>& pads) {
+  return (n + pads.before + pads.after - extent) / stride + 1;
+}
+
+/// Padding that `mode` asks for.
+///
+/// SAME pads P = max(0, (o - 1) s + e - n) in all, which equals max(0, e - 1 - (n - 1) mod s):
+/// it depends on n through n mod s alone, not at all for s = 1, and needs no maximum for e >= s.
+/// Causal pads e - 1, whatever the stride.
+template <class Int>
+constexpr Pads<Int> mode_pads(PadMode mode, const Int& n, int64_t extent, int64_t stride) {
+  switch (mode) {
+    case PadMode::valid:
+      return {Int(0), Int(0)};
+    case PadMode::causal:
+      return {Int(extent - 1), Int(0)};
+    case PadMode::same:
+    case PadMode::same_lower:
+      break;
+  }
+  if (extent == 1) {
+    return {Int(0), Int(0)};
+  }
+  if (stride == 1) {
+    return detail::split(Int(extent - 1), mode);
+  }
+  const Int total = Int(extent - 1) - detail::last_phase(n, stride);
+  return detail::split(extent >= stride ? total : detail::larger(total, Int(0)), mode);
+}
+
+/// Elements to crop from the full transposed convolution of n elements, (n - 1) s + e long, so
+/// that m stay, (n - 1) s < m <= n s: C = max(0, (n - 1) s + e - m), the smaller half first
+/// (`same_lower`: the larger half). It is the padding of the SAME convolution of m elements whose
+/// gradient this is. Where the full result is shorter than m, the tail is bias alone.
+template <class Int>
+constexpr Pads<Int> transposed_crop(PadMode mode, const Int& n, int64_t extent, int64_t stride,
+                                    const Int& m) {
+  return detail::split(detail::larger((n - 1) * stride + extent - m, Int(0)), mode);
+}
+
+/// The crop identity: a convolution padded by p on both sides, p >= max(before, after) and
+/// p = before (mod s), computes the asymmetric convolution's outputs and some more around them,
+/// with no padded copy of the input. This is the smallest such p.
+constexpr int64_t crop_padding(const Pads<int64_t>& pads, int64_t stride) {
+  const int64_t lacking = pads.after > pads.before ? pads.after - pads.before : 0;
+  return pads.before + (lacking / stride + (lacking % stride != 0 ? 1 : 0)) * stride;
+}
+
+/// How many leading outputs of the convolution padded by `crop_padding` are to be dropped.
+constexpr int64_t crop_offset(const Pads<int64_t>& pads, int64_t stride) {
+  return (crop_padding(pads, stride) - pads.before) / stride;
+}
+
+}  // namespace samepad

@@ -1,0 +1,10 @@
+#pragma once
+
+/// \file
+/// All of samepad for C++ programs.
+
+#include <samepad/conv.h>
+#include <samepad/nn/conv.h>
+#include <samepad/padding.h>
+#include <samepad/padding_argument.h>
+#include <samepad/version.h>

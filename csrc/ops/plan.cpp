@@ -1,0 +1,140 @@
+#include "plan.h"
+
+#include <ATen/TensorSubclassLikeUtils.h>
+#include <ATen/ops/conv1d_ops.h>
+#include <ATen/ops/conv2d_ops.h>
+#include <ATen/ops/conv3d_ops.h>
+#include <ATen/ops/pad.h>
+#include <c10/util/Exception.h>
+
+#include <algorithm>
+#include <limits>
+
+namespace samepad::detail {
+namespace {
+
+using SymDims = c10::SmallVector<c10::SymInt, 3>;
+
+thread_local std::optional<Plan> forced_plan;
+
+at::Tensor conv(const ConvArgs& args, const at::Tensor& input, const SymDims& padding) {
+  const SymDims stride(args.stride.begin(), args.stride.end());
+  const SymDims dilation(args.dilation.begin(), args.dilation.end());
+  const auto run = args.dimensions() == 1   ? at::_ops::conv1d::call
+                   : args.dimensions() == 2 ? at::_ops::conv2d::call
+                                            : at::_ops::conv3d::call;
+  return run(input, args.weight, args.bias, stride, padding, dilation, args.groups);
+}
+
+std::optional<Pads<int64_t>> known(const Pads<c10::SymInt>& pads) {
+  const auto before = pads.before.maybe_as_int();
+  const auto after = pads.after.maybe_as_int();
+  return before && after ? std::make_optional(Pads<int64_t>{*before, *after}) : std::nullopt;
+}
+
+/// The part of the pads that the convolution can add itself, on both sides alike: all or some of
+/// pads that are known and zeros, none of others.
+SymDims symmetric_part(const ConvArgs& args, const PadList& pads) {
+  SymDims part;
+  for (const auto& pad : pads) {
+    const auto amounts = known(pad);
+    part.emplace_back(amounts && args.fill == "constant"
+                          ? std::max<int64_t>(0, std::min(amounts->before, amounts->after))
+                          : 0);
+  }
+  return part;
+}
+
+at::Tensor run_symmetric(const ConvArgs& args, const PadList& pads) {
+  SymDims padding;
+  for (const auto& pad : pads) {
+    padding.push_back(pad.before);
+  }
+  return conv(args, args.input, padding);
+}
+
+at::Tensor run_crop(const ConvArgs& args, const PadList& pads) {
+  SymDims padding;
+  for (int64_t i = 0; i < args.dimensions(); ++i) {
+    padding.emplace_back(crop_padding(*known(pads[i]), args.stride[i]));
+  }
+  const at::Tensor whole = conv(args, args.input, padding);
+  at::Tensor wanted = whole;
+  for (int64_t i = 0; i < args.dimensions(); ++i) {
+    const auto amounts = *known(pads[i]);
+    const int64_t n = args.size(i).expect_int();
+    wanted = wanted.narrow(
+        i - args.dimensions(), crop_offset(amounts, args.stride[i]),
+        padded_output_size(n, args.extent(i), args.stride[i], amounts));
+  }
+  // Dense, in the layout that the convolution chose: callers may `view` the result.
+  return wanted.contiguous(whole.suggest_memory_format());
+}
+
+at::Tensor run_pad(const ConvArgs& args, const PadList& pads) {
+  const SymDims own = symmetric_part(args, pads);
+  SymDims added;  // last dimension first, as at::pad takes them
+  for (int64_t i = args.dimensions() - 1; i >= 0; --i) {
+    added.push_back(pads[i].before - own[i]);
+    added.push_back(pads[i].after - own[i]);
+  }
+  return conv(args, at::pad_symint(args.input, added, args.fill), own);
+}
+
+/// No pads at all, or equal ones that the convolution's own padding can stand for.
+bool is_symmetric(const ConvArgs& args, const PadList& pads) {
+  return std::all_of(pads.begin(), pads.end(), [&](const auto& pad) {
+    const auto amounts = known(pad);
+    return amounts && amounts->before == amounts->after && amounts->before >= 0 &&
+           (args.fill == "constant" || amounts->before == 0);
+  });
+}
+
+/// Plain tensors have sizes, memory and no transform to see through; for others the graph that
+/// fits every size is wanted, which is the `pad` plan's.
+bool is_plain(const ConvArgs& args) {
+  return !at::isTensorSubclassLike(args.input) && !at::isTensorSubclassLike(args.weight);
+}
+
+bool can_crop(const ConvArgs& args, const PadList& pads) {
+  // Past this, p = before + s might not fit, and nobody would want the outputs that it adds.
+  constexpr int64_t kLimit = std::numeric_limits<int32_t>::max();
+  if (args.fill != "constant") {
+    return false;
+  }
+  for (int64_t i = 0; i < args.dimensions(); ++i) {
+    const auto amounts = known(pads[i]);
+    if (!amounts || amounts->before < 0 || amounts->after < 0 || args.stride[i] > kLimit ||
+        !args.size(i).maybe_as_int()) {
+      return false;
+    }
+  }
+  return true;
+}
+
+}  // namespace
+
+Plan choose_plan(const ConvArgs& args, const PadList& pads) {
+  if (is_symmetric(args, pads)) {
+    return Plan::symmetric;
+  }
+  if (!can_crop(args, pads)) {
+    return Plan::pad;
+  }
+  if (forced_plan.has_value() && *forced_plan != Plan::symmetric) {
+    return *forced_plan;
+  }
+  return is_plain(args) ? Plan::crop : Plan::pad;
+}
+
+at::Tensor run_plan(Plan plan, const ConvArgs& args, const PadList& pads) {
+  using Run = at::Tensor (*)(const ConvArgs&, const PadList&);
+  constexpr std::array<Run, kPlanNames.size()> kRuns{run_symmetric, run_crop, run_pad};
+  return kRuns.at(static_cast<size_t>(plan))(args, pads);
+}
+
+PlanGuard::PlanGuard(std::optional<Plan> plan) : previous_(forced_plan) { forced_plan = plan; }
+
+PlanGuard::~PlanGuard() { forced_plan = previous_; }
+
+}  // namespace samepad::detail

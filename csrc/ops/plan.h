@@ -1,0 +1,48 @@
+#pragma once
+
+// What to run for a convolution with given pads. A plan is a way to compute the same result; a new
+// kernel becomes one more plan: an entry here, a row in plan.cpp's table, a case in `choose_plan`.
+
+#include <ATen/core/Tensor.h>
+#include <samepad/export.h>
+#include <samepad/padding.h>
+
+#include <array>
+#include <optional>
+
+#include "conv_args.h"
+
+namespace samepad::detail {
+
+/// Padding of each spatial dimension; symbolic where the input's sizes are.
+using PadList = c10::SmallVector<Pads<c10::SymInt>, 3>;
+
+enum class Plan : uint8_t {
+  symmetric,  ///< Every dimension's pads are equal: the convolution's own padding, no copy.
+  crop,       ///< A symmetrically padded convolution that computes more, then the part wanted:
+              ///< the output is copied, the input is neither copied nor saved padded.
+  pad,        ///< A padded copy of the input, then a convolution: every mode, size and fill.
+};
+
+/// Plans and their names, in the order of the enumeration.
+inline constexpr std::array<const char*, 3> kPlanNames{"symmetric", "crop", "pad"};
+
+/// The fastest exact plan, as far as measurements have shown.
+Plan choose_plan(const ConvArgs& args, const PadList& pads);
+
+at::Tensor run_plan(Plan plan, const ConvArgs& args, const PadList& pads);
+
+/// While it lives, this thread uses `plan` wherever that plan can compute the result: for tests
+/// and measurements.
+class SAMEPAD_API PlanGuard {
+ public:
+  explicit PlanGuard(std::optional<Plan> plan);
+  ~PlanGuard();
+  PlanGuard(const PlanGuard&) = delete;
+  PlanGuard& operator=(const PlanGuard&) = delete;
+
+ private:
+  std::optional<Plan> previous_;
+};
+
+}  // namespace samepad::detail

@@ -1,0 +1,41 @@
+#pragma once
+
+// Python arguments to the C++ ones. pybind11's own conversion would answer a wrong argument by
+// listing signatures; these name the argument, what came and what was expected.
+
+#include <samepad/padding_argument.h>
+#include <torch/csrc/utils/pybind.h>
+
+#include <optional>
+#include <string>
+#include <vector>
+
+namespace samepad::python {
+
+/// The arguments of one call; `function` is what the messages call it.
+struct Arguments {
+  const char* function;
+
+  /// A torch.Tensor.
+  at::Tensor tensor(const char* argument, py::handle value) const;
+
+  /// A torch.Tensor, or None.
+  std::optional<at::Tensor> optional_tensor(const char* argument, py::handle value) const;
+
+  /// An integer, but not a bool.
+  int64_t integer(const char* argument, py::handle value) const;
+
+  /// An integer, or a tuple or list of them.
+  std::vector<int64_t> integers(const char* argument, py::handle value) const;
+
+  /// A str.
+  std::string string(const char* argument, py::handle value) const;
+
+  /// A mode's name, an integer, a sequence of integers or a sequence of (before, after) pairs.
+  Padding padding(const char* argument, py::handle value) const;
+
+ private:
+  [[noreturn]] void type_error(const char* argument, const char* expected, py::handle value) const;
+};
+
+}  // namespace samepad::python

@@ -1,0 +1,58 @@
+#include <samepad/conv.h>
+
+#include "arguments.h"
+#include "bindings.h"
+
+namespace samepad::python {
+namespace {
+
+py::tuple same_padding(const py::object& input_size, const py::object& kernel_size,
+                       const py::object& stride, const py::object& dilation,
+                       const py::object& mode) {
+  constexpr Arguments kArguments{"same_padding"};
+  const Padding padding(kArguments.string("mode", mode));
+  const auto pads = samepad::same_padding(kArguments.integers("input_size", input_size),
+                                          kArguments.integers("kernel_size", kernel_size),
+                                          kArguments.integers("stride", stride),
+                                          kArguments.integers("dilation", dilation),
+                                          *padding.mode());
+  py::tuple result(pads.size());
+  for (size_t i = 0; i < pads.size(); ++i) {
+    result[i] = py::make_tuple(pads[i].before, pads[i].after);
+  }
+  return result;
+}
+
+}  // namespace
+
+void register_padding(py::module_& m) {
+  m.def("same_padding", same_padding, py::arg("input_size"), py::arg("kernel_size"),
+        py::arg("stride") = 1, py::arg("dilation") = 1, py::arg("mode") = "same",
+        R"(The (before, after) padding of each dimension.
+
+Args:
+    input_size: Size of each spatial dimension, an int or a tuple of ints, each at least 0.
+    kernel_size: Kernel size, one int for all dimensions or a tuple, each at least 1.
+    stride: Stride, likewise.
+    dilation: Dilation, likewise.
+    mode: "same" (TensorFlow SAME), "same_lower" (ONNX SAME_LOWER), "causal" (one dimension) or
+        "valid".
+
+Returns:
+    One (before, after) pair of ints per dimension, counted in elements:
+    P = max(0, (ceil(n / s) - 1) s + (k - 1) d + 1 - n) in all, split P // 2 before and the rest
+    after, and the other way round for "same_lower"; "causal" puts (k - 1) d before.
+
+Raises:
+    TypeError: An argument has another type.
+    RuntimeError: A value, or the number of values, is not as above.
+
+Example:
+    >>> samepad.same_padding(224, 3, stride=2)
+    ((0, 1),)
+    >>> samepad.same_padding((28, 28), (3, 5))
+    ((1, 1), (2, 2))
+)");
+}
+
+}  // namespace samepad::python

@@ -1,0 +1,282 @@
+"""Train one small strided CNN on handwritten digits with padding 'same' and with 'valid'.
+
+Only the padding argument differs: the images, the order of the batches and the convolutions'
+initial values are the same. On images of 8 x 8 pixels the choice is felt: without padding the
+strided layers shrink the image faster, never see its last row and column, and leave the linear
+layer fewer inputs. With --head pool that layer has the same size under both paddings, but an
+average over the whole map no longer tells where in the image a feature was.
+"""
+
+from __future__ import annotations
+
+import argparse
+import statistics
+import sys
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+try:
+    import torch
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+    from matplotlib.layout_engine import ConstrainedLayoutEngine
+    from matplotlib.ticker import MaxNLocator
+    from samepad import SamePadConv2d as Conv2d
+    from sklearn.datasets import load_digits
+    from sklearn.model_selection import train_test_split
+    from torch import Tensor, nn
+    from tqdm import tqdm
+except ModuleNotFoundError as error:
+    sys.exit(
+        f"{error}\n"
+        "This example needs PyTorch, samepad (pip install . in the repository's root) and\n"
+        "pip install matplotlib scikit-learn tqdm"
+    )
+
+PADDINGS = ("same", "valid")
+CLASSES = 10
+HEADS = ("flatten", "pool")
+TEST_SHARE = 0.25
+BATCH_SIZE = 64
+LEARNING_RATE = 3e-3
+# Fewer have no spread to report.
+MIN_SEEDS = 2
+
+
+@dataclass(frozen=True)
+class Digits:
+    """The images, values 0 to 1, and their labels, split once for all runs."""
+
+    train_images: Tensor
+    train_labels: Tensor
+    test_images: Tensor
+    test_labels: Tensor
+
+
+@dataclass
+class Curves:
+    """What one run recorded after each epoch."""
+
+    losses: list[float] = field(default_factory=list)
+    accuracies: list[float] = field(default_factory=list)
+
+
+def load_data() -> Digits:
+    """Load scikit-learn's digits and put a quarter aside for testing."""
+    bunch = load_digits()
+    images = torch.from_numpy(bunch.images).float().unsqueeze(1) / 16
+    labels = torch.from_numpy(bunch.target).long()
+    train, test = train_test_split(
+        range(len(labels)), test_size=TEST_SHARE, stratify=bunch.target, random_state=0
+    )
+    return Digits(images[train], labels[train], images[test], labels[test])
+
+
+def make_model(padding: str, head: str, image: Tensor) -> nn.Sequential:
+    """Build the network; the last layer takes what the layers before it make of the image."""
+    features = nn.Sequential(
+        Conv2d(1, 32, 3, stride=2, padding=padding),
+        nn.ReLU(),
+        Conv2d(32, 64, 3, stride=2, padding=padding),
+        nn.ReLU(),
+        nn.AdaptiveAvgPool2d(1) if head == "pool" else nn.Identity(),
+        nn.Flatten(),
+    )
+    return features.append(nn.Linear(features(image[None]).shape[1], CLASSES))
+
+
+@torch.no_grad()
+def feature_map_sizes(model: nn.Sequential, images: Tensor) -> str:
+    """Return height x width of the input and after each convolution."""
+    x = images
+    sizes = [x.shape]
+    for layer in model:
+        x = layer(x)
+        if isinstance(layer, nn.Conv2d):
+            sizes.append(x.shape)
+    return " -> ".join(f"{height} x {width}" for *_, height, width in sizes)
+
+
+def count_pixels_seen(model: nn.Sequential, images: Tensor) -> int:
+    """Count the pixels that any output depends on, by their gradients over all images."""
+    images = images.clone().requires_grad_()
+    (gradients,) = torch.autograd.grad(model(images).abs().sum(), images)
+    return int(gradients.ne(0).any(dim=0).sum())
+
+
+def train_epoch(
+    model: nn.Sequential, optimizer: torch.optim.Optimizer, digits: Digits, order: Tensor
+) -> float:
+    """Train on the images in the given order; return the mean loss."""
+    total = 0.0
+    for start in range(0, len(order), BATCH_SIZE):
+        batch = order[start : start + BATCH_SIZE]
+        logits = model(digits.train_images[batch])
+        loss = nn.functional.cross_entropy(logits, digits.train_labels[batch])
+        optimizer.zero_grad()
+        loss.backward()  # type: ignore[no-untyped-call]
+        optimizer.step()
+        total += loss.item() * len(batch)
+    return total / len(order)
+
+
+@torch.no_grad()
+def measure_accuracy(model: nn.Sequential, digits: Digits) -> float:
+    """Return the percentage of test images that are classified correctly."""
+    correct = model(digits.test_images).argmax(dim=1) == digits.test_labels
+    return 100 * float(correct.float().mean())
+
+
+def train(
+    model: nn.Sequential, seed: int, epochs: int, digits: Digits, on_epoch: Callable[[], object]
+) -> Curves:
+    """Train a new network and record its curves."""
+    optimizer = torch.optim.Adam(model.parameters(), lr=LEARNING_RATE)
+    # A generator of its own: a bigger linear layer draws more initial values, and the batches
+    # would no longer be the same under both paddings.
+    shuffler = torch.Generator().manual_seed(seed)
+    curves = Curves()
+    for _ in range(epochs):
+        order = torch.randperm(len(digits.train_labels), generator=shuffler)
+        curves.losses.append(train_epoch(model, optimizer, digits, order))
+        curves.accuracies.append(measure_accuracy(model, digits))
+        on_epoch()
+    return curves
+
+
+def train_all(head: str, seeds: int, epochs: int, digits: Digits) -> dict[str, list[Curves]]:
+    """Train with both paddings and all seeds under one progress bar."""
+    results: dict[str, list[Curves]] = {padding: [] for padding in PADDINGS}
+    with tqdm(total=len(PADDINGS) * seeds * epochs, unit="epoch", mininterval=0.5) as progress:
+        for seed in range(seeds):
+            for padding in PADDINGS:
+                progress.set_description(f"seed {seed}, padding={padding!r}", refresh=False)
+                torch.manual_seed(seed)
+                model = make_model(padding, head, digits.train_images[0])
+                results[padding].append(train(model, seed, epochs, digits, progress.update))
+    return results
+
+
+def models_table(head: str, images: Tensor) -> str:
+    """Set out what each padding makes of an image, before any training."""
+    lines = [
+        f"{'padding':<7}  {'feature maps':<23}  {'pixels seen':>11}  {'parameters':>10}",
+        f"{'-' * 7}  {'-' * 23}  {'-' * 11}  {'-' * 10}",
+    ]
+    for padding in PADDINGS:
+        model = make_model(padding, head, images[0])
+        seen = f"{count_pixels_seen(model, images)} of {images[0].numel()}"
+        parameters = sum(parameter.numel() for parameter in model.parameters())
+        sizes = feature_map_sizes(model, images)
+        lines.append(f"{padding:<7}  {sizes:<23}  {seen:>11}  {parameters:>10}")
+    return "\n".join(lines)
+
+
+def accuracies_table(results: dict[str, list[Curves]]) -> str:
+    """Set out the final test accuracies by seed, and their mean and standard deviation."""
+    finals = {padding: [run.accuracies[-1] for run in runs] for padding, runs in results.items()}
+    columns = [*finals.values()]
+    columns.append([same - valid for same, valid in zip(*columns, strict=True)])
+    rows = [(str(seed), values) for seed, values in enumerate(zip(*columns, strict=True))]
+    rows.append(("mean", tuple(map(statistics.mean, columns))))
+    rows.append(("std", tuple(map(statistics.stdev, columns))))
+    header = f"{'seed':<4}" + "".join(f"  {name:>10}" for name in [*finals, "difference"])
+    rule = "-" * 4 + ("  " + "-" * 10) * len(columns)
+    lines = [f"{name:<4}" + "".join(f"  {value:>10.2f}" for value in row) for name, row in rows]
+    return "\n".join([header, rule, *lines[:-2], rule, *lines[-2:]])
+
+
+def draw_band(axes: Axes, label: str, colour: str, curves: Sequence[Sequence[float]]) -> None:
+    """Draw the mean of the curves, and a band from the lowest to the highest of them."""
+    by_epoch = list(zip(*curves, strict=True))
+    epochs = range(1, len(by_epoch) + 1)
+    axes.fill_between(
+        epochs, list(map(min, by_epoch)), list(map(max, by_epoch)), color=colour, alpha=0.2, lw=0
+    )
+    axes.plot(epochs, list(map(statistics.mean, by_epoch)), color=colour, lw=2, label=label)
+
+
+def save_figure(results: dict[str, list[Curves]], head: str, path: Path) -> None:
+    """Draw training loss and test accuracy by epoch for both paddings."""
+    layout = ConstrainedLayoutEngine(w_pad=0.15, h_pad=0.1)
+    figure = Figure(figsize=(13, 5.5), layout=layout)
+    loss_axes, accuracy_axes = figure.subplots(1, 2)
+    for (padding, runs), colour in zip(results.items(), ("tab:blue", "tab:orange"), strict=True):
+        label = f"padding={padding!r}"
+        draw_band(loss_axes, label, colour, [run.losses for run in runs])
+        draw_band(accuracy_axes, label, colour, [run.accuracies for run in runs])
+    loss_axes.set_yscale("log")
+    loss_axes.set_ylabel("mean cross-entropy (nats)", fontsize=13)
+    loss_axes.set_title("Training loss", fontsize=14)
+    accuracy_axes.set_ylabel("correct (%)", fontsize=13)
+    accuracy_axes.set_title("Test accuracy", fontsize=14)
+    for axes in (loss_axes, accuracy_axes):
+        axes.set_xlabel("epoch", fontsize=13)
+        axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+        axes.tick_params(labelsize=12)
+        axes.grid(alpha=0.3)
+        axes.legend(fontsize=12)
+    seeds = len(results[PADDINGS[0]])
+    title = f"Strided CNN on 8 x 8 digits, head {head!r}: mean and range of {seeds} seeds"
+    figure.suptitle(title, fontsize=16)
+    figure.savefig(path, dpi=110)
+
+
+def parse_arguments() -> argparse.Namespace:
+    """Read the command line."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument(
+        "--seeds", type=int, default=5, help="runs with each padding (default: %(default)s)"
+    )
+    parser.add_argument(
+        "--epochs", type=int, default=30, help="epochs of each run (default: %(default)s)"
+    )
+    parser.add_argument(
+        "--head",
+        choices=HEADS,
+        default=HEADS[0],
+        help="what comes between the last feature map and the linear layer (default: %(default)s)",
+    )
+    parser.add_argument(
+        "--output-dir",
+        type=Path,
+        default=Path("demo-output"),
+        help="folder for the picture (default: %(default)s)",
+    )
+    arguments = parser.parse_args()
+    if arguments.seeds < MIN_SEEDS:
+        parser.error(f"--seeds must be at least {MIN_SEEDS}")
+    if arguments.epochs < 1:
+        parser.error("--epochs must be at least 1")
+    return arguments
+
+
+def main() -> None:
+    """Describe, train, tabulate and draw."""
+    arguments = parse_arguments()
+    # The tensors are too small to gain from a second thread, and with one the order of every sum,
+    # and so the result, does not depend on the number of cores.
+    torch.set_num_threads(1)
+    torch.manual_seed(0)
+
+    digits = load_data()
+    counts = f"{len(digits.train_labels)} training images, {len(digits.test_labels)} test images"
+    print(f"scikit-learn's digits: {counts}\n")
+    # Flushed, to stay ahead of the progress bar where the output is a file.
+    print(models_table(arguments.head, digits.test_images) + "\n", flush=True)
+
+    results = train_all(arguments.head, arguments.seeds, arguments.epochs, digits)
+    print(f"\nTest accuracy (%) after {arguments.epochs} epochs\n")
+    print(accuracies_table(results))
+
+    arguments.output_dir.mkdir(parents=True, exist_ok=True)
+    picture = arguments.output_dir / "digits_same_vs_valid.png"
+    save_figure(results, arguments.head, picture)
+    print(f"\nPicture: {picture}")
+
+
+if __name__ == "__main__":
+    main()

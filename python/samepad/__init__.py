@@ -1,0 +1,51 @@
+"""TensorFlow's SAME padding for PyTorch: exact, for every stride, dilation and kernel size.
+
+    from samepad import SamePadConv2d
+
+    layer = SamePadConv2d(3, 32, kernel_size=3, stride=2)  # as nn.Conv2d; padding="same"
+
+Modules stand in for those of torch.nn, `samepad.functional` for torch.nn.functional,
+`samepad.convert` replaces the layers of an existing model, and torch.ops.samepad holds the
+operators that all of them call.
+"""
+
+import os
+
+import torch
+
+from samepad._build import TORCH_VERSION as _BUILT_FOR
+from samepad._build import VERSION as __version__
+
+
+def _minor(version: str) -> str:
+    return ".".join(version.split(".")[:2])
+
+
+# A C++ extension fits the minor version it was built for; under another one, loading it would end
+# in an undefined symbol or worse.
+if _minor(torch.__version__) != _minor(_BUILT_FOR):
+    raise ImportError(
+        f"samepad {__version__} was built for PyTorch {_minor(_BUILT_FOR)}, but this is PyTorch "
+        f"{torch.__version__}. Install torch=={_minor(_BUILT_FOR)}.*, or build samepad again: "
+        "pip install --force-reinstall --no-deps --no-cache-dir samepad"
+    )
+
+from samepad import functional
+from samepad._C import same_padding
+from samepad.conversion import ConversionReport, convert
+from samepad.modules import SamePadConv1d, SamePadConv2d, SamePadConv3d
+
+#: Folder for CMAKE_PREFIX_PATH, so that `find_package(samepad)` finds this installation.
+cmake_prefix_path = os.path.dirname(os.path.abspath(__file__))
+
+__all__ = [
+    "ConversionReport",
+    "SamePadConv1d",
+    "SamePadConv2d",
+    "SamePadConv3d",
+    "__version__",
+    "cmake_prefix_path",
+    "convert",
+    "functional",
+    "same_padding",
+]

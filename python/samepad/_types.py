@@ -1,0 +1,20 @@
+"""Types of arguments, as they are written in signatures."""
+
+from collections.abc import Sequence
+from typing import Literal, TypeAlias
+
+#: One integer for all dimensions, or one per dimension.
+IntOrTuple: TypeAlias = int | Sequence[int]
+
+#: One (before, after) pair per dimension.
+Pairs: TypeAlias = Sequence[Sequence[int]]
+
+#: The rule that chooses the padding.
+Mode: TypeAlias = Literal["same", "same_lower", "causal", "valid"]
+
+#: A mode, one amount for all dimensions, one per dimension, or a (before, after) pair per
+#: dimension. `str` covers names that are not known to be literals; others are refused when used.
+Padding: TypeAlias = Mode | str | IntOrTuple | Pairs
+
+#: What the padding is filled with.
+PaddingMode: TypeAlias = Literal["zeros", "reflect", "replicate", "circular"]

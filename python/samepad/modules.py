@@ -1,0 +1,171 @@
+"""Modules that stand in for those of torch.nn, with `padding` defaulting to SAME."""
+
+from collections.abc import Callable
+from typing import Any, get_args
+
+import torch
+from torch import Tensor, nn
+from torch.nn.modules.conv import _ConvNd
+
+from samepad import functional
+from samepad._types import IntOrTuple, Mode, Padding, PaddingMode
+
+__all__ = ["SamePadConv1d", "SamePadConv2d", "SamePadConv3d"]
+
+
+def _normalize_padding(padding: Padding, dimensions: int) -> Any:
+    """`padding` as a layer keeps it: a mode, or a tuple with an entry per dimension."""
+    if isinstance(padding, str):
+        modes = [mode for mode in get_args(Mode) if mode != "causal" or dimensions == 1]
+        if padding not in modes:
+            raise ValueError(
+                f"Invalid padding string {padding!r}, should be one of {modes} in {dimensions}-D"
+            )
+        return padding
+    if isinstance(padding, int):
+        return (padding,) * dimensions
+    if isinstance(padding, (tuple, list)):
+        return tuple(tuple(item) if isinstance(item, list) else item for item in padding)
+    raise TypeError(
+        "padding must be str, int, tuple of ints or tuple of (before, after) pairs, "
+        f"not {padding!r} ({type(padding).__name__})"
+    )
+
+
+def _conv_forward(operator: Any, function: Callable[..., Tensor]) -> Callable[..., Tensor]:
+    """The method of this name, for one number of dimensions.
+
+    `operator` is named here, rather than found by the method, because TorchScript resolves what a
+    closure holds, and nothing else that differs between the classes.
+    """
+
+    def _conv_forward(self, input: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:  # type: ignore[no-untyped-def]
+        if torch.jit.is_scripting():
+            # TorchScript decides these isinstance checks when it compiles and drops the rest.
+            if isinstance(self.padding, str):
+                return operator(
+                    input, weight, bias, self.stride, self.padding, self.dilation, self.groups,
+                    self.padding_mode,
+                )
+            else:
+                flat: list[int] = []
+                for amount in self.padding:
+                    if isinstance(amount, int):
+                        flat.append(amount)
+                    else:
+                        flat.append(amount[0])
+                        flat.append(amount[1])
+                return operator(
+                    input, weight, bias, self.stride, flat, self.dilation, self.groups,
+                    self.padding_mode,
+                )
+        return function(
+            input, weight, bias, self.stride, self.padding, self.dilation, self.groups,
+            self.padding_mode,
+        )
+
+    return _conv_forward
+
+
+class _SamePadConvNd(_ConvNd):
+    """What the three classes add to torch.nn's: the padding."""
+
+    _dimensions: int
+    padding: Any
+
+    def __init__(
+        self,
+        in_channels: int,
+        out_channels: int,
+        kernel_size: IntOrTuple,
+        stride: IntOrTuple = 1,
+        padding: Padding = "same",
+        dilation: IntOrTuple = 1,
+        groups: int = 1,
+        bias: bool = True,
+        padding_mode: PaddingMode = "zeros",
+        device: torch.device | str | int | None = None,
+        dtype: torch.dtype | None = None,
+    ) -> None:
+        normalized = _normalize_padding(padding, self._dimensions)
+        # torch.nn's constructor would refuse these paddings; the next class is nn.Conv*d.
+        super().__init__(
+            in_channels,
+            out_channels,
+            kernel_size,  # type: ignore[arg-type]
+            stride,  # type: ignore[arg-type]
+            0,  # type: ignore[arg-type]
+            dilation,  # type: ignore[arg-type]
+            groups,  # type: ignore[arg-type]
+            bias,  # type: ignore[arg-type]
+            padding_mode,  # type: ignore[arg-type]
+            device=device,
+            dtype=dtype,
+        )
+        self.padding = normalized
+
+
+_DOC = """Convolution with SAME padding at every stride; stands in for nn.Conv{d}d.
+
+    Parameters, their names, initialisation and state_dict are nn.Conv{d}d's, and so is what it
+    computes for a `padding` that nn.Conv{d}d takes. `padding` reads back as it was passed, an int
+    once per dimension.
+
+    Args:
+        in_channels: Channels of the input.
+        out_channels: Channels of the output.
+        kernel_size: Kernel size, an int or {d} ints.
+        stride: Stride, an int or {d} ints.
+        padding: "same" (TensorFlow SAME), "same_lower" (ONNX SAME_LOWER),{causal} "valid", an int
+            or {d} ints for both sides, or {d} (before, after) pairs; see samepad.functional.
+        dilation: Spacing of the kernel's elements, an int or {d} ints.
+        groups: Number of groups; divides both channel counts.
+        bias: Whether to add a learnable bias.
+        padding_mode: "zeros", "reflect", "replicate" or "circular".
+        device: Where to make the parameters.
+        dtype: Type of the parameters.
+
+    Shape:
+        (N, in_channels, {sizes}) or (in_channels, {sizes}) to (N, out_channels, {outs}) or
+        (out_channels, {outs}). In the SAME modes each size is ceil(n / stride), 0 for n = 0.
+
+    Raises:
+        TypeError: An argument has another type (some are checked in the call).
+        ValueError: Groups are not positive or do not divide the channels; padding or padding_mode
+            is no known name.
+        RuntimeError: In the call, what samepad.functional.conv{d}d refuses.
+
+    Example:
+        >>> layer = SamePadConv{d}d(3, 8, kernel_size=3, stride=2)
+        >>> layer(torch.randn(1, 3{example_in})).shape
+        torch.Size([1, 8{example_out}])
+    """
+
+
+def _doc(dimensions: int) -> str:
+    return _DOC.format(
+        d=dimensions,
+        causal=' "causal" (Keras causal),' if dimensions == 1 else "",
+        sizes=("L", "H, W", "D, H, W")[dimensions - 1],
+        outs=("l", "h, w", "d, h, w")[dimensions - 1],
+        example_in=", 15" * dimensions,
+        example_out=", 8" * dimensions,
+    )
+
+
+class SamePadConv1d(_SamePadConvNd, nn.Conv1d):
+    __doc__ = _doc(1)
+    _dimensions = 1
+    _conv_forward = _conv_forward(torch.ops.samepad.conv1d, functional.conv1d)
+
+
+class SamePadConv2d(_SamePadConvNd, nn.Conv2d):
+    __doc__ = _doc(2)
+    _dimensions = 2
+    _conv_forward = _conv_forward(torch.ops.samepad.conv2d, functional.conv2d)
+
+
+class SamePadConv3d(_SamePadConvNd, nn.Conv3d):
+    __doc__ = _doc(3)
+    _dimensions = 3
+    _conv_forward = _conv_forward(torch.ops.samepad.conv3d, functional.conv3d)
