@@ -106,11 +106,13 @@ ConvArgs::ConvArgs(int64_t dimensions, const at::Tensor& input_, const at::Tenso
                    std::string_view padding_mode)
     : input(input_),
       weight(weight_),
-      bias(bias_),
+      bias(bias_ && bias_->defined() ? bias_ : std::nullopt),
       stride(expand_positive("stride", stride_, dimensions)),
       dilation(expand_positive("dilation", dilation_, dimensions)),
       groups(groups_),
       fill(fill_name(padding_mode)) {
+  TORCH_CHECK(input.defined() && weight.defined(),
+              "expected input and weight to be tensors, but one is undefined");
   autocast(*this);
   check_tensors(*this, dimensions);
   check_channels(*this);

@@ -1,6 +1,7 @@
 #include "plan.h"
 
 #include <ATen/TensorSubclassLikeUtils.h>
+#include <ATen/core/grad_mode.h>
 #include <ATen/ops/conv1d_ops.h>
 #include <ATen/ops/conv2d_ops.h>
 #include <ATen/ops/conv3d_ops.h>
@@ -96,6 +97,43 @@ bool is_plain(const ConvArgs& args) {
   return !at::isTensorSubclassLike(args.input) && !at::isTensorSubclassLike(args.weight);
 }
 
+bool needs_gradient(const ConvArgs& args) {
+  return at::GradMode::is_enabled() &&
+         (args.input.requires_grad() || args.weight.requires_grad() ||
+          (args.bias && args.bias->requires_grad()));
+}
+
+/// Whether `crop` beats `pad`, for pads that both can do: the first copies the output and computes
+/// more of it, the second copies the input. Copying an element takes the time of about 32
+/// multiplications and additions (float32, AVX2 and AVX-512; benchmarks/README.md).
+bool crop_is_faster(const ConvArgs& args, const PadList& pads) {
+  constexpr double kOperationsPerCopy = 32;
+  double wanted = 1;
+  double computed = 1;
+  double padded = 1;
+  for (int64_t i = 0; i < args.dimensions(); ++i) {
+    const auto amounts = *known(pads[i]);
+    const int64_t n = args.size(i).expect_int();
+    const int64_t p = crop_padding(amounts, args.stride[i]);
+    // oneDNN's backward pass of a depthwise convolution falls to its reference code here, which
+    // takes two to three times as long.
+    if (p >= args.extent(i) - 1 && p > 0 && needs_gradient(args)) {
+      return false;
+    }
+    wanted *= static_cast<double>(
+        padded_output_size(n, args.extent(i), args.stride[i], amounts));
+    computed *= static_cast<double>(padded_output_size(n, args.extent(i), args.stride[i], {p, p}));
+    padded *= static_cast<double>(n + amounts.before + amounts.after);
+  }
+  const auto output_channels = static_cast<double>(args.weight.size(0));
+  const auto input_channels = static_cast<double>(args.input.size(-args.dimensions() - 1));
+  const auto operations_per_output =
+      static_cast<double>(args.weight.numel()) / std::max(output_channels, 1.0);
+  const double crop_cost =
+      output_channels * (wanted + (computed - wanted) * operations_per_output / kOperationsPerCopy);
+  return crop_cost < input_channels * padded;
+}
+
 bool can_crop(const ConvArgs& args, const PadList& pads) {
   // Past this, p = before + s might not fit, and nobody would want the outputs that it adds.
   constexpr int64_t kLimit = std::numeric_limits<int32_t>::max();
@@ -124,7 +162,9 @@ Plan choose_plan(const ConvArgs& args, const PadList& pads) {
   if (forced_plan.has_value() && *forced_plan != Plan::symmetric) {
     return *forced_plan;
   }
-  return is_plain(args) ? Plan::crop : Plan::pad;
+  // On other devices neither has been measured; there, what everybody runs.
+  const bool measured = args.input.is_cpu() && is_plain(args);
+  return measured && crop_is_faster(args, pads) ? Plan::crop : Plan::pad;
 }
 
 at::Tensor run_plan(Plan plan, const ConvArgs& args, const PadList& pads) {

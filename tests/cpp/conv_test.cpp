@@ -1,0 +1,173 @@
+#include <ATen/ATen.h>
+#include <gtest/gtest.h>
+#include <ops/plan.h>
+#include <samepad/conv.h>
+
+#include "naive.h"
+
+namespace samepad {
+namespace {
+
+using Sizes = std::vector<int64_t>;
+
+using Function = decltype(&conv2d);
+constexpr Function kConvs[] = {conv1d, conv2d, conv3d};
+
+struct Case {
+  Sizes size;
+  Sizes kernel;
+  Sizes stride;
+  Sizes dilation;
+  int64_t groups;
+};
+
+void PrintTo(const Case& c, std::ostream* stream) {
+  *stream << "size " << at::IntArrayRef(c.size) << " kernel " << at::IntArrayRef(c.kernel)
+          << " stride " << at::IntArrayRef(c.stride) << " dilation "
+          << at::IntArrayRef(c.dilation) << " groups " << c.groups;
+}
+
+const Case kCases[] = {
+    {{7}, {3}, {1}, {1}, 1},
+    {{8}, {4}, {1}, {1}, 1},
+    {{8}, {3}, {2}, {2}, 2},
+    {{2}, {5}, {3}, {1}, 1},
+    {{5}, {1}, {3}, {1}, 4},
+    {{8, 8}, {3, 3}, {2, 2}, {1, 1}, 1},
+    {{7, 8}, {3, 3}, {2, 2}, {1, 1}, 4},
+    {{6, 9}, {2, 5}, {1, 2}, {3, 1}, 2},
+    {{9, 4}, {4, 1}, {3, 2}, {1, 2}, 1},
+    {{1, 1}, {3, 2}, {2, 1}, {1, 1}, 1},
+    {{4, 5, 6}, {3, 2, 3}, {2, 2, 1}, {1, 1, 2}, 2},
+    {{5, 3, 4}, {2, 2, 2}, {1, 1, 1}, {1, 1, 1}, 1},
+};
+
+struct Tensors {
+  at::Tensor input;
+  at::Tensor weight;
+  at::Tensor bias;
+
+  explicit Tensors(const Case& c) {
+    at::manual_seed(0);
+    Sizes input_sizes{2, 4};
+    input_sizes.insert(input_sizes.end(), c.size.begin(), c.size.end());
+    Sizes weight_sizes{8, 4 / c.groups};
+    weight_sizes.insert(weight_sizes.end(), c.kernel.begin(), c.kernel.end());
+    input = at::randn(input_sizes, at::kDouble);
+    weight = at::randn(weight_sizes, at::kDouble);
+    bias = at::randn({8}, at::kDouble);
+  }
+
+  at::Tensor bias_column() const {
+    return bias.view(Sizes{8}).reshape([&] {
+      Sizes sizes(input.dim() - 1, 1);
+      sizes[0] = 8;
+      return sizes;
+    }());
+  }
+};
+
+class Conv
+    : public ::testing::TestWithParam<std::tuple<Case, PadMode, std::optional<detail::Plan>>> {};
+
+TEST_P(Conv, AgreesWithTheNaiveLoop) {
+  const auto& [c, mode, plan] = GetParam();
+  const auto dimensions = c.size.size();
+  if (mode == PadMode::causal && dimensions != 1) {
+    return;
+  }
+  naive::Conv args{c.stride, c.dilation, {}, c.groups};
+  for (size_t i = 0; i < dimensions; ++i) {
+    args.pads.push_back(
+        naive::pads(mode, c.size[i], c.kernel[i], c.stride[i], c.dilation[i]));
+  }
+  const Tensors t(c);
+  const auto expected = naive::conv(t.input, t.weight, args) + t.bias_column();
+  const auto conv = kConvs[dimensions - 1];
+
+  const detail::PlanGuard guard(plan);
+  const auto output = conv(t.input, t.weight, t.bias, c.stride, mode, c.dilation, c.groups, "zeros");
+  ASSERT_EQ(output.sizes(), expected.sizes());
+  EXPECT_TRUE(at::allclose(output, expected, 1e-12, 1e-12));
+  EXPECT_TRUE(output.is_contiguous());
+
+  const auto unbatched =
+      conv(t.input[0], t.weight, t.bias, c.stride, mode, c.dilation, c.groups, "zeros");
+  EXPECT_TRUE(at::allclose(unbatched, expected[0], 1e-12, 1e-12));
+
+  const Padding pairs(args.pads);
+  EXPECT_TRUE(at::equal(
+      conv(t.input, t.weight, t.bias, c.stride, pairs, c.dilation, c.groups, "zeros"), output));
+}
+
+INSTANTIATE_TEST_SUITE_P(
+    Grid, Conv,
+    ::testing::Combine(::testing::ValuesIn(kCases),
+                       ::testing::Values(PadMode::same, PadMode::same_lower, PadMode::causal),
+                       ::testing::Values(std::nullopt, detail::Plan::crop, detail::Plan::pad)));
+
+TEST(Conv, StrideOneIsAtensOwnSame) {
+  const Tensors t(kCases[5]);
+  EXPECT_TRUE(at::equal(samepad::conv2d(t.input, t.weight, t.bias),
+                        at::conv2d(t.input, t.weight, t.bias, 1, "same")));
+}
+
+TEST(Conv, AmountsAreAtensOwn) {
+  const Tensors t(kCases[5]);
+  for (const int64_t amount : {0, 1, 2}) {
+    EXPECT_TRUE(at::equal(samepad::conv2d(t.input, t.weight, t.bias, 2, amount),
+                          at::conv2d(t.input, t.weight, t.bias, 2, amount)));
+  }
+  EXPECT_TRUE(at::equal(samepad::conv2d(t.input, t.weight, {}, {2, 1}, {1, 2}),
+                        at::conv2d(t.input, t.weight, {}, {2, 1}, {1, 2})));
+}
+
+TEST(Conv, NegativePairsCrop) {
+  const Tensors t(kCases[5]);
+  EXPECT_TRUE(at::allclose(
+      samepad::conv2d(t.input, t.weight, {}, 1, Padding{{-1, 2}, {0, -2}}),
+      samepad::conv2d(t.input.slice(2, 1).slice(3, 0, 6), t.weight, {}, 1, Padding{{0, 2}, {0, 0}})));
+}
+
+class EmptyInput : public ::testing::TestWithParam<Sizes> {};
+
+TEST_P(EmptyInput, GivesAnEmptyOutputWithGradients) {
+  const auto input = at::zeros(GetParam(), at::kDouble).requires_grad_();
+  const auto weight = at::ones({8, 4, 3, 3}, at::kDouble).requires_grad_();
+  const auto bias = at::ones({8}, at::kDouble).requires_grad_();
+  const auto output = samepad::conv2d(input, weight, bias, 2);
+  EXPECT_EQ(output.sizes(), at::IntArrayRef({GetParam()[0], 8, (GetParam()[2] + 1) / 2,
+                                             (GetParam()[3] + 1) / 2}));
+  output.sum().backward();
+  EXPECT_EQ(input.grad().sizes(), input.sizes());
+  EXPECT_TRUE(at::equal(weight.grad(), at::zeros_like(weight)));
+  EXPECT_TRUE(at::equal(bias.grad(), at::zeros_like(bias)));
+}
+
+INSTANTIATE_TEST_SUITE_P(Sizes, EmptyInput,
+                         ::testing::Values(Sizes{2, 4, 0, 5}, Sizes{2, 4, 5, 0}, Sizes{2, 4, 0, 0},
+                                           Sizes{0, 4, 5, 6}));
+
+class PaddingModes : public ::testing::TestWithParam<const char*> {};
+
+TEST_P(PaddingModes, FillAsPadFills) {
+  const std::string mode = GetParam();
+  const Tensors t(kCases[5]);
+  const auto padded = at::pad(t.input, {0, 1, 0, 1}, mode);
+  EXPECT_TRUE(at::allclose(samepad::conv2d(t.input, t.weight, t.bias, 2, "same", 1, 1, mode),
+                           at::conv2d(padded, t.weight, t.bias, 2)));
+}
+
+INSTANTIATE_TEST_SUITE_P(All, PaddingModes, ::testing::Values("reflect", "replicate", "circular"));
+
+TEST(Conv, KeepsChannelsLast) {
+  const auto input = at::randn({2, 4, 8, 8}).contiguous(at::MemoryFormat::ChannelsLast);
+  const auto weight = at::randn({8, 4, 3, 3});
+  for (const auto plan : {detail::Plan::crop, detail::Plan::pad}) {
+    const detail::PlanGuard guard(plan);
+    EXPECT_TRUE(samepad::conv2d(input, weight, {}, 2).is_contiguous(at::MemoryFormat::ChannelsLast));
+  }
+}
+
+}  // namespace
+}  // namespace samepad
