@@ -40,13 +40,12 @@ def with_fixed_allocator() -> None:
 if __name__ == "__main__":
     with_fixed_allocator()
 
+import samepad
 import torch
 import torch.nn.functional as F
+from samepad import _C
 from torch import Tensor, nn
 from tqdm import tqdm
-
-import samepad
-from samepad import _C
 
 Run = Callable[[], object]
 
@@ -176,7 +175,10 @@ def geometric_mean(values: Sequence[float]) -> float:
 
 
 def compare(
-    layers: list[Layer], memory_format: torch.memory_format, step: Callable[..., Run], seconds: float
+    layers: list[Layer],
+    memory_format: torch.memory_format,
+    step: Callable[..., Run],
+    seconds: float,
 ) -> list[dict[str, float]]:
     """Median seconds of each competitor on each layer."""
     rows = []
@@ -220,7 +222,9 @@ def environment() -> dict[str, Any]:
     """What the figures were measured on."""
     cpuinfo = Path("/proc/cpuinfo")
     lines = cpuinfo.read_text().splitlines() if cpuinfo.exists() else []
-    model = next((line.split(":")[1].strip() for line in lines if line.startswith("model name")), "")
+    model = next(
+        (line.split(":")[1].strip() for line in lines if line.startswith("model name")), ""
+    )
     return {
         "cpu": model or platform.machine(),
         "threads": torch.get_num_threads(),

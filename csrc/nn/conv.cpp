@@ -28,8 +28,8 @@ void check(const SamePadConvOptions<D>& options) {
   TORCH_CHECK(options.in_channels() > 0 && options.out_channels() > 0 && options.groups() > 0,
               "in_channels, out_channels and groups must be positive integers, but got ",
               options.in_channels(), ", ", options.out_channels(), " and ", options.groups());
-  TORCH_CHECK(options.in_channels() % options.groups() == 0, "in_channels (",
-              options.in_channels(), ") must be divisible by groups (", options.groups(), ")");
+  TORCH_CHECK(options.in_channels() % options.groups() == 0, "in_channels (", options.in_channels(),
+              ") must be divisible by groups (", options.groups(), ")");
   TORCH_CHECK(options.out_channels() % options.groups() == 0, "out_channels (",
               options.out_channels(), ") must be divisible by groups (", options.groups(), ")");
   if (const PadMode* mode = options.padding().mode()) {
@@ -42,7 +42,9 @@ void check(const SamePadConvOptions<D>& options) {
 
 /// The function of `D` dimensions.
 template <size_t D>
-constexpr auto convolve = D == 1 ? conv1d : D == 2 ? conv2d : conv3d;
+constexpr auto kConvolve = D == 1   ? conv1d
+                           : D == 2 ? conv2d
+                                    : conv3d;
 
 }  // namespace
 
@@ -99,8 +101,8 @@ void SamePadConvNdImpl<D, Derived>::pretty_print(std::ostream& stream) const {
 
 template <size_t D, typename Derived>
 at::Tensor SamePadConvNdImpl<D, Derived>::forward(const at::Tensor& input) {
-  return convolve<D>(input, weight, bias, options.stride(), options.padding(), options.dilation(),
-                     options.groups(), padding_mode_name(options));
+  return kConvolve<D>(input, weight, bias, options.stride(), options.padding(), options.dilation(),
+                      options.groups(), padding_mode_name(options));
 }
 
 template class SamePadConvNdImpl<1, SamePadConv1dImpl>;

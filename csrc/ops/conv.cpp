@@ -19,7 +19,13 @@ using detail::PadList;
 PadList pads_for_mode(const ConvArgs& args, PadMode mode) {
   PadList pads;
   for (const auto i : c10::irange(args.dimensions())) {
-    pads.push_back(mode_pads(mode, args.size(i), args.extent(i), args.stride[i]));
+    const c10::SymInt size = args.size(i);
+    if (const auto n = size.maybe_as_int()) {
+      const auto amounts = mode_pads(mode, *n, args.extent(i), args.stride[i]);
+      pads.push_back({amounts.before, amounts.after});
+    } else {
+      pads.push_back(mode_pads(mode, size, args.extent(i), args.stride[i]));
+    }
   }
   return pads;
 }
@@ -97,8 +103,6 @@ at::Tensor run(const ConvArgs& args, const PadList& pads) {
   return run_plan(choose_plan(args, pads), args, pads);
 }
 
-bool is_empty(const ConvArgs& args, int64_t i) { return args.size(i).maybe_as_int() == 0; }
-
 /// SAME of an empty dimension is empty. PyTorch's convolutions refuse it, so one kernel's extent
 /// of zeros stands in for the dimension and its one output is dropped: shape, type, layout and
 /// gradients follow.
@@ -106,7 +110,7 @@ at::Tensor run_empty(const ConvArgs& args, PadList pads) {
   ConvArgs filled = args;
   std::vector<c10::SymInt> added;
   for (int64_t i = args.dimensions() - 1; i >= 0; --i) {
-    const bool empty = is_empty(args, i);
+    const bool empty = args.is_empty(i);
     added.insert(added.end(), {0, empty ? args.extent(i) : 0});
     if (empty) {
       pads[i] = {0, 0};
@@ -115,7 +119,7 @@ at::Tensor run_empty(const ConvArgs& args, PadList pads) {
   filled.input = at::constant_pad_nd_symint(args.input, added);
   at::Tensor output = run(filled, pads);
   for (const auto i : c10::irange(args.dimensions())) {
-    if (is_empty(args, i)) {
+    if (args.is_empty(i)) {
       output = output.narrow(i - args.dimensions(), 0, 0);
     }
   }
@@ -127,7 +131,7 @@ at::Tensor run_mode(const ConvArgs& args, PadMode mode) {
               "padding='causal' is for conv1d alone, but got it in conv", args.dimensions(), "d");
   const PadList pads = pads_for_mode(args, mode);
   for (const auto i : c10::irange(args.dimensions())) {
-    if (mode != PadMode::valid && is_empty(args, i)) {
+    if (mode != PadMode::valid && args.is_empty(i)) {
       return run_empty(args, pads);
     }
   }
@@ -139,7 +143,7 @@ at::Tensor conv_mode(const at::Tensor& input, const at::Tensor& weight,
                      const std::optional<at::Tensor>& bias, c10::SymIntArrayRef stride,
                      std::string_view padding, c10::SymIntArrayRef dilation, c10::SymInt groups,
                      std::string_view padding_mode) {
-  return run_mode({D, input, weight, bias, stride, dilation, groups, padding_mode},
+  return run_mode({D, input, weight, bias, stride, dilation, std::move(groups), padding_mode},
                   *Padding(padding).mode());
 }
 
@@ -148,10 +152,9 @@ at::Tensor conv_amounts(const at::Tensor& input, const at::Tensor& weight,
                         const std::optional<at::Tensor>& bias, c10::SymIntArrayRef stride,
                         c10::SymIntArrayRef padding, c10::SymIntArrayRef dilation,
                         c10::SymInt groups, std::string_view padding_mode) {
-  const ConvArgs args(D, input, weight, bias, stride, dilation, groups, padding_mode);
+  const ConvArgs args(D, input, weight, bias, stride, dilation, std::move(groups), padding_mode);
   return run(args, pads_for_amounts(args, padding));
 }
-
 
 /// Calls the operator through the dispatcher, as at::conv2d does, so that every feature that
 /// lives in a dispatch key sees the call.
@@ -173,9 +176,8 @@ at::Tensor call(const at::Tensor& input, const at::Tensor& weight,
   static const auto handle = c10::Dispatcher::singleton()
                                  .findSchemaOrThrow(op.c_str(), "padding")
                                  .typed<decltype(conv_amounts<D>)>();
-  return handle.call(input, weight, bias, sym_stride,
-                     c10::fromIntArrayRefSlow(padding.amounts(D)), sym_dilation, groups,
-                     padding_mode);
+  return handle.call(input, weight, bias, sym_stride, c10::fromIntArrayRefSlow(padding.amounts(D)),
+                     sym_dilation, groups, padding_mode);
 }
 
 }  // namespace
@@ -217,8 +219,8 @@ std::vector<Pads<int64_t>> same_padding(at::IntArrayRef input_size, at::IntArray
   detail::check_extents(kernels, dilations);
   std::vector<Pads<int64_t>> pads;
   for (const auto i : c10::irange(dimensions)) {
-    TORCH_CHECK(input_size[i] >= 0, "expected input_size to be at least 0, but got input_size=",
-                input_size);
+    TORCH_CHECK(input_size[i] >= 0,
+                "expected input_size to be at least 0, but got input_size=", input_size);
     pads.push_back(
         mode_pads(mode, input_size[i], kernel_extent(kernels[i], dilations[i]), strides[i]));
   }

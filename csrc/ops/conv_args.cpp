@@ -11,8 +11,7 @@ namespace {
 /// copy is made in the smaller type.
 void autocast(ConvArgs& args) {
   const auto device = args.input.device().type();
-  if (!at::autocast::is_autocast_available(device) ||
-      !at::autocast::is_autocast_enabled(device)) {
+  if (!at::autocast::is_autocast_available(device) || !at::autocast::is_autocast_enabled(device)) {
     return;
   }
   const auto type = at::autocast::get_autocast_dtype(device);
@@ -59,9 +58,9 @@ void check_channels(const ConvArgs& args) {
               "but got weight of size ",
               args.weight.sizes());
   TORCH_CHECK(*in % *groups == 0 && *in / *groups == *in_per_group, "Given groups=", *groups,
-              ", weight of size ", args.weight.sizes(), ", expected input to have ",
-              *in_per_group, " channels per group, but got input of size ", args.input.sizes(),
-              " with ", *in, " channels");
+              ", weight of size ", args.weight.sizes(), ", expected input to have ", *in_per_group,
+              " channels per group, but got input of size ", args.input.sizes(), " with ", *in,
+              " channels");
 }
 
 /// The name that `at::pad` gives to torch.nn's `padding_mode`.
@@ -100,16 +99,16 @@ void check_extents(const Dims& kernel, const Dims& dilation) {
   }
 }
 
-ConvArgs::ConvArgs(int64_t dimensions, const at::Tensor& input_, const at::Tensor& weight_,
-                   const std::optional<at::Tensor>& bias_, c10::SymIntArrayRef stride_,
-                   c10::SymIntArrayRef dilation_, const c10::SymInt& groups_,
+ConvArgs::ConvArgs(int64_t dimensions, at::Tensor input_, at::Tensor weight_,
+                   std::optional<at::Tensor> bias_, c10::SymIntArrayRef stride_,
+                   c10::SymIntArrayRef dilation_, c10::SymInt groups_,
                    std::string_view padding_mode)
-    : input(input_),
-      weight(weight_),
-      bias(bias_ && bias_->defined() ? bias_ : std::nullopt),
+    : input(std::move(input_)),
+      weight(std::move(weight_)),
+      bias(bias_ && bias_->defined() ? std::move(bias_) : std::nullopt),
       stride(expand_positive("stride", stride_, dimensions)),
       dilation(expand_positive("dilation", dilation_, dimensions)),
-      groups(groups_),
+      groups(std::move(groups_)),
       fill(fill_name(padding_mode)) {
   TORCH_CHECK(input.defined() && weight.defined(),
               "expected input and weight to be tensors, but one is undefined");

@@ -27,14 +27,16 @@ void check_extents(const Dims& kernel, const Dims& dilation);
 struct ConvArgs {
   /// Checks every argument but the padding amounts; throws `c10::Error` naming the argument.
   /// Under autocast, casts the tensors to the type that the convolution will run in.
-  ConvArgs(int64_t dimensions, const at::Tensor& input, const at::Tensor& weight,
-           const std::optional<at::Tensor>& bias, c10::SymIntArrayRef stride,
-           c10::SymIntArrayRef dilation, const c10::SymInt& groups, std::string_view padding_mode);
+  ConvArgs(int64_t dimensions, at::Tensor input, at::Tensor weight, std::optional<at::Tensor> bias,
+           c10::SymIntArrayRef stride, c10::SymIntArrayRef dilation, c10::SymInt groups,
+           std::string_view padding_mode);
 
   int64_t dimensions() const { return static_cast<int64_t>(stride.size()); }
 
   /// Input size of spatial dimension i, batched or not.
   c10::SymInt size(int64_t i) const { return input.sym_size(i - dimensions()); }
+
+  bool is_empty(int64_t i) const { return size(i).maybe_as_int() == 0; }
 
   int64_t extent(int64_t i) const;
 

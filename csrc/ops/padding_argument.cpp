@@ -43,8 +43,8 @@ at::IntArrayRef Padding::amounts(int64_t dimensions) const {
   const auto count = static_cast<int64_t>(values.size());
   TORCH_CHECK(pairs ? count == 2 * dimensions : count == 1 || count == dimensions,
               "expected padding to be a mode, a single integer, a list of ", dimensions,
-              " integers or a list of ", dimensions, " (before, after) pairs, but got padding=",
-              *this);
+              " integers or a list of ", dimensions,
+              " (before, after) pairs, but got padding=", *this);
   return values;
 }
 

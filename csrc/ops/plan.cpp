@@ -2,6 +2,7 @@
 
 #include <ATen/TensorSubclassLikeUtils.h>
 #include <ATen/core/grad_mode.h>
+#include <ATen/ops/constant_pad_nd.h>
 #include <ATen/ops/conv1d_ops.h>
 #include <ATen/ops/conv2d_ops.h>
 #include <ATen/ops/conv3d_ops.h>
@@ -33,13 +34,18 @@ std::optional<Pads<int64_t>> known(const Pads<c10::SymInt>& pads) {
   return before && after ? std::make_optional(Pads<int64_t>{*before, *after}) : std::nullopt;
 }
 
+/// The pads of dimension i, where `can_crop` has seen that they are known.
+Pads<int64_t> expect_known(const Pads<c10::SymInt>& pads) {
+  return {pads.before.expect_int(), pads.after.expect_int()};
+}
+
 /// The part of the pads that the convolution can add itself, on both sides alike: all or some of
-/// pads that are known and zeros, none of others.
+/// pads that are known and zeros, none of others, and none to nothing, which convolutions refuse.
 SymDims symmetric_part(const ConvArgs& args, const PadList& pads) {
   SymDims part;
-  for (const auto& pad : pads) {
-    const auto amounts = known(pad);
-    part.emplace_back(amounts && args.fill == "constant"
+  for (int64_t i = 0; i < args.dimensions(); ++i) {
+    const auto amounts = known(pads[i]);
+    part.emplace_back(amounts && args.fill == "constant" && !args.is_empty(i)
                           ? std::max<int64_t>(0, std::min(amounts->before, amounts->after))
                           : 0);
   }
@@ -57,16 +63,15 @@ at::Tensor run_symmetric(const ConvArgs& args, const PadList& pads) {
 at::Tensor run_crop(const ConvArgs& args, const PadList& pads) {
   SymDims padding;
   for (int64_t i = 0; i < args.dimensions(); ++i) {
-    padding.emplace_back(crop_padding(*known(pads[i]), args.stride[i]));
+    padding.emplace_back(crop_padding(expect_known(pads[i]), args.stride[i]));
   }
   const at::Tensor whole = conv(args, args.input, padding);
   at::Tensor wanted = whole;
   for (int64_t i = 0; i < args.dimensions(); ++i) {
-    const auto amounts = *known(pads[i]);
+    const auto amounts = expect_known(pads[i]);
     const int64_t n = args.size(i).expect_int();
-    wanted = wanted.narrow(
-        i - args.dimensions(), crop_offset(amounts, args.stride[i]),
-        padded_output_size(n, args.extent(i), args.stride[i], amounts));
+    wanted = wanted.narrow(i - args.dimensions(), crop_offset(amounts, args.stride[i]),
+                           padded_output_size(n, args.extent(i), args.stride[i], amounts));
   }
   // Dense, in the layout that the convolution chose: callers may `view` the result.
   return wanted.contiguous(whole.suggest_memory_format());
@@ -74,21 +79,32 @@ at::Tensor run_crop(const ConvArgs& args, const PadList& pads) {
 
 at::Tensor run_pad(const ConvArgs& args, const PadList& pads) {
   const SymDims own = symmetric_part(args, pads);
-  SymDims added;  // last dimension first, as at::pad takes them
+  SymDims added;    // last dimension first, as at::pad takes them
+  SymDims cropped;  // negative amounts, once the others are there to be cropped from
   for (int64_t i = args.dimensions() - 1; i >= 0; --i) {
-    added.push_back(pads[i].before - own[i]);
-    added.push_back(pads[i].after - own[i]);
+    for (const auto& amount : {pads[i].before - own[i], pads[i].after - own[i]}) {
+      const bool crops = amount.maybe_as_int().value_or(0) < 0;
+      added.push_back(crops ? 0 : amount);
+      cropped.push_back(crops ? amount : 0);
+    }
   }
-  return conv(args, at::pad_symint(args.input, added, args.fill), own);
+  at::Tensor padded = at::pad_symint(args.input, added, args.fill);
+  if (std::ranges::any_of(cropped, [](const auto& amount) { return amount != 0; })) {
+    padded = at::constant_pad_nd_symint(padded, cropped);
+  }
+  return conv(args, padded, own);
 }
 
 /// No pads at all, or equal ones that the convolution's own padding can stand for.
 bool is_symmetric(const ConvArgs& args, const PadList& pads) {
-  return std::all_of(pads.begin(), pads.end(), [&](const auto& pad) {
-    const auto amounts = known(pad);
-    return amounts && amounts->before == amounts->after && amounts->before >= 0 &&
-           (args.fill == "constant" || amounts->before == 0);
-  });
+  for (int64_t i = 0; i < args.dimensions(); ++i) {
+    const auto amounts = known(pads[i]);
+    if (!amounts || amounts->before != amounts->after || amounts->before < 0 || args.is_empty(i) ||
+        (args.fill != "constant" && amounts->before != 0)) {
+      return false;
+    }
+  }
+  return true;
 }
 
 /// Plain tensors have sizes, memory and no transform to see through; for others the graph that
@@ -98,9 +114,8 @@ bool is_plain(const ConvArgs& args) {
 }
 
 bool needs_gradient(const ConvArgs& args) {
-  return at::GradMode::is_enabled() &&
-         (args.input.requires_grad() || args.weight.requires_grad() ||
-          (args.bias && args.bias->requires_grad()));
+  return at::GradMode::is_enabled() && (args.input.requires_grad() || args.weight.requires_grad() ||
+                                        (args.bias && args.bias->requires_grad()));
 }
 
 /// Whether `crop` beats `pad`, for pads that both can do: the first copies the output and computes
@@ -112,7 +127,7 @@ bool crop_is_faster(const ConvArgs& args, const PadList& pads) {
   double computed = 1;
   double padded = 1;
   for (int64_t i = 0; i < args.dimensions(); ++i) {
-    const auto amounts = *known(pads[i]);
+    const auto amounts = expect_known(pads[i]);
     const int64_t n = args.size(i).expect_int();
     const int64_t p = crop_padding(amounts, args.stride[i]);
     // oneDNN's backward pass of a depthwise convolution falls to its reference code here, which
@@ -120,8 +135,7 @@ bool crop_is_faster(const ConvArgs& args, const PadList& pads) {
     if (p >= args.extent(i) - 1 && p > 0 && needs_gradient(args)) {
       return false;
     }
-    wanted *= static_cast<double>(
-        padded_output_size(n, args.extent(i), args.stride[i], amounts));
+    wanted *= static_cast<double>(padded_output_size(n, args.extent(i), args.stride[i], amounts));
     computed *= static_cast<double>(padded_output_size(n, args.extent(i), args.stride[i], {p, p}));
     padded *= static_cast<double>(n + amounts.before + amounts.after);
   }
@@ -143,7 +157,7 @@ bool can_crop(const ConvArgs& args, const PadList& pads) {
   for (int64_t i = 0; i < args.dimensions(); ++i) {
     const auto amounts = known(pads[i]);
     if (!amounts || amounts->before < 0 || amounts->after < 0 || args.stride[i] > kLimit ||
-        !args.size(i).maybe_as_int()) {
+        !args.size(i).maybe_as_int() || args.is_empty(i)) {
       return false;
     }
   }

@@ -9,27 +9,10 @@ bool is_sequence(py::handle value) {
   return PyTuple_Check(value.ptr()) || PyList_Check(value.ptr());
 }
 
-/// Anything with __index__ counts, NumPy's integers and integer tensors among them, but bool.
-bool is_integer(py::handle value) {
+/// Anything with __index__ may be one, NumPy's integers and integer tensors among them, but bool.
+bool may_be_integer(py::handle value) {
   return PyLong_CheckExact(value.ptr()) ||
          (PyIndex_Check(value.ptr()) && !PyBool_Check(value.ptr()));
-}
-
-/// Empty where `value` has __index__ but is no integer after all, such as a tensor of floats.
-std::optional<int64_t> as_int64(py::handle value) {
-  const auto index = py::reinterpret_steal<py::object>(PyNumber_Index(value.ptr()));
-  if (!index) {
-    if (!PyErr_ExceptionMatches(PyExc_TypeError)) {
-      throw py::error_already_set();
-    }
-    PyErr_Clear();
-    return std::nullopt;
-  }
-  const int64_t result = PyLong_AsLongLong(index.ptr());
-  if (result == -1 && PyErr_Occurred() != nullptr) {
-    throw py::error_already_set();
-  }
-  return result;
 }
 
 }  // namespace
@@ -40,6 +23,28 @@ void Arguments::type_error(const char* argument, const char* expected, py::handl
                        Py_TYPE(value.ptr())->tp_name + ")");
 }
 
+std::optional<int64_t> Arguments::as_int64(const char* argument, py::handle value) const {
+  if (!may_be_integer(value)) {
+    return std::nullopt;
+  }
+  const auto index = py::reinterpret_steal<py::object>(PyNumber_Index(value.ptr()));
+  if (!index) {
+    // It has __index__ but is no integer after all, such as a tensor of floats.
+    if (!PyErr_ExceptionMatches(PyExc_TypeError)) {
+      throw py::error_already_set();
+    }
+    PyErr_Clear();
+    return std::nullopt;
+  }
+  int overflow = 0;
+  const int64_t result = PyLong_AsLongLongAndOverflow(index.ptr(), &overflow);
+  if (overflow != 0) {
+    throw py::value_error(std::string(function) + "(): argument '" + argument +
+                          "' must fit int64, but got " + std::string(py::repr(value)));
+  }
+  return result;
+}
+
 at::Tensor Arguments::tensor(const char* argument, py::handle value) const {
   if (!THPVariable_Check(value.ptr())) {
     type_error(argument, "Tensor", value);
@@ -47,8 +52,7 @@ at::Tensor Arguments::tensor(const char* argument, py::handle value) const {
   return THPVariable_Unpack(value.ptr());
 }
 
-std::optional<at::Tensor> Arguments::optional_tensor(const char* argument,
-                                                     py::handle value) const {
+std::optional<at::Tensor> Arguments::optional_tensor(const char* argument, py::handle value) const {
   if (value.is_none()) {
     return std::nullopt;
   }
@@ -56,27 +60,29 @@ std::optional<at::Tensor> Arguments::optional_tensor(const char* argument,
 }
 
 int64_t Arguments::integer(const char* argument, py::handle value) const {
-  const auto result = is_integer(value) ? as_int64(value) : std::nullopt;
+  const auto result = as_int64(argument, value);
   if (!result) {
     type_error(argument, "int", value);
   }
   return *result;
 }
 
-std::vector<int64_t> Arguments::integers(const char* argument, py::handle value) const {
-  if (!is_sequence(value)) {
-    if (!is_integer(value)) {
-      type_error(argument, "int or tuple of ints", value);
-    }
-    return {integer(argument, value)};
-  }
+std::vector<int64_t> Arguments::integers(const char* argument, py::handle value,
+                                         const char* expected) const {
   std::vector<int64_t> result;
-  for (const auto item : value) {
-    const auto number = is_integer(item) ? as_int64(item) : std::nullopt;
+  const auto append = [&](py::handle item) {
+    const auto number = as_int64(argument, item);
     if (!number) {
-      type_error(argument, "int or tuple of ints", value);
+      type_error(argument, expected, value);
     }
     result.push_back(*number);
+  };
+  if (is_sequence(value)) {
+    for (const auto item : value) {
+      append(item);
+    }
+  } else {
+    append(value);
   }
   return result;
 }
@@ -94,26 +100,18 @@ Padding Arguments::padding(const char* argument, py::handle value) const {
     return Padding(string(argument, value));
   }
   if (!is_sequence(value)) {
-    if (!is_integer(value)) {
-      type_error(argument, kExpected, value);
-    }
-    return integer(argument, value);
+    return integers(argument, value, kExpected).front();
   }
   const auto items = py::reinterpret_borrow<py::sequence>(value);
   if (items.empty() || !is_sequence(items[0])) {
-    for (const auto item : items) {
-      if (!is_integer(item)) {
-        type_error(argument, kExpected, value);
-      }
-    }
-    return Padding(integers(argument, value));
+    return Padding(integers(argument, value, kExpected));
   }
   std::vector<Padding::Pair> pairs;
   for (const auto item : items) {
     if (!is_sequence(item) || py::len(item) != 2) {
       type_error(argument, kExpected, value);
     }
-    const auto pair = integers(argument, item);
+    const auto pair = integers(argument, item, kExpected);
     pairs.emplace_back(pair[0], pair[1]);
   }
   return Padding(pairs);

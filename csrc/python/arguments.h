@@ -26,7 +26,8 @@ struct Arguments {
   int64_t integer(const char* argument, py::handle value) const;
 
   /// An integer, or a tuple or list of them.
-  std::vector<int64_t> integers(const char* argument, py::handle value) const;
+  std::vector<int64_t> integers(const char* argument, py::handle value,
+                                const char* expected = "int or tuple of ints") const;
 
   /// A str.
   std::string string(const char* argument, py::handle value) const;
@@ -35,6 +36,9 @@ struct Arguments {
   Padding padding(const char* argument, py::handle value) const;
 
  private:
+  /// Empty where `value` is no integer: a bool, or has no __index__.
+  std::optional<int64_t> as_int64(const char* argument, py::handle value) const;
+
   [[noreturn]] void type_error(const char* argument, const char* expected, py::handle value) const;
 };
 

@@ -7,10 +7,14 @@ namespace samepad::python {
 namespace {
 
 template <int64_t D>
-constexpr auto convolve = D == 1 ? conv1d : D == 2 ? conv2d : conv3d;
+constexpr auto kConvolve = D == 1   ? conv1d
+                           : D == 2 ? conv2d
+                                    : conv3d;
 
 template <int64_t D>
-constexpr const char* kName = D == 1 ? "conv1d" : D == 2 ? "conv2d" : "conv3d";
+constexpr const char* kName = D == 1   ? "conv1d"
+                              : D == 2 ? "conv2d"
+                                       : "conv3d";
 
 template <int64_t D>
 at::Tensor conv(const py::object& input, const py::object& weight, const py::object& bias,
@@ -26,7 +30,7 @@ at::Tensor conv(const py::object& input, const py::object& weight, const py::obj
   const auto groups_ = kArguments.integer("groups", groups);
   const auto padding_mode_ = kArguments.string("padding_mode", padding_mode);
   const py::gil_scoped_release no_gil;
-  return convolve<D>(input_, weight_, bias_, stride_, padding_, dilation_, groups_, padding_mode_);
+  return kConvolve<D>(input_, weight_, bias_, stride_, padding_, dilation_, groups_, padding_mode_);
 }
 
 template <int64_t D>

@@ -11,11 +11,10 @@ py::tuple same_padding(const py::object& input_size, const py::object& kernel_si
                        const py::object& mode) {
   constexpr Arguments kArguments{"same_padding"};
   const Padding padding(kArguments.string("mode", mode));
-  const auto pads = samepad::same_padding(kArguments.integers("input_size", input_size),
-                                          kArguments.integers("kernel_size", kernel_size),
-                                          kArguments.integers("stride", stride),
-                                          kArguments.integers("dilation", dilation),
-                                          *padding.mode());
+  const auto pads = samepad::same_padding(
+      kArguments.integers("input_size", input_size),
+      kArguments.integers("kernel_size", kernel_size), kArguments.integers("stride", stride),
+      kArguments.integers("dilation", dilation), *padding.mode());
   py::tuple result(pads.size());
   for (size_t i = 0; i < pads.size(); ++i) {
     result[i] = py::make_tuple(pads[i].before, pads[i].after);

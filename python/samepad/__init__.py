@@ -9,12 +9,12 @@ Modules stand in for those of torch.nn, `samepad.functional` for torch.nn.functi
 operators that all of them call.
 """
 
-import os
+from pathlib import Path
 
 import torch
 
 from samepad._build import TORCH_VERSION as _BUILT_FOR
-from samepad._build import VERSION as __version__
+from samepad._build import __version__
 
 
 def _minor(version: str) -> str:
@@ -32,14 +32,15 @@ if _minor(torch.__version__) != _minor(_BUILT_FOR):
 
 from samepad import functional
 from samepad._C import same_padding
-from samepad.conversion import ConversionReport, convert
+from samepad.conversion import ConversionReport, LayerReport, convert
 from samepad.modules import SamePadConv1d, SamePadConv2d, SamePadConv3d
 
 #: Folder for CMAKE_PREFIX_PATH, so that `find_package(samepad)` finds this installation.
-cmake_prefix_path = os.path.dirname(os.path.abspath(__file__))
+cmake_prefix_path = str(Path(__file__).resolve().parent)
 
 __all__ = [
     "ConversionReport",
+    "LayerReport",
     "SamePadConv1d",
     "SamePadConv2d",
     "SamePadConv3d",

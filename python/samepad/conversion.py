@@ -127,16 +127,14 @@ def _obstacle(layer: _ConvNd) -> str | None:
     return None
 
 
-def _chooser(
-    model: nn.Module, select: Select | None
-) -> Callable[[str, _ConvNd], bool]:
+def _chooser(model: nn.Module, select: Select | None) -> Callable[[str, _ConvNd], bool]:
     """The function that says which convolutions to replace."""
     if select is None:
         return lambda _, layer: layer.padding == "same" or _peer(layer) is not None
     if callable(select):
         return select
-    if isinstance(select, str):
-        raise TypeError(f"select must be a function or a list of names, not the str {select!r}")
+    if isinstance(select, str) or not isinstance(select, Iterable):
+        raise TypeError(f"select must be a function or a list of names, not {select!r}")
     names = list(select)
     modules = dict(model.named_modules(remove_duplicate=False))
     for name in names:
@@ -249,9 +247,7 @@ def convert(
         if wanted and not obstacle:
             new = replacements[layer] = _replacement(layer, padding)
             peer = _peer(layer)
-            layers.append(
-                LayerReport(name, before, type(new).__name__, peer.note if peer else "")
-            )
+            layers.append(LayerReport(name, before, type(new).__name__, peer.note if peer else ""))
         else:
             note = obstacle or f"padding={layer.padding!r} is not 'same'"
             layers.append(LayerReport(name, before, None, note))

@@ -58,12 +58,14 @@ _CAUSAL = """
         "causal": as Keras's causal, all (k - 1) d before;"""
 
 
-def _flatten(padding: Padding) -> Any:
-    """`padding` as the operators take it: (before, after) pairs become one flat list."""
-    if not isinstance(padding, (tuple, list)):
-        return padding
-    flat: list[int] = []
-    for amount in padding:
+def _flatten(amounts: Padding | Any) -> Any:
+    """`amounts` as the operators take them: a str, or one flat list."""
+    if isinstance(amounts, str):
+        return amounts
+    if not isinstance(amounts, (tuple, list)):
+        return [amounts]
+    flat: list[Any] = []
+    for amount in amounts:
         if isinstance(amount, (tuple, list)):
             flat.extend(amount)
         else:
@@ -91,11 +93,18 @@ def _convolution(dimensions: int) -> _Convolution:
         # operators; an eager call is 15 us faster through the binding. Both run the same operator.
         if (
             torch.compiler.is_compiling()
-            or torch.jit.is_tracing()
+            or torch._C._get_tracing_state() is not None
             or has_torch_function((input, weight, bias))
         ):
             return operator(  # type: ignore[no-any-return]
-                input, weight, bias, stride, _flatten(padding), dilation, groups, padding_mode
+                input,
+                weight,
+                bias,
+                _flatten(stride),
+                _flatten(padding),
+                _flatten(dilation),
+                groups,
+                padding_mode,
             )
         return eager(  # type: ignore[no-any-return]
             input, weight, bias, stride, padding, dilation, groups, padding_mode

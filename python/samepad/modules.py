@@ -32,21 +32,21 @@ def _normalize_padding(padding: Padding, dimensions: int) -> Any:
     )
 
 
-def _conv_forward(operator: Any, function: Callable[..., Tensor]) -> Callable[..., Tensor]:
+def _conv_forward(
+    operator: Callable[..., Tensor], function: Callable[..., Tensor]
+) -> Callable[..., Tensor]:
     """The method of this name, for one number of dimensions.
 
     `operator` is named here, rather than found by the method, because TorchScript resolves what a
     closure holds, and nothing else that differs between the classes.
     """
 
-    def _conv_forward(self, input: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:  # type: ignore[no-untyped-def]
-        if torch.jit.is_scripting():
-            # TorchScript decides these isinstance checks when it compiles and drops the rest.
+    def _conv_forward(self: Any, input: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
+        if torch.jit.is_scripting():  # type: ignore[attr-defined]
+            # TorchScript decides these isinstance checks when it compiles and drops the branch
+            # that is not taken, so each has to be a branch.
             if isinstance(self.padding, str):
-                return operator(
-                    input, weight, bias, self.stride, self.padding, self.dilation, self.groups,
-                    self.padding_mode,
-                )
+                padding = self.padding
             else:
                 flat: list[int] = []
                 for amount in self.padding:
@@ -55,12 +55,19 @@ def _conv_forward(operator: Any, function: Callable[..., Tensor]) -> Callable[..
                     else:
                         flat.append(amount[0])
                         flat.append(amount[1])
-                return operator(
-                    input, weight, bias, self.stride, flat, self.dilation, self.groups,
-                    self.padding_mode,
-                )
-        return function(
-            input, weight, bias, self.stride, self.padding, self.dilation, self.groups,
+                padding = flat  # type: ignore[assignment]
+            convolution = operator
+        else:
+            padding = self.padding
+            convolution = function
+        return convolution(
+            input,
+            weight,
+            bias,
+            self.stride,
+            padding,
+            self.dilation,
+            self.groups,
             self.padding_mode,
         )
 
@@ -89,7 +96,7 @@ class _SamePadConvNd(_ConvNd):
     ) -> None:
         normalized = _normalize_padding(padding, self._dimensions)
         # torch.nn's constructor would refuse these paddings; the next class is nn.Conv*d.
-        super().__init__(
+        super().__init__(  # type: ignore[call-arg]
             in_channels,
             out_channels,
             kernel_size,  # type: ignore[arg-type]

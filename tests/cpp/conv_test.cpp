@@ -23,8 +23,8 @@ struct Case {
 
 void PrintTo(const Case& c, std::ostream* stream) {
   *stream << "size " << at::IntArrayRef(c.size) << " kernel " << at::IntArrayRef(c.kernel)
-          << " stride " << at::IntArrayRef(c.stride) << " dilation "
-          << at::IntArrayRef(c.dilation) << " groups " << c.groups;
+          << " stride " << at::IntArrayRef(c.stride) << " dilation " << at::IntArrayRef(c.dilation)
+          << " groups " << c.groups;
 }
 
 const Case kCases[] = {
@@ -78,15 +78,15 @@ TEST_P(Conv, AgreesWithTheNaiveLoop) {
   }
   naive::Conv args{c.stride, c.dilation, {}, c.groups};
   for (size_t i = 0; i < dimensions; ++i) {
-    args.pads.push_back(
-        naive::pads(mode, c.size[i], c.kernel[i], c.stride[i], c.dilation[i]));
+    args.pads.push_back(naive::pads(mode, c.size[i], c.kernel[i], c.stride[i], c.dilation[i]));
   }
   const Tensors t(c);
   const auto expected = naive::conv(t.input, t.weight, args) + t.bias_column();
   const auto conv = kConvs[dimensions - 1];
 
   const detail::PlanGuard guard(plan);
-  const auto output = conv(t.input, t.weight, t.bias, c.stride, mode, c.dilation, c.groups, "zeros");
+  const auto output =
+      conv(t.input, t.weight, t.bias, c.stride, mode, c.dilation, c.groups, "zeros");
   ASSERT_EQ(output.sizes(), expected.sizes());
   EXPECT_TRUE(at::allclose(output, expected, 1e-12, 1e-12));
   EXPECT_TRUE(output.is_contiguous());
@@ -124,9 +124,9 @@ TEST(Conv, AmountsAreAtensOwn) {
 
 TEST(Conv, NegativePairsCrop) {
   const Tensors t(kCases[5]);
-  EXPECT_TRUE(at::allclose(
-      samepad::conv2d(t.input, t.weight, {}, 1, Padding{{-1, 2}, {0, -2}}),
-      samepad::conv2d(t.input.slice(2, 1).slice(3, 0, 6), t.weight, {}, 1, Padding{{0, 2}, {0, 0}})));
+  EXPECT_TRUE(at::allclose(samepad::conv2d(t.input, t.weight, {}, 1, Padding{{-1, 2}, {0, -2}}),
+                           samepad::conv2d(t.input.slice(2, 1).slice(3, 0, 6), t.weight, {}, 1,
+                                           Padding{{0, 2}, {0, 0}})));
 }
 
 class EmptyInput : public ::testing::TestWithParam<Sizes> {};
@@ -136,8 +136,8 @@ TEST_P(EmptyInput, GivesAnEmptyOutputWithGradients) {
   const auto weight = at::ones({8, 4, 3, 3}, at::kDouble).requires_grad_();
   const auto bias = at::ones({8}, at::kDouble).requires_grad_();
   const auto output = samepad::conv2d(input, weight, bias, 2);
-  EXPECT_EQ(output.sizes(), at::IntArrayRef({GetParam()[0], 8, (GetParam()[2] + 1) / 2,
-                                             (GetParam()[3] + 1) / 2}));
+  EXPECT_EQ(output.sizes(),
+            at::IntArrayRef({GetParam()[0], 8, (GetParam()[2] + 1) / 2, (GetParam()[3] + 1) / 2}));
   output.sum().backward();
   EXPECT_EQ(input.grad().sizes(), input.sizes());
   EXPECT_TRUE(at::equal(weight.grad(), at::zeros_like(weight)));
@@ -165,7 +165,8 @@ TEST(Conv, KeepsChannelsLast) {
   const auto weight = at::randn({8, 4, 3, 3});
   for (const auto plan : {detail::Plan::crop, detail::Plan::pad}) {
     const detail::PlanGuard guard(plan);
-    EXPECT_TRUE(samepad::conv2d(input, weight, {}, 2).is_contiguous(at::MemoryFormat::ChannelsLast));
+    EXPECT_TRUE(
+        samepad::conv2d(input, weight, {}, 2).is_contiguous(at::MemoryFormat::ChannelsLast));
   }
 }
 

@@ -19,12 +19,13 @@ std::string printed(const Module& module) {
 }
 
 TEST(SamePadConv, GivesCeilOfSizeOverStride) {
-  EXPECT_EQ(SamePadConv1d(SamePadConv1dOptions(3, 8, 4).stride(3))(torch::randn({2, 3, 10})).sizes(),
-            at::IntArrayRef({2, 8, 4}));
-  EXPECT_EQ(SamePadConv2d(SamePadConv2dOptions(3, 8, {3, 5}).stride({2, 1}))(
-                torch::randn({2, 3, 9, 7}))
-                .sizes(),
-            at::IntArrayRef({2, 8, 5, 7}));
+  EXPECT_EQ(
+      SamePadConv1d(SamePadConv1dOptions(3, 8, 4).stride(3))(torch::randn({2, 3, 10})).sizes(),
+      at::IntArrayRef({2, 8, 4}));
+  EXPECT_EQ(
+      SamePadConv2d(SamePadConv2dOptions(3, 8, {3, 5}).stride({2, 1}))(torch::randn({2, 3, 9, 7}))
+          .sizes(),
+      at::IntArrayRef({2, 8, 5, 7}));
   EXPECT_EQ(SamePadConv3d(SamePadConv3dOptions(4, 8, 2).stride(2).groups(2).dilation(2))(
                 torch::randn({4, 5, 6, 7}))
                 .sizes(),
@@ -36,8 +37,8 @@ TEST(SamePadConv, IsWhatTheFunctionGives) {
       SamePadConv2dOptions(4, 8, 3).stride(2).padding("same_lower").padding_mode(torch::kReflect);
   SamePadConv2d layer(options);
   const Tensor input = torch::randn({2, 4, 8, 8});
-  EXPECT_TRUE(torch::equal(layer(input), samepad::conv2d(input, layer->weight, layer->bias, 2, "same_lower",
-                                                1, 1, "reflect")));
+  EXPECT_TRUE(torch::equal(layer(input), samepad::conv2d(input, layer->weight, layer->bias, 2,
+                                                         "same_lower", 1, 1, "reflect")));
 }
 
 TEST(SamePadConv, DrawsTheParametersThatTorchDraws) {

@@ -47,6 +47,7 @@ TEST_P(ModePads, IsTheSameForSymbolicIntegers) {
     const auto pads = mode_pads(GetParam(), n, extent, s);
     ASSERT_EQ(symbolic.before.expect_int(), pads.before);
     ASSERT_EQ(symbolic.after.expect_int(), pads.after);
+    ASSERT_EQ(same_output_size(c10::SymInt(n), s).expect_int(), same_output_size(n, s));
   });
 }
 

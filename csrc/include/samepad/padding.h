@@ -42,15 +42,6 @@ struct Pads {
 namespace detail {
 
 template <class Int>
-constexpr Int smaller(const Int& a, const Int& b) {
-  if constexpr (std::is_integral_v<Int>) {
-    return a < b ? a : b;
-  } else {
-    return a.min(b);
-  }
-}
-
-template <class Int>
 constexpr Int larger(const Int& a, const Int& b) {
   if constexpr (std::is_integral_v<Int>) {
     return a > b ? a : b;
@@ -66,6 +57,18 @@ constexpr Int last_phase(const Int& n, int64_t s) {
     return n == 0 ? s - 1 : (n - 1) % s;
   } else {
     return (n - 1) % s;
+  }
+}
+
+/// max(0, c - r) for 0 <= r < s and 0 <= c < s.
+template <class Int>
+constexpr Int excess(int64_t c, const Int& r, int64_t s) {
+  if constexpr (std::is_integral_v<Int>) {
+    return c > r ? c - r : 0;
+  } else {
+    // (r + s - c) / s is 0 where r < c and 1 elsewhere. A symbolic maximum would do, but
+    // torch.export's decompositions guard on which of its operands is the larger.
+    return (Int(c) - r) * (Int(1) - (r + (s - c)) / s);
   }
 }
 
@@ -89,10 +92,15 @@ constexpr int64_t kernel_extent(int64_t kernel, int64_t dilation) {
   return (kernel - 1) * dilation + 1;
 }
 
-/// Output size of a SAME or causal convolution or pool: o = ceil(n / s), 0 for n = 0.
+/// Output size of a SAME or causal convolution or pool: o = ceil(n / s), 0 for n = 0. A symbolic n
+/// is taken to be at least 1.
 template <class Int>
 constexpr Int same_output_size(const Int& n, int64_t stride) {
-  return n / stride + detail::smaller<Int>(n % stride, Int(1));
+  if constexpr (std::is_integral_v<Int>) {
+    return n / stride + (n % stride != 0 ? 1 : 0);
+  } else {
+    return (n - 1) / stride + 1;
+  }
 }
 
 /// Output size of a convolution with given padding: floor((n + before + after - e) / s) + 1.
@@ -125,8 +133,9 @@ constexpr Pads<Int> mode_pads(PadMode mode, const Int& n, int64_t extent, int64_
   if (stride == 1) {
     return detail::split(Int(extent - 1), mode);
   }
-  const Int total = Int(extent - 1) - detail::last_phase(n, stride);
-  return detail::split(extent >= stride ? total : detail::larger(total, Int(0)), mode);
+  const Int phase = detail::last_phase(n, stride);
+  return detail::split(
+      extent >= stride ? Int(extent - 1) - phase : detail::excess(extent - 1, phase, stride), mode);
 }
 
 /// Elements to crop from the full transposed convolution of n elements, (n - 1) s + e long, so

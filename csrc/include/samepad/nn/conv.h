@@ -84,8 +84,7 @@ using SamePadConv3dOptions = SamePadConvOptions<3>;
 template <size_t D, typename Derived>
 class SAMEPAD_API SamePadConvNdImpl : public torch::nn::Cloneable<Derived> {
  public:
-  SamePadConvNdImpl(int64_t in_channels, int64_t out_channels,
-                    torch::ExpandingArray<D> kernel_size)
+  SamePadConvNdImpl(int64_t in_channels, int64_t out_channels, torch::ExpandingArray<D> kernel_size)
       : SamePadConvNdImpl(SamePadConvOptions<D>(in_channels, out_channels, kernel_size)) {}
   explicit SamePadConvNdImpl(SamePadConvOptions<D> options);
 

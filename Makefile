@@ -1,0 +1,107 @@
+# Everything happens in .venv and build, which `make clean` removes. The one thing installed outside
+# is Debian's libgtest-dev, by `make test`, where it is missing and apt-get may be used.
+
+PYTHON ?= python3
+TORCH ?= torch==2.13.0
+JOBS ?= 2
+
+VENV := .venv
+BIN := $(CURDIR)/$(VENV)/bin
+BUILD := build/tests
+STAMPS := $(VENV)/stamps
+PIP := $(BIN)/python -m pip --disable-pip-version-check
+SOURCES := $(shell find csrc python/samepad -type f \( -name '*.cpp' -o -name '*.h' -o -name '*.in' \
+	-o -name '*.txt' -o -name '*.cmake' -o -name '*.py' -o -name '*.pyi' \) ! -name _build.py \
+	! -path 'python/samepad/lib/*' ! -path 'python/samepad/include/*')
+
+export PATH := $(BIN):$(PATH)
+export CMAKE_BUILD_PARALLEL_LEVEL := $(JOBS)
+ifneq ($(shell command -v ccache),)
+export CMAKE_CXX_COMPILER_LAUNCHER := ccache
+endif
+
+say = @printf '\n==> %s\n' "$(1)"
+
+.PHONY: help demo test test-cpp test-python lint bench clean
+
+help:  ## Show what there is to make
+	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
+
+demo: $(STAMPS)/package $(STAMPS)/demo  ## Classify photos with EfficientNet-Lite0, train on digits
+	$(call say,Classifying photos: examples/classify_photos.py)
+	$(BIN)/python examples/classify_photos.py
+	$(call say,Training on digits: examples/digits_same_vs_valid.py)
+	$(BIN)/python examples/digits_same_vs_valid.py
+
+test: test-cpp test-python  ## Build and run the C++ tests (ctest) and the Python tests (pytest)
+
+test-cpp: $(BUILD)/build.ninja
+	$(call say,Building the C++ tests)
+	cmake --build $(BUILD)
+	$(call say,Running the C++ tests)
+	ctest --test-dir $(BUILD) --output-on-failure --parallel $(JOBS) --progress
+
+test-python: $(STAMPS)/package $(STAMPS)/demo $(STAMPS)/test
+	$(call say,Running the Python tests)
+	$(BIN)/python -m pytest
+
+lint: $(BUILD)/build.ninja $(STAMPS)/package $(STAMPS)/lint  ## Check format, types and clang-tidy
+	$(call say,Checking all files)
+	pre-commit run --all-files --show-diff-on-failure
+
+bench: $(STAMPS)/package $(STAMPS)/demo  ## Measure against nn.Conv2d and F.pad + nn.Conv2d
+	$(BIN)/python benchmarks/conv.py --json build/bench.json
+
+clean:  ## Remove what was built
+	rm -rf $(VENV) build dist demo-output python/samepad.egg-info
+
+$(VENV)/bin/python:
+	$(call say,Making a virtual environment in $(VENV))
+	$(PYTHON) -m venv $(VENV)
+	$(PIP) install --quiet --upgrade 'pip>=25.1'
+
+$(STAMPS)/torch: | $(VENV)/bin/python
+	$(call say,Installing $(TORCH))
+	$(PIP) install --quiet $(TORCH)
+	@mkdir -p $(STAMPS) && touch $@
+
+$(STAMPS)/build: pyproject.toml $(STAMPS)/torch
+	$(PIP) install --quiet --group build
+	@touch $@
+
+$(STAMPS)/package: $(STAMPS)/build $(SOURCES) CMakeLists.txt setup.py pyproject.toml
+	$(call say,Building and installing samepad: about two minutes the first time)
+	$(PIP) install --quiet --no-deps --no-build-isolation .
+	@touch $@
+
+$(STAMPS)/demo: pyproject.toml $(STAMPS)/torch
+	$(call say,Installing what the examples need)
+	$(PIP) install --quiet --group demo
+	$(PIP) install --quiet --no-deps --group peers
+	@touch $@
+
+$(STAMPS)/test: pyproject.toml $(STAMPS)/torch
+	$(call say,"Installing the oracles: TensorFlow, JAX, ONNX Runtime")
+	$(PIP) install --quiet --group test
+	@touch $@
+
+$(STAMPS)/lint: pyproject.toml $(STAMPS)/torch
+	$(call say,Installing the linters)
+	$(PIP) install --quiet --group lint
+	@touch $@
+
+$(STAMPS)/gtest: | $(STAMPS)/torch
+	@if [ -e /usr/include/gtest/gtest.h ]; then :; \
+	elif [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then \
+		printf '\n==> Installing GoogleTest: libgtest-dev\n'; \
+		apt-get update -qq && apt-get install -y -qq libgtest-dev >/dev/null; \
+	else \
+		echo 'GoogleTest is missing: install it (sudo apt-get install libgtest-dev), or'; \
+		echo 'CMake will fetch its sources.'; \
+	fi
+	@touch $@
+
+$(BUILD)/build.ninja: CMakeLists.txt $(STAMPS)/build $(STAMPS)/gtest
+	$(call say,Configuring the C++ build)
+	cmake -S . -B $(BUILD) -G Ninja -DSAMEPAD_WERROR=ON \
+		-DCMAKE_PREFIX_PATH=$$($(BIN)/python -c 'import torch; print(torch.utils.cmake_prefix_path)')

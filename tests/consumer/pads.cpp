@@ -1,0 +1,9 @@
+#include <samepad/conv.h>
+
+#include <iostream>
+
+int main() {
+  for (const auto& pads : samepad::same_padding(224, 3, 2)) {
+    std::cout << pads.before << ' ' << pads.after << '\n';
+  }
+}

@@ -1,0 +1,240 @@
+"""samepad.convert: what it replaces, what it leaves, and that nothing else changes."""
+
+import copy
+import sys
+from typing import Any
+from unittest.mock import MagicMock
+
+import efficientnet_lite_pytorch
+import efficientnet_lite_pytorch.utils
+import efficientnet_pytorch
+import efficientnet_pytorch.utils
+import pytest
+import samepad
+import torch
+from torch import Tensor, nn
+
+# timm imports torchvision, which has no build for a CPU-only PyTorch; the layers tested here use
+# none of it.
+for _name in ("", ".ops", ".ops.misc", ".transforms", ".transforms.functional", ".datasets"):
+    sys.modules.setdefault(f"torchvision{_name}", MagicMock())
+import timm  # noqa: E402
+import timm.layers  # noqa: E402
+
+
+class Net(nn.Module):
+    """One layer of each kind that `convert` meets."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.same = nn.Conv2d(3, 4, 3, padding="same")
+        self.down = nn.Conv2d(4, 4, 3, stride=2, padding=1)
+        self.up = nn.ConvTranspose2d(4, 4, 2)
+        self.head = nn.Sequential(nn.ReLU(), nn.Conv1d(4, 2, 3, padding="same", bias=False))
+
+    def forward(self, input: Tensor) -> Tensor:
+        features = self.up(self.down(self.same(input)))
+        output: Tensor = self.head(features.flatten(2))
+        return output
+
+
+def names(layers: tuple[samepad.LayerReport, ...]) -> list[str]:
+    return [layer.name for layer in layers]
+
+
+def test_replaces_what_says_same_and_reports() -> None:
+    model = Net()
+    input = torch.randn(2, 3, 9, 8)
+    expected = model(input)
+    parameters = dict(model.named_parameters())
+    converted, report = samepad.convert(model, return_report=True)
+    assert converted is model
+    assert names(report.replaced) == ["same", "head.1"]
+    assert names(report.left) == ["down", "up"]
+    assert isinstance(model.same, samepad.SamePadConv2d)
+    assert isinstance(model.head[1], samepad.SamePadConv1d)
+    assert model.head[1].bias is None
+    for name, parameter in converted.named_parameters():
+        assert parameter is parameters[name]
+    torch.testing.assert_close(converted(input), expected)
+    lines = str(report).splitlines()
+    assert lines[0] == "2 convolutions replaced, 2 left"
+    assert "same" in lines[1]
+    assert "Conv2d -> SamePadConv2d" in lines[1]
+    assert "padding=(1, 1) is not 'same'" in lines[2]
+    assert "is transposed" in lines[3]
+
+
+def test_a_second_time_changes_nothing() -> None:
+    model = samepad.convert(Net())
+    layers = list(model.modules())
+    _, report = samepad.convert(model, return_report=True)
+    assert not report.replaced
+    assert all(a is b for a, b in zip(layers, model.modules(), strict=True))
+
+
+@pytest.mark.parametrize(
+    "select", [["down"], lambda name, layer: layer.stride == (2, 2)], ids=["names", "predicate"]
+)
+def test_selected_layers_get_the_padding(select: Any) -> None:
+    model = Net()
+    samepad.convert(model, select, padding="same_lower")
+    assert type(model.same) is nn.Conv2d
+    assert isinstance(model.down, samepad.SamePadConv2d)
+    assert model.down.padding == "same_lower"
+    assert model.down.stride == (2, 2)
+
+
+def test_a_convolution_alone_is_replaced_itself() -> None:
+    layer = nn.Conv3d(2, 4, 3, padding="same", dilation=2, groups=2, padding_mode="circular")
+    converted = samepad.convert(layer)
+    assert isinstance(converted, samepad.SamePadConv3d)
+    assert converted.weight is layer.weight
+    input = torch.randn(1, 2, 7, 8, 9)
+    torch.testing.assert_close(converted(input), layer(input))
+
+
+def test_shared_layers_are_converted_once_and_stay_shared() -> None:
+    layer = nn.Conv2d(3, 3, 3, padding="same")
+    model = nn.Sequential(layer, nn.ReLU(), layer, nn.Sequential(layer))
+    samepad.convert(model)
+    assert isinstance(model[0], samepad.SamePadConv2d)
+    assert model[0] is model[2]
+    assert model[0] is model[3][0]
+
+
+def test_mode_hooks_and_gradients_flags_move_along() -> None:
+    model = nn.Sequential(nn.Conv2d(3, 4, 3, padding="same")).eval()
+    model[0].weight.requires_grad_(False)
+    calls = []
+    handle = model[0].register_forward_hook(lambda *_: calls.append(1))
+    samepad.convert(model)
+    assert not model[0].training
+    assert not model[0].weight.requires_grad
+    model(torch.randn(1, 3, 5, 5))
+    assert calls == [1]
+    handle.remove()
+    model(torch.randn(1, 3, 5, 5))
+    assert calls == [1]
+
+
+def test_an_optimizer_made_before_trains_the_converted_model() -> None:
+    model = nn.Sequential(nn.Conv2d(3, 4, 3, padding="same"))
+    optimizer = torch.optim.SGD(model.parameters(), 0.1)
+    samepad.convert(model)
+    before = model[0].weight.detach().clone()
+    model(torch.randn(1, 3, 5, 5)).sum().backward()
+    optimizer.step()
+    assert not torch.equal(model[0].weight, before)
+
+
+class Standardized(nn.Conv2d):
+    """A convolution with a computation of its own."""
+
+    def forward(self, input: Tensor) -> Tensor:
+        return self._conv_forward(input, self.weight - self.weight.mean(), self.bias)
+
+
+def test_layers_with_their_own_computation_are_left_with_the_reason() -> None:
+    normed = nn.utils.parametrizations.weight_norm(nn.Conv2d(3, 3, 3, padding="same"))
+    model = nn.Sequential(
+        Standardized(3, 3, 3, padding="same"), normed, nn.LazyConv2d(3, 3, padding="same")
+    )
+    _, report = samepad.convert(model, return_report=True)
+    assert [layer.note for layer in report.left] == [
+        "Standardized has a forward of its own",
+        "is parametrized: convert first, parametrize then",
+        "is lazy: run the model once first",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("error", "message", "select"),
+    [
+        (ValueError, "'missing', but the model has no such layer", ["down", "missing"]),
+        (ValueError, "'head.0', but ReLU is no nn.Conv1d", ["down", "head.0"]),
+        (ValueError, "'up', but ConvTranspose2d is no nn.Conv1d", ["down", "up"]),
+        (ValueError, "chooses 'own', but it can't be replaced", lambda *_: True),
+        (TypeError, "not 'down'", "down"),
+        (TypeError, "holds 3", ["down", 3]),
+        (TypeError, "not 3", 3),
+    ],
+)
+def test_a_wrong_choice_changes_nothing(error: Any, message: str, select: Any) -> None:
+    model = Net()
+    model.add_module("own", Standardized(3, 3, 3, padding="same"))
+    before = list(model.named_modules())
+    with pytest.raises(error, match=message):
+        samepad.convert(model, select)
+    assert list(model.named_modules()) == before
+
+
+def test_a_wrong_padding_changes_nothing() -> None:
+    model = Net()
+    before = list(model.named_modules())
+    with pytest.raises(ValueError, match="Invalid padding string"):
+        samepad.convert(model, padding="sane")
+    assert list(model.named_modules()) == before
+
+
+def test_what_is_no_module_is_refused() -> None:
+    with pytest.raises(TypeError, match=r"model must be a torch.nn.Module, not dict"):
+        samepad.convert({})  # type: ignore[call-overload]
+
+
+STATIC = "was padded for one input size, is now for every size"
+PEERS = {
+    "timm": (lambda: timm.layers.Conv2dSame(3, 4, 3, stride=2), ""),
+    "efficientnet_pytorch dynamic": (
+        lambda: efficientnet_pytorch.utils.Conv2dDynamicSamePadding(3, 4, 3, stride=2),
+        "",
+    ),
+    "efficientnet_pytorch static": (
+        lambda: efficientnet_pytorch.utils.Conv2dStaticSamePadding(
+            3, 4, 3, stride=2, image_size=(14, 15), dilation=2
+        ),
+        STATIC,
+    ),
+    "efficientnet_lite_pytorch dynamic": (
+        lambda: efficientnet_lite_pytorch.utils.Conv2dDynamicSamePadding(3, 4, 5, stride=[2, 1]),
+        "",
+    ),
+    "efficientnet_lite_pytorch static": (
+        lambda: efficientnet_lite_pytorch.utils.Conv2dStaticSamePadding(
+            3, 4, 3, stride=2, image_size=(14, 15), bias=False
+        ),
+        STATIC,
+    ),
+}
+
+
+@pytest.mark.parametrize("peer", PEERS)
+def test_peers_layers_are_replaced_and_answer_the_same(peer: str) -> None:
+    make, note = PEERS[peer]
+    theirs = make()
+    ours, report = samepad.convert(theirs, return_report=True)
+    assert isinstance(ours, samepad.SamePadConv2d)
+    assert ours.padding == "same"
+    assert report.replaced[0].note == note
+    input = torch.randn(2, 3, 14, 15)
+    torch.testing.assert_close(ours(input), theirs(input))
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda: efficientnet_lite_pytorch.EfficientNet.from_name("efficientnet-lite0"),
+        lambda: efficientnet_pytorch.EfficientNet.from_name("efficientnet-b0"),
+        lambda: timm.create_model("tf_mobilenetv3_small_100"),
+    ],
+    ids=["efficientnet-lite0", "efficientnet-b0", "tf_mobilenetv3_small_100"],
+)
+def test_whole_models_answer_the_same(make: Any) -> None:
+    torch.manual_seed(0)
+    theirs = make().eval()
+    ours, report = samepad.convert(copy.deepcopy(theirs), return_report=True)
+    assert report.replaced
+    assert list(ours.state_dict()) == list(theirs.state_dict())
+    input = torch.randn(1, 3, 224, 224)
+    with torch.no_grad():
+        torch.testing.assert_close(ours(input), theirs(input), rtol=1e-4, atol=1e-5)
