@@ -81,7 +81,7 @@ $(STAMPS)/demo: pyproject.toml $(STAMPS)/torch
 	@touch $@
 
 $(STAMPS)/test: pyproject.toml $(STAMPS)/torch
-	$(call say,"Installing the oracles: TensorFlow, JAX, ONNX Runtime")
+	$(call say,Installing TensorFlow + JAX + ONNX Runtime to compare with)
 	$(PIP) install --quiet --group test
 	@touch $@
 

@@ -36,40 +36,51 @@ def torch_version(torch: Path) -> str:
     return match[1]
 
 
+def find_cmake() -> str:
+    """The cmake program: PyPI's or the distribution's."""
+    cmake = shutil.which("cmake")
+    if cmake is None:
+        raise SetupError("samepad: cmake not found; `pip install cmake ninja`")
+    return cmake
+
+
 class BuildWithCMake(build_ext):
     """Runs the CMake build and installs it into the package folder."""
 
     def build_extension(self, ext: Extension) -> None:
-        """Build everything; `ext` only says where the package is."""
+        """Build everything, and install it where `ext` is to be."""
         torch = find_torch()
         if torch is None:
             raise SetupError(
                 "samepad is built for the PyTorch it will run with, and none was found in this "
                 "environment. Install it first, for example `pip install torch==2.13.0`. If it is "
                 "installed, the build runs in an environment of its own that hides it: add "
-                "--no-build-isolation (with setuptools, cmake and ninja installed)."
+                "--no-build-isolation (with setuptools>=77, cmake and ninja installed)."
             )
-        package = Path(self.get_ext_fullpath(ext.name)).parent.resolve()
-        build = Path(self.build_temp).resolve() / f"torch-{torch_version(torch)}"
-        # The distribution's cmake serves too, where the package of that name is not installed.
-        cmake = shutil.which("cmake")
-        if cmake is None:
-            raise SetupError("samepad: cmake not found; `pip install cmake ninja`")
+        self.build_folder = Path(self.build_temp).resolve() / f"torch-{torch_version(torch)}"
         jobs = os.environ.get("CMAKE_BUILD_PARALLEL_LEVEL", str(min(os.cpu_count() or 1, 8)))
-        for command in (
-            [
-                *(cmake, "-S", ROOT, "-B", build, "-G", "Ninja"),
-                f"-DCMAKE_PREFIX_PATH={torch}",
-                f"-DPython_EXECUTABLE={sys.executable}",
-                "-DCMAKE_BUILD_TYPE=Release",
-                "-DCMAKE_INSTALL_LIBDIR=lib",
-                "-DSAMEPAD_PYTHON=ON",
-                "-DSAMEPAD_TESTS=OFF",
-            ],
-            [cmake, "--build", build, "--parallel", jobs],
-            [cmake, "--install", build, "--prefix", package],
-        ):
-            subprocess.run(command, check=True)
+        configure = [
+            *("-S", ROOT, "-B", self.build_folder, "-G", "Ninja"),
+            f"-DCMAKE_PREFIX_PATH={torch}",
+            f"-DPython_EXECUTABLE={sys.executable}",
+            "-DCMAKE_BUILD_TYPE=Release",
+            "-DCMAKE_INSTALL_LIBDIR=lib",
+            "-DSAMEPAD_PYTHON=ON",
+            "-DSAMEPAD_TESTS=OFF",
+        ]
+        subprocess.run([find_cmake(), *configure], check=True)
+        subprocess.run([find_cmake(), "--build", self.build_folder, "--parallel", jobs], check=True)
+        self.install_into(Path(self.get_ext_fullpath(ext.name)).parent.resolve())
+
+    def copy_extensions_to_source(self) -> None:
+        """For an editable install: what was built goes into the checkout's package."""
+        self.install_into(ROOT / "python" / "samepad")
+
+    def install_into(self, package: Path) -> None:
+        """Install the library, its headers, its CMake package and the Python module."""
+        subprocess.run(
+            [find_cmake(), "--install", self.build_folder, "--prefix", package], check=True
+        )
 
 
 def dependencies() -> list[str]:

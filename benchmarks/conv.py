@@ -112,7 +112,7 @@ class PadConv2d(nn.Conv2d):
 class PlannedConv2d(samepad.SamePadConv2d):
     """samepad's, by one given plan."""
 
-    def __init__(self, plan: str, *args: Any, **kwargs: Any) -> None:
+    def __init__(self, plan: Any, *args: Any, **kwargs: Any) -> None:
         """Take the plan's name, then SamePadConv2d's arguments."""
         super().__init__(*args, **kwargs)
         self.plan = plan
@@ -126,9 +126,9 @@ class PlannedConv2d(samepad.SamePadConv2d):
 def competitors(layer: Layer, memory_format: torch.memory_format) -> tuple[Tensor, dict[str, Any]]:
     """An input and the modules to time on it, all with the same parameters."""
     arguments = (layer.channels, layer.out, layer.kernel, layer.stride)
-    options = {"dilation": layer.dilation, "groups": layer.groups}
-    half = tuple((k - 1) * layer.dilation // 2 for k in layer.kernel)
-    modules = {
+    options: dict[str, Any] = {"dilation": layer.dilation, "groups": layer.groups}
+    half: Any = tuple((k - 1) * layer.dilation // 2 for k in layer.kernel)
+    modules: dict[str, Any] = {
         "sym": nn.Conv2d(*arguments, padding=half, **options),
         "pad+conv": PadConv2d(*arguments, **options),
         "samepad": samepad.SamePadConv2d(*arguments, **options),

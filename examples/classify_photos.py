@@ -85,15 +85,11 @@ def load_original() -> nn.Module:
 
 def with_samepad(original: nn.Module) -> nn.Module:
     """Return a copy of the model whose convolutions are samepad's."""
-    model: nn.Module = samepad.convert(copy.deepcopy(original))
+    model, report = samepad.convert(copy.deepcopy(original), return_report=True)
     # Were a layer left as it was, agreeing with the original layers would prove nothing.
-    left = [
-        name
-        for name, layer in model.named_modules()
-        if isinstance(layer, nn.Conv2d) and not isinstance(layer, samepad.SamePadConv2d)
-    ]
-    if left:
-        sys.exit(f"samepad.convert left these convolutions as they were: {', '.join(left)}")
+    if report.left or not report.replaced:
+        sys.exit(f"samepad.convert did not replace every convolution:\n{report}")
+    print(f"samepad.convert: {len(report.replaced)} convolutions replaced\n")
     return model
 
 
