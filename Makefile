@@ -22,6 +22,9 @@ endif
 
 say = @printf '\n==> %s\n' "$(1)"
 
+# Several pips must not run in one environment at a time.
+.NOTPARALLEL:
+
 .PHONY: help demo test test-cpp test-python lint bench clean
 
 help:  ## Show what there is to make
@@ -94,7 +97,8 @@ $(STAMPS)/gtest: | $(STAMPS)/torch
 	@if [ -e /usr/include/gtest/gtest.h ]; then :; \
 	elif [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then \
 		printf '\n==> Installing GoogleTest: libgtest-dev\n'; \
-		apt-get update -qq && apt-get install -y -qq libgtest-dev >/dev/null; \
+		(apt-get update -qq && apt-get install -y -qq libgtest-dev >/dev/null) \
+			|| echo 'That failed; CMake will fetch its sources.'; \
 	else \
 		echo 'GoogleTest is missing: install it (sudo apt-get install libgtest-dev), or'; \
 		echo 'CMake will fetch its sources.'; \
@@ -104,4 +108,5 @@ $(STAMPS)/gtest: | $(STAMPS)/torch
 $(BUILD)/build.ninja: CMakeLists.txt $(STAMPS)/build $(STAMPS)/gtest
 	$(call say,Configuring the C++ build)
 	cmake -S . -B $(BUILD) -G Ninja -DSAMEPAD_WERROR=ON \
+		-DSAMEPAD_PYTHON=ON -DPython_EXECUTABLE=$(BIN)/python \
 		-DCMAKE_PREFIX_PATH=$$($(BIN)/python -c 'import torch; print(torch.utils.cmake_prefix_path)')

@@ -61,6 +61,8 @@ class BuildWithCMake(build_ext):
         jobs = os.environ.get("CMAKE_BUILD_PARALLEL_LEVEL", str(min(os.cpu_count() or 1, 8)))
         configure = [
             *("-S", ROOT, "-B", self.build_folder, "-G", "Ninja"),
+            # What an earlier build found may be gone: pip's build environments are.
+            "--fresh",
             f"-DCMAKE_PREFIX_PATH={torch}",
             f"-DPython_EXECUTABLE={sys.executable}",
             "-DCMAKE_BUILD_TYPE=Release",
@@ -78,6 +80,8 @@ class BuildWithCMake(build_ext):
 
     def install_into(self, package: Path) -> None:
         """Install the library, its headers, its CMake package and the Python module."""
+        for folder in ("lib", "include"):  # an earlier build's, of which files may have gone
+            shutil.rmtree(package / folder, ignore_errors=True)
         subprocess.run(
             [find_cmake(), "--install", self.build_folder, "--prefix", package], check=True
         )

@@ -32,6 +32,9 @@ void check(const SamePadConvOptions<D>& options) {
               ") must be divisible by groups (", options.groups(), ")");
   TORCH_CHECK(options.out_channels() % options.groups() == 0, "out_channels (",
               options.out_channels(), ") must be divisible by groups (", options.groups(), ")");
+  for (const int64_t kernel : *options.kernel_size()) {
+    TORCH_CHECK(kernel >= 1, "kernel_size must be at least 1, but got ", options.kernel_size());
+  }
   if (const PadMode* mode = options.padding().mode()) {
     TORCH_CHECK(*mode != PadMode::causal || D == 1,
                 "padding='causal' is for SamePadConv1d alone, but got it in SamePadConv", D, "d");

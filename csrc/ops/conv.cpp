@@ -15,6 +15,7 @@ namespace {
 
 using detail::ConvArgs;
 using detail::PadList;
+using detail::Plan;
 
 PadList pads_for_mode(const ConvArgs& args, PadMode mode) {
   PadList pads;
@@ -100,20 +101,27 @@ void check_padded_sizes(const ConvArgs& args, const PadList& pads) {
 at::Tensor run(const ConvArgs& args, const PadList& pads) {
   check_fill(args, pads);
   check_padded_sizes(args, pads);
-  return run_plan(choose_plan(args, pads), args, pads);
+  const Plan plan = choose_plan(args, pads);
+  TORCH_CHECK(
+      plan == Plan::symmetric || args.input.layout() == at::kStrided,
+      "padding that differs between the sides of a dimension needs a strided input, but got "
+      "layout ",
+      args.input.layout());
+  return run_plan(plan, args, pads);
 }
 
-/// SAME of an empty dimension is empty. PyTorch's convolutions refuse it, so one kernel's extent
-/// of zeros stands in for the dimension and its one output is dropped: shape, type, layout and
-/// gradients follow.
+/// SAME of an empty dimension is empty. PyTorch's convolutions refuse it, so zeros that hold the
+/// kernel once, undilated, stand in for the dimension and their one output is dropped: shape, type,
+/// layout and gradients follow.
 at::Tensor run_empty(const ConvArgs& args, PadList pads) {
   ConvArgs filled = args;
   std::vector<c10::SymInt> added;
   for (int64_t i = args.dimensions() - 1; i >= 0; --i) {
     const bool empty = args.is_empty(i);
-    added.insert(added.end(), {0, empty ? args.extent(i) : 0});
+    added.insert(added.end(), {0, empty ? args.kernel[i] : 0});
     if (empty) {
       pads[i] = {0, 0};
+      filled.dilation[i] = 1;
     }
   }
   filled.input = at::constant_pad_nd_symint(args.input, added);
@@ -227,7 +235,9 @@ std::vector<Pads<int64_t>> same_padding(at::IntArrayRef input_size, at::IntArray
   return pads;
 }
 
-TORCH_LIBRARY_IMPL(samepad, CompositeImplicitAutograd, m) {
+namespace {
+
+void register_kernels(torch::Library& m) {
   m.impl("conv1d", conv_mode<1>);
   m.impl("conv1d.padding", conv_amounts<1>);
   m.impl("conv2d", conv_mode<2>);
@@ -235,5 +245,12 @@ TORCH_LIBRARY_IMPL(samepad, CompositeImplicitAutograd, m) {
   m.impl("conv3d", conv_mode<3>);
   m.impl("conv3d.padding", conv_amounts<3>);
 }
+
+}  // namespace
+
+TORCH_LIBRARY_IMPL(samepad, CompositeImplicitAutograd, m) { register_kernels(m); }
+
+// Composite kernels do not reach vmap's key, which would loop over the samples instead.
+TORCH_LIBRARY_IMPL(samepad, FuncTorchBatchedDecomposition, m) { register_kernels(m); }
 
 }  // namespace samepad

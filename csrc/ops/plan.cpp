@@ -65,7 +65,7 @@ at::Tensor run_crop(const ConvArgs& args, const PadList& pads) {
   for (int64_t i = 0; i < args.dimensions(); ++i) {
     padding.emplace_back(crop_padding(expect_known(pads[i]), args.stride[i]));
   }
-  const at::Tensor whole = conv(args, args.input, padding);
+  at::Tensor whole = conv(args, args.input, padding);
   at::Tensor wanted = whole;
   for (int64_t i = 0; i < args.dimensions(); ++i) {
     const auto amounts = expect_known(pads[i]);
@@ -73,8 +73,12 @@ at::Tensor run_crop(const ConvArgs& args, const PadList& pads) {
     wanted = wanted.narrow(i - args.dimensions(), crop_offset(amounts, args.stride[i]),
                            padded_output_size(n, args.extent(i), args.stride[i], amounts));
   }
-  // Dense, in the layout that the convolution chose: callers may `view` the result.
-  return wanted.contiguous(whole.suggest_memory_format());
+  if (wanted.sizes() == whole.sizes()) {
+    return whole;
+  }
+  // Dense, in the layout that the convolution chose: callers may `view` the result. A copy even
+  // where the part is dense already, so that the rest is freed.
+  return wanted.clone(whole.suggest_memory_format());
 }
 
 at::Tensor run_pad(const ConvArgs& args, const PadList& pads) {
@@ -123,6 +127,7 @@ bool needs_gradient(const ConvArgs& args) {
 /// multiplications and additions (float32, AVX2 and AVX-512; benchmarks/README.md).
 bool crop_is_faster(const ConvArgs& args, const PadList& pads) {
   constexpr double kOperationsPerCopy = 32;
+  const bool depthwise = args.weight.size(1) == 1 && args.input.size(-args.dimensions() - 1) > 1;
   double wanted = 1;
   double computed = 1;
   double padded = 1;
@@ -130,9 +135,8 @@ bool crop_is_faster(const ConvArgs& args, const PadList& pads) {
     const auto amounts = expect_known(pads[i]);
     const int64_t n = args.size(i).expect_int();
     const int64_t p = crop_padding(amounts, args.stride[i]);
-    // oneDNN's backward pass of a depthwise convolution falls to its reference code here, which
-    // takes two to three times as long.
-    if (p >= args.extent(i) - 1 && p > 0 && needs_gradient(args)) {
+    // oneDNN's backward pass of a depthwise convolution falls to its reference code here.
+    if (depthwise && p >= args.extent(i) - 1 && p > 0 && needs_gradient(args)) {
       return false;
     }
     wanted *= static_cast<double>(padded_output_size(n, args.extent(i), args.stride[i], amounts));
@@ -149,15 +153,16 @@ bool crop_is_faster(const ConvArgs& args, const PadList& pads) {
 }
 
 bool can_crop(const ConvArgs& args, const PadList& pads) {
-  // Past this, p = before + s might not fit, and nobody would want the outputs that it adds.
+  // Past this, n + 2 p might not fit, and nobody would want the outputs that it adds.
   constexpr int64_t kLimit = std::numeric_limits<int32_t>::max();
   if (args.fill != "constant") {
     return false;
   }
   for (int64_t i = 0; i < args.dimensions(); ++i) {
     const auto amounts = known(pads[i]);
-    if (!amounts || amounts->before < 0 || amounts->after < 0 || args.stride[i] > kLimit ||
-        !args.size(i).maybe_as_int() || args.is_empty(i)) {
+    if (!amounts || amounts->before < 0 || amounts->after < 0 || amounts->before > kLimit ||
+        amounts->after > kLimit || args.stride[i] > kLimit || !args.size(i).maybe_as_int() ||
+        args.is_empty(i)) {
       return false;
     }
   }

@@ -35,7 +35,7 @@ at::Tensor conv(const py::object& input, const py::object& weight, const py::obj
 
 template <int64_t D>
 void register_conv_nd(py::module_& m) {
-  m.def(kName<D>, conv<D>, py::arg("input"), py::arg("weight"), py::arg("bias") = py::none(),
+  m.def(kName<D>, wrap(conv<D>), py::arg("input"), py::arg("weight"), py::arg("bias") = py::none(),
         py::arg("stride") = 1, py::arg("padding") = "same", py::arg("dilation") = 1,
         py::arg("groups") = 1, py::arg("padding_mode") = "zeros",
         "Eager call of the operator of this name; see samepad.functional.");

@@ -25,7 +25,7 @@ py::tuple same_padding(const py::object& input_size, const py::object& kernel_si
 }  // namespace
 
 void register_padding(py::module_& m) {
-  m.def("same_padding", same_padding, py::arg("input_size"), py::arg("kernel_size"),
+  m.def("same_padding", wrap(same_padding), py::arg("input_size"), py::arg("kernel_size"),
         py::arg("stride") = 1, py::arg("dilation") = 1, py::arg("mode") = "same",
         R"(The (before, after) padding of each dimension.
 

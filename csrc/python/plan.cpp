@@ -12,7 +12,7 @@ class ForcePlan {
  public:
   explicit ForcePlan(const std::string& name) {
     const auto& names = detail::kPlanNames;
-    const auto* const found = std::find(names.begin(), names.end(), name);
+    const auto* const found = std::ranges::find(names, name);
     if (found == names.end()) {
       throw py::value_error("expected a plan's name, but got '" + name + "'");
     }

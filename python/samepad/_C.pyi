@@ -3,7 +3,7 @@ from typing import Literal
 
 from torch import Tensor
 
-from samepad._types import IntOrTuple, Mode, Padding, PaddingMode
+from samepad.typing import IntOrTuple, Mode, Padding, PaddingMode
 
 def same_padding(
     input_size: IntOrTuple,

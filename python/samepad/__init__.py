@@ -30,7 +30,7 @@ if _minor(torch.__version__) != _minor(_BUILT_FOR):
         "pip install --force-reinstall --no-deps --no-cache-dir samepad"
     )
 
-from samepad import functional
+from samepad import functional, typing
 from samepad._C import same_padding
 from samepad.conversion import ConversionReport, LayerReport, convert
 from samepad.modules import SamePadConv1d, SamePadConv2d, SamePadConv3d
@@ -49,4 +49,5 @@ __all__ = [
     "convert",
     "functional",
     "same_padding",
+    "typing",
 ]

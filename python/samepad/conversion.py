@@ -2,20 +2,17 @@
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from typing import Literal, TypeAlias, overload
+from typing import Literal, overload
 
 from torch import nn
 from torch.nn.modules.conv import _ConvNd, _ConvTransposeNd
 from torch.nn.modules.lazy import LazyModuleMixin
 from torch.nn.utils import parametrize
 
-from samepad._types import Padding
 from samepad.modules import SamePadConv1d, SamePadConv2d, SamePadConv3d, _SamePadConvNd
+from samepad.typing import Padding, Select
 
-__all__ = ["ConversionReport", "LayerReport", "Select", "convert"]
-
-#: Which layers to convert: a function of (qualified name, layer), or qualified names.
-Select: TypeAlias = Callable[[str, nn.Module], bool] | Iterable[str]
+__all__ = ["ConversionReport", "LayerReport", "convert"]
 
 _TORCH_CLASSES: dict[type[nn.Module], type[_SamePadConvNd]] = {
     nn.Conv1d: SamePadConv1d,
@@ -95,35 +92,34 @@ class ConversionReport:
         return "\n".join(lines)
 
 
-def _definer(layer: nn.Module, method: str) -> type:
-    """The class whose `method` the layer runs."""
-    return next(cls for cls in type(layer).__mro__ if method in vars(cls))
-
-
 def _torch_class(layer: nn.Module) -> type[nn.Module]:
     return next(cls for cls in _TORCH_CLASSES if isinstance(layer, cls))
 
 
 def _peer(layer: nn.Module) -> _Peer | None:
-    cls = _definer(layer, "forward")
+    cls = type(layer)
     peer = _PEERS.get(cls.__name__)
     return peer if peer and cls.__module__.split(".")[0] in peer.packages else None
 
 
 def _obstacle(layer: _ConvNd) -> str | None:
-    """Why the layer can't be replaced by one that computes what it computes but for padding."""
+    """Why the layer can't be replaced by one that does all it does but for the padding."""
     if isinstance(layer, LazyModuleMixin):
         return "is lazy: run the model once first"
     if parametrize.is_parametrized(layer):
         return "is parametrized: convert first, parametrize then"
+    if "forward" in vars(layer):
+        return "has a forward of its own"
+    if any(
+        getattr(hook, "with_module", False) for hook in layer._load_state_dict_pre_hooks.values()
+    ):
+        return "has a load_state_dict hook that refers to it"
     if _peer(layer):
         if isinstance(layer.padding, str) or any(layer.padding):
             return f"pads by {layer.padding} on top of its SAME padding"
         return None
-    torch_class = _torch_class(layer)
-    for method in ("forward", "_conv_forward"):
-        if _definer(layer, method) is not torch_class:
-            return f"{type(layer).__name__} has a {method} of its own"
+    if type(layer) not in _TORCH_CLASSES and not isinstance(layer, _SamePadConvNd):
+        return f"{type(layer).__name__} may compute more than nn.{_torch_class(layer).__name__}"
     return None
 
 
@@ -163,11 +159,15 @@ def _replacement(layer: _ConvNd, padding: Padding) -> _SamePadConvNd:
         padding_mode=layer.padding_mode,
         device="meta",
     )
-    for key in vars(nn.Module()):
-        if key != "_modules":
-            value = vars(layer)[key]
-            # Hooks stay in their own dictionaries, which the handles that remove them hold.
-            new.__dict__[key] = value.copy() if key in ("_parameters", "_buffers") else value
+    # What the constructor made stays; what nn.Module and the layer's users added moves along.
+    # Hooks stay in their own dictionaries, which the handles that remove them hold.
+    inherited = vars(nn.Module()).keys() | (vars(layer).keys() - vars(new).keys())
+    for key in inherited - {"_modules"}:
+        value = vars(layer)[key]
+        new.__dict__[key] = value.copy() if key in ("_parameters", "_buffers") else value
+    for name, child in layer._modules.items():
+        if name not in ("static_padding", "pad"):  # the peers' pads
+            new._modules[name] = child
     return new
 
 
@@ -191,6 +191,16 @@ def convert(
 ) -> tuple[nn.Module, ConversionReport]: ...
 
 
+@overload
+def convert(
+    model: nn.Module,
+    select: Select | None = None,
+    *,
+    padding: Padding = "same",
+    return_report: bool,
+) -> nn.Module | tuple[nn.Module, ConversionReport]: ...
+
+
 def convert(
     model: nn.Module,
     select: Select | None = None,
@@ -202,7 +212,8 @@ def convert(
 
     The model is changed in place, as by `nn.SyncBatchNorm.convert_sync_batchnorm`; its parameters,
     and so its optimizer and its state_dict, stay the same objects. `copy.deepcopy` it first to
-    keep the original. Where an error is raised, nothing has been changed.
+    keep the original. Where an error is raised, nothing has been changed. Convert before
+    parametrizing, before DistributedDataParallel or fully_shard, and before torch.compile.
 
     Args:
         model: Any module; a convolution alone is replaced as a whole.
@@ -222,7 +233,9 @@ def convert(
     Raises:
         TypeError: `model` is no module, or `select` is neither a function nor names.
         ValueError: `select` chooses a layer that is not there, is no convolution, or has a
-            computation of its own that a samepad layer would not do.
+            computation of its own that a samepad layer would not do; or `padding` is no known
+            name.
+        RuntimeError: `padding` fits no layer of that many dimensions.
 
     Example:
         >>> model, report = samepad.convert(model, return_report=True)
@@ -231,17 +244,21 @@ def convert(
     if not isinstance(model, nn.Module):
         raise TypeError(f"model must be a torch.nn.Module, not {type(model).__name__}")
     chosen = _chooser(model, select)
+    names: dict[_ConvNd, list[str]] = {}
+    for name, layer in model.named_modules(remove_duplicate=False):
+        if isinstance(layer, _ConvNd):
+            names.setdefault(layer, []).append(name)
     replacements: dict[nn.Module, nn.Module] = {}
     layers = []
-    for name, layer in model.named_modules():
-        if not isinstance(layer, _ConvNd) or isinstance(layer, _SamePadConvNd):
-            continue
+    for layer, (name, *others) in names.items():
         before = type(layer).__name__
         if isinstance(layer, _ConvTransposeNd):
             layers.append(LayerReport(name, before, None, "is transposed"))
             continue
+        if select is None and isinstance(layer, _SamePadConvNd):
+            continue
         obstacle = _obstacle(layer)
-        wanted = chosen(name, layer)
+        wanted = any(chosen(each, layer) for each in (name, *others))
         if wanted and obstacle and select is not None:
             raise ValueError(f"select chooses {name!r}, but it can't be replaced: {obstacle}")
         if wanted and not obstacle:
@@ -249,8 +266,8 @@ def convert(
             peer = _peer(layer)
             layers.append(LayerReport(name, before, type(new).__name__, peer.note if peer else ""))
         else:
-            note = obstacle or f"padding={layer.padding!r} is not 'same'"
-            layers.append(LayerReport(name, before, None, note))
+            unwanted = "was not selected" if select else f"padding={layer.padding!r} is not 'same'"
+            layers.append(LayerReport(name, before, None, obstacle or unwanted))
 
     # Every new layer exists by now, so nothing below can fail half-way.
     for parent in list(model.modules()):

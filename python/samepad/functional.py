@@ -1,13 +1,18 @@
-"""SAME convolutions with the arguments of torch.nn.functional's, in the same order."""
+"""SAME convolutions with the arguments of torch.nn.functional's, in the same order.
 
-from typing import Any, Protocol
+In a function compiled by torch.jit.script, call torch.ops.samepad.conv2d and so on instead, which
+these call: TorchScript has no type for a `padding` of so many forms.
+"""
+
+from typing import Protocol
 
 import torch
 from torch import Tensor
 from torch.overrides import has_torch_function
 
 from samepad import _C
-from samepad._types import IntOrTuple, Padding, PaddingMode
+from samepad._arguments import flat_padding, listed
+from samepad.typing import IntOrTuple, Padding, PaddingMode
 
 __all__ = ["conv1d", "conv2d", "conv3d"]
 
@@ -58,21 +63,6 @@ _CAUSAL = """
         "causal": as Keras's causal, all (k - 1) d before;"""
 
 
-def _flatten(amounts: Padding | Any) -> Any:
-    """`amounts` as the operators take them: a str, or one flat list."""
-    if isinstance(amounts, str):
-        return amounts
-    if not isinstance(amounts, (tuple, list)):
-        return [amounts]
-    flat: list[Any] = []
-    for amount in amounts:
-        if isinstance(amount, (tuple, list)):
-            flat.extend(amount)
-        else:
-            flat.append(amount)
-    return flat
-
-
 def _convolution(dimensions: int) -> _Convolution:
     """The function for the operator of so many spatial dimensions."""
     name = f"conv{dimensions}d"
@@ -100,9 +90,9 @@ def _convolution(dimensions: int) -> _Convolution:
                 input,
                 weight,
                 bias,
-                _flatten(stride),
-                _flatten(padding),
-                _flatten(dilation),
+                listed("stride", stride),
+                flat_padding(padding, dimensions),
+                listed("dilation", dilation),
                 groups,
                 padding_mode,
             )
@@ -114,9 +104,9 @@ def _convolution(dimensions: int) -> _Convolution:
     conv.__doc__ = _DOC.format(
         name=name,
         dimensions=dimensions,
-        sizes="DHW"[-dimensions:] if dimensions > 1 else "L",
-        kernel=", ".join("k" + axis for axis in "DHW"[-dimensions:]) if dimensions > 1 else "k",
-        outs="dhw"[-dimensions:] if dimensions > 1 else "l",
+        sizes=("L", "H, W", "D, H, W")[dimensions - 1],
+        kernel=("k", "kH, kW", "kD, kH, kW")[dimensions - 1],
+        outs=("l", "h, w", "d, h, w")[dimensions - 1],
         causal=_CAUSAL if dimensions == 1 else "",
     )
     return conv

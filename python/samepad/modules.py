@@ -1,5 +1,6 @@
 """Modules that stand in for those of torch.nn, with `padding` defaulting to SAME."""
 
+import operator
 from collections.abc import Callable
 from typing import Any, get_args
 
@@ -8,36 +9,34 @@ from torch import Tensor, nn
 from torch.nn.modules.conv import _ConvNd
 
 from samepad import functional
-from samepad._types import IntOrTuple, Mode, Padding, PaddingMode
+from samepad._arguments import flat_padding
+from samepad.typing import IntOrTuple, Mode, Padding, PaddingMode
 
 __all__ = ["SamePadConv1d", "SamePadConv2d", "SamePadConv3d"]
 
 
 def _normalize_padding(padding: Padding, dimensions: int) -> Any:
     """`padding` as a layer keeps it: a mode, or a tuple with an entry per dimension."""
-    if isinstance(padding, str):
+    flat = flat_padding(padding, dimensions)
+    if isinstance(flat, str):
         modes = [mode for mode in get_args(Mode) if mode != "causal" or dimensions == 1]
-        if padding not in modes:
+        if flat not in modes:
             raise ValueError(
-                f"Invalid padding string {padding!r}, should be one of {modes} in {dimensions}-D"
+                f"Invalid padding string {flat!r}, should be one of {modes} in {dimensions}-D"
             )
-        return padding
-    if isinstance(padding, int):
-        return (padding,) * dimensions
-    if isinstance(padding, (tuple, list)):
-        return tuple(tuple(item) if isinstance(item, list) else item for item in padding)
-    raise TypeError(
-        "padding must be str, int, tuple of ints or tuple of (before, after) pairs, "
-        f"not {padding!r} ({type(padding).__name__})"
-    )
+        return flat
+    amounts = [operator.index(amount) for amount in flat]
+    if isinstance(padding, (tuple, list)) and isinstance(padding[0], (tuple, list)):
+        return tuple(zip(amounts[::2], amounts[1::2], strict=True))
+    return tuple(amounts * dimensions if len(amounts) == 1 else amounts)
 
 
 def _conv_forward(
-    operator: Callable[..., Tensor], function: Callable[..., Tensor]
+    scripted: Callable[..., Tensor], function: Callable[..., Tensor]
 ) -> Callable[..., Tensor]:
     """The method of this name, for one number of dimensions.
 
-    `operator` is named here, rather than found by the method, because TorchScript resolves what a
+    `scripted` is named here, rather than found by the method, because TorchScript resolves what a
     closure holds, and nothing else that differs between the classes.
     """
 
@@ -56,7 +55,7 @@ def _conv_forward(
                         flat.append(amount[0])
                         flat.append(amount[1])
                 padding = flat  # type: ignore[assignment]
-            convolution = operator
+            convolution = scripted
         else:
             padding = self.padding
             convolution = function
@@ -140,7 +139,8 @@ _DOC = """Convolution with SAME padding at every stride; stands in for nn.Conv{d
         TypeError: An argument has another type (some are checked in the call).
         ValueError: Groups are not positive or do not divide the channels; padding or padding_mode
             is no known name.
-        RuntimeError: In the call, what samepad.functional.conv{d}d refuses.
+        RuntimeError: The number of amounts fits no {d}-D padding; in the call, what
+            samepad.functional.conv{d}d refuses.
 
     Example:
         >>> layer = SamePadConv{d}d(3, 8, kernel_size=3, stride=2)

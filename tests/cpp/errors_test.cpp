@@ -106,6 +106,8 @@ const Row kRows[] = {
      "out_channels (5) must be divisible by groups (2)"},
     {"module_channels", [] { SamePadConv2d(SamePadConv2dOptions(0, 6, 3)); },
      "must be positive integers, but got 0, 6 and 1"},
+    {"module_kernel", [] { SamePadConv2d(SamePadConv2dOptions(4, 6, {3, 0})); },
+     "kernel_size must be at least 1, but got [3, 0]"},
     {"module_padding_name", [] { SamePadConv2d(SamePadConv2dOptions(4, 6, 3).padding("full")); },
      "Invalid padding string: 'full'"},
     {"module_padding_causal",

@@ -16,10 +16,16 @@ from torch import Tensor, nn
 
 # timm imports torchvision, which has no build for a CPU-only PyTorch; the layers tested here use
 # none of it.
-for _name in ("", ".ops", ".ops.misc", ".transforms", ".transforms.functional", ".datasets"):
-    sys.modules.setdefault(f"torchvision{_name}", MagicMock())
+_TORCHVISION = {
+    f"torchvision{name}": MagicMock()
+    for name in ("", ".ops", ".ops.misc", ".transforms", ".transforms.functional", ".datasets")
+}
+sys.modules.update(_TORCHVISION)
 import timm  # noqa: E402
 import timm.layers  # noqa: E402
+
+for _name in _TORCHVISION:
+    del sys.modules[_name]
 
 
 class Net(nn.Module):
@@ -128,6 +134,57 @@ def test_an_optimizer_made_before_trains_the_converted_model() -> None:
     assert not torch.equal(model[0].weight, before)
 
 
+def test_what_users_added_to_a_layer_moves_along() -> None:
+    layer = nn.Conv2d(3, 4, 3, padding="same")
+    layer.tag = "stem"
+    layer.extra = nn.Linear(2, 2)
+    layer.register_buffer("scale", torch.ones(1))
+    converted = samepad.convert(layer)
+    assert converted.tag == "stem"
+    assert converted.extra is layer.extra
+    assert converted.scale is layer.scale
+
+
+@pytest.mark.filterwarnings("ignore:.torch.nn.utils.weight_norm. is deprecated:FutureWarning")
+def test_weight_norm_by_hooks_goes_on_and_can_be_removed() -> None:
+    layer = nn.utils.weight_norm(nn.Conv2d(3, 4, 3, padding="same"))
+    input = torch.randn(1, 3, 5, 5)
+    expected = layer(input)
+    converted = samepad.convert(layer)
+    torch.testing.assert_close(converted(input), expected)
+    nn.utils.remove_weight_norm(converted)
+    torch.testing.assert_close(converted(input), expected)
+
+
+def test_samepads_own_layers_can_be_given_another_padding() -> None:
+    model = nn.Sequential(samepad.SamePadConv2d(3, 4, 3, stride=2))
+    weight = model[0].weight
+    _, report = samepad.convert(model, ["0"], padding="same_lower", return_report=True)
+    assert model[0].padding == "same_lower"
+    assert model[0].weight is weight
+    assert names(report.replaced) == ["0"]
+
+
+def test_a_shared_layer_is_known_by_each_of_its_names() -> None:
+    layer = nn.Conv2d(3, 3, 3, padding="same")
+    model = nn.ModuleDict({"a": layer, "b": layer})
+    samepad.convert(model, lambda name, _: name == "b")
+    assert isinstance(model["a"], samepad.SamePadConv2d)
+    assert model["a"] is model["b"]
+
+
+def test_layers_changed_by_hand_are_left() -> None:
+    by_hand = nn.Conv2d(3, 3, 3, padding="same")
+    by_hand.forward = lambda input: input  # type: ignore[method-assign]
+    hooked = nn.Conv2d(3, 3, 3, padding="same")
+    hooked.register_load_state_dict_pre_hook(lambda *_: None)
+    _, report = samepad.convert(nn.Sequential(by_hand, hooked), return_report=True)
+    assert [layer.note for layer in report.left] == [
+        "has a forward of its own",
+        "has a load_state_dict hook that refers to it",
+    ]
+
+
 class Standardized(nn.Conv2d):
     """A convolution with a computation of its own."""
 
@@ -142,7 +199,7 @@ def test_layers_with_their_own_computation_are_left_with_the_reason() -> None:
     )
     _, report = samepad.convert(model, return_report=True)
     assert [layer.note for layer in report.left] == [
-        "Standardized has a forward of its own",
+        "Standardized may compute more than nn.Conv2d",
         "is parametrized: convert first, parametrize then",
         "is lazy: run the model once first",
     ]
@@ -169,11 +226,21 @@ def test_a_wrong_choice_changes_nothing(error: Any, message: str, select: Any) -
     assert list(model.named_modules()) == before
 
 
-def test_a_wrong_padding_changes_nothing() -> None:
+@pytest.mark.parametrize(
+    ("error", "message", "padding"),
+    [
+        (ValueError, "Invalid padding string", "sane"),
+        (RuntimeError, "expected padding to be a mode", (1, 2, 3)),
+        (TypeError, "argument 'padding' must be", None),
+        # Fits the model's 1-D layer, which comes last, and no other.
+        (ValueError, "Invalid padding string 'causal'", "causal"),
+    ],
+)
+def test_a_wrong_padding_changes_nothing(error: Any, message: str, padding: Any) -> None:
     model = Net()
     before = list(model.named_modules())
-    with pytest.raises(ValueError, match="Invalid padding string"):
-        samepad.convert(model, padding="sane")
+    with pytest.raises(error, match=message):
+        samepad.convert(model, padding=padding)
     assert list(model.named_modules()) == before
 
 

@@ -141,6 +141,61 @@ def test_conv2d_refuses(name: str) -> None:
         assert theirs.type is row.error
 
 
+@pytest.mark.parametrize("dimensions", [1, 3])
+@pytest.mark.parametrize(
+    ("error", "message", "arguments"),
+    [
+        (RuntimeError, "expected stride to be at least 1", {"stride": 0}),
+        (RuntimeError, "stride to be a single integer", {"stride": (1, 1, 1, 1)}),
+        (RuntimeError, "expected dilation to be at least 1", {"dilation": -1}),
+        (RuntimeError, "Given groups=3", {"groups": 3}),
+        (RuntimeError, "Invalid padding string", {"padding": "sane"}),
+        (RuntimeError, "expected padding to be a mode", {"padding": (1, 2, 3, 4)}),
+        (RuntimeError, "The kernel spans 17 elements", {"padding": 0, "dilation": 8}),
+        (RuntimeError, "more elements than int64", {"dilation": HUGE}),
+        (RuntimeError, "weight type", {"weight": "double"}),
+        (RuntimeError, "input to conv", {"input": "flat"}),
+        (TypeError, "'padding' must be str, int", {"padding": None}),
+        (TypeError, "'stride' must be int", {"stride": "2"}),
+    ],
+)
+def test_conv1d_and_conv3d_refuse(
+    dimensions: int, error: type[Exception], message: str, arguments: dict[str, Any]
+) -> None:
+    good = {
+        "input": torch.ones(1, 4, *[8] * dimensions),
+        "weight": torch.ones(6, 4, *[3] * dimensions),
+    }
+    bad = {"double": good["weight"].double(), "flat": good["input"].flatten()}
+    arguments = {name: bad.get(str(value), value) for name, value in arguments.items()}
+    with pytest.raises(error, match=message) as raised:
+        getattr(samepad.functional, f"conv{dimensions}d")(**{**good, **arguments})
+    assert raised.type is error
+
+
+def test_causal_is_for_one_dimension() -> None:
+    with pytest.raises(RuntimeError, match="'causal' is for conv1d alone, but got it in conv3d"):
+        samepad.functional.conv3d(
+            torch.ones(1, 1, 4, 4, 4), torch.ones(1, 1, 2, 2, 2), padding="causal"
+        )
+
+
+def test_what_no_memory_could_hold_is_an_error() -> None:
+    with pytest.raises(RuntimeError, match=r"memory|overflow"):
+        samepad.functional.conv1d(
+            torch.ones(1, 1, 4), torch.ones(1, 1, 2), padding="causal", dilation=2**62 - 1
+        )
+    # An empty dimension needs none.
+    output = samepad.functional.conv1d(torch.ones(1, 1, 0), torch.ones(1, 1, 3), dilation=2**40)
+    assert output.shape == (1, 1, 0)
+
+
+def test_layouts_that_cannot_be_padded() -> None:
+    input, weight = INPUT.to_mkldnn(), WEIGHT.to_mkldnn()
+    with pytest.raises(RuntimeError, match="needs a strided input, but got layout Mkldnn"):
+        samepad.functional.conv2d(input, weight, stride=2)
+
+
 # The operator sees a flat list, in which one pair is two amounts.
 OPERATOR_ROWS = [
     name for name, row in ROWS.items() if row.error is RuntimeError and name != "padding pair count"
@@ -166,8 +221,8 @@ MODULES: dict[str, tuple[type[Exception], str, dict[str, Any]]] = {
     "groups": (ValueError, "in_channels must be divisible by groups", {"groups": 3}),
     "padding name": (ValueError, "Invalid padding string 'sane'", {"padding": "sane"}),
     "padding causal": (ValueError, "Invalid padding string 'causal'", {"padding": "causal"}),
-    "padding None": (TypeError, "padding must be str, int", {"padding": None}),
-    "padding float": (TypeError, "padding must be str, int", {"padding": 1.5}),
+    "padding None": (TypeError, "'padding' must be str, int", {"padding": None}),
+    "padding float": (TypeError, "'padding' must be str, int", {"padding": 1.5}),
     "padding count": (RuntimeError, "padding=.1, 2, 3.", {"padding": (1, 2, 3)}),
     "padding_mode": (ValueError, "padding_mode must be one of", {"padding_mode": "zero"}),
     "stride zero": (RuntimeError, "expected stride to be at least 1", {"stride": 0}),
@@ -225,6 +280,8 @@ def test_same_padding_refuses(error: Any, message: str, arguments: tuple[Any, ..
 def test_everything_that_is_an_integer_is_taken(two: Any) -> None:
     expected = samepad.functional.conv2d(INPUT, WEIGHT, stride=2)
     assert torch.equal(samepad.functional.conv2d(INPUT, WEIGHT, stride=two), expected)
+    layer = samepad.SamePadConv2d(4, 6, 3, padding=two)
+    assert layer.padding == (2, 2)
 
 
 @pytest.mark.parametrize("stride", [2**31, 2**40, 2**62, HUGE])

@@ -1,5 +1,6 @@
 """samepad.functional against PyTorch itself: what both can compute must be equal."""
 
+import contextlib
 from collections.abc import Callable
 from typing import Any
 
@@ -168,7 +169,9 @@ def test_empty_input_gives_empty_output_with_gradients(
 
 @pytest.mark.parametrize("plan", ["crop", "pad"])
 @pytest.mark.parametrize("memory_format", [torch.contiguous_format, torch.channels_last], ids=str)
-@pytest.mark.parametrize("shape", [(2, 4, 8, 8), (2, 4, 7, 8), (1, 4, 8, 8), (2, 4, 2, 2)])
+@pytest.mark.parametrize(
+    "shape", [(2, 4, 8, 8), (2, 4, 7, 8), (1, 4, 8, 8), (1, 4, 8, 7), (2, 4, 2, 2)]
+)
 def test_output_is_dense_in_the_layout_of_nn_conv2d(
     shape: tuple[int, ...], memory_format: torch.memory_format, plan: Any
 ) -> None:
@@ -180,6 +183,37 @@ def test_output_is_dense_in_the_layout_of_nn_conv2d(
     assert ours.shape == theirs.shape
     assert ours.stride() == theirs.stride()
     assert ours.is_contiguous(memory_format=memory_format)
+    # Nothing of a larger result is kept alive behind it.
+    assert ours.untyped_storage().nbytes() == ours.numel() * ours.element_size()
+
+
+@pytest.mark.parametrize("plan", ["crop", "pad"])
+def test_channels_last_3d_stays(plan: Any) -> None:
+    input = torch.randn(2, 4, 6, 8, 7).contiguous(memory_format=torch.channels_last_3d)
+    weight = torch.randn(6, 4, 3, 3, 3)
+    theirs = F.conv3d(input, weight, stride=2, padding=1)
+    with _C._force_plan(plan):
+        ours = samepad.functional.conv3d(input, weight, stride=2)
+    assert ours.stride() == theirs.stride()
+
+
+def test_inference_mode() -> None:
+    input, weight, bias = tensors(2)
+    expected = samepad.functional.conv2d(input, weight, bias, 2)
+    with torch.inference_mode():
+        output = samepad.functional.conv2d(input, weight, bias, 2)
+    assert output.is_inference()
+    assert torch.equal(output, expected)
+
+
+def test_warnings_are_pythons() -> None:
+    """PyTorch's own warning, raised in C++ under the operator, can be caught and silenced."""
+    torch.set_warn_always(True)
+    try:
+        with pytest.warns(UserWarning, match="ComplexHalf support is experimental"):
+            samepad.functional.conv1d(*(t.to(torch.complex32) for t in tensors(1)))
+    finally:
+        torch.set_warn_always(False)
 
 
 @pytest.mark.parametrize("plan", ["crop", "pad"])
@@ -193,16 +227,17 @@ def test_transposed_and_strided_inputs(plan: Any) -> None:
 
 
 def saved_shapes(plan: Any, **arguments: Any) -> list[torch.Size]:
-    """Shapes of what autograd keeps of a convolution of an 8x8 input."""
+    """Shapes of what autograd keeps of a convolution of an 8x8 input, by `plan` if one is given."""
     shapes = []
     input = torch.randn(2, 4, 8, 8, requires_grad=True)
     weight = torch.randn(6, 4, 3, 3, requires_grad=True)
+    forced = _C._force_plan(plan) if plan else contextlib.nullcontext()
 
     def pack(tensor: Tensor) -> Tensor:
         shapes.append(tensor.shape)
         return tensor
 
-    with _C._force_plan(plan), torch.autograd.graph.saved_tensors_hooks(pack, lambda t: t):
+    with forced, torch.autograd.graph.saved_tensors_hooks(pack, lambda t: t):
         samepad.functional.conv2d(input, weight, **arguments)
     return shapes
 
@@ -240,15 +275,22 @@ def test_plans_agree(size: Any, stride: Any, kernel: Any, padding: Any) -> None:
     torch.testing.assert_close(results[0], results[1])
 
 
-@pytest.mark.parametrize("plan", ["symmetric", "crop", "pad"])
-def test_forcing_a_plan_ends_with_its_context(plan: Any) -> None:
-    with pytest.raises(KeyError), _C._force_plan(plan):
-        raise KeyError
-    # An inner context ends before the outer one.
+def test_forcing_a_plan_ends_with_its_context() -> None:
+    # This layer runs by `crop` when nothing is forced, so `pad` shows that it is.
+    padded, unpadded = (2, 4, 9, 9), (2, 4, 8, 8)
+
+    def kept() -> torch.Size:
+        return next(shape for shape in saved_shapes(None, stride=2) if shape[0] == 2)
+
+    assert kept() == unpadded
     with _C._force_plan("pad"):
-        with _C._force_plan(plan):
-            pass
-        assert (2, 4, 9, 9) in saved_shapes("pad", stride=2)
+        assert kept() == padded
+        with _C._force_plan("crop"):
+            assert kept() == unpadded
+        assert kept() == padded
+    with pytest.raises(KeyError), _C._force_plan("pad"):
+        raise KeyError
+    assert kept() == unpadded
 
 
 def test_same_padding_is_documented_where_it_is_called() -> None:

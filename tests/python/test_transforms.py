@@ -1,7 +1,7 @@
 """What PyTorch does with an operator besides calling it: autograd, compilation, transforms."""
 
 import itertools
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
@@ -194,6 +194,15 @@ def test_torch_function_modes_and_subclasses_see_the_call() -> None:
     assert isinstance(layer(input.as_subclass(Sub)), Sub)
 
 
+@pytest.fixture
+def _no_vmap_loop() -> Iterator[None]:
+    """An operator that vmap knows no rule for raises, rather than running once a sample."""
+    torch._C._functorch._set_vmap_fallback_enabled(False)
+    yield
+    torch._C._functorch._set_vmap_fallback_enabled(True)
+
+
+@pytest.mark.usefixtures("_no_vmap_loop")
 @pytest.mark.parametrize("padding", PADDINGS)
 def test_vmap_over_samples_and_weights(padding: Any) -> None:
     input, weight = torch.randn(3, 2, 4, 8, 9), torch.randn(3, 6, 4, 3, 3)
@@ -204,6 +213,7 @@ def test_vmap_over_samples_and_weights(padding: Any) -> None:
     torch.testing.assert_close(mapped, looped)
 
 
+@pytest.mark.usefixtures("_no_vmap_loop")
 def test_per_sample_gradients() -> None:
     layer = samepad.SamePadConv2d(4, 6, 3, stride=2).double()
     parameters = dict(layer.named_parameters())
@@ -272,3 +282,38 @@ def test_weight_norm_parametrization() -> None:
     layer = nn.utils.parametrizations.weight_norm(samepad.SamePadConv2d(4, 6, 3, stride=2))
     input = torch.randn(2, 4, 8, 8)
     assert torch.equal(layer(input), conv2d(input, layer.weight, layer.bias, 2))
+
+
+#: What the binding refuses in eager calls; a traced call has only the operator's schema behind it.
+MISSHAPEN = [
+    (RuntimeError, conv1d, {"padding": (1, 2)}),
+    (RuntimeError, conv2d, {"padding": ((1, 2),)}),
+    (RuntimeError, conv2d, {"padding": (0, 1, 0, 1)}),
+    (RuntimeError, conv2d, {"padding": (1, 2, 3)}),
+    (TypeError, conv2d, {"padding": ((1, 2, 3), (4,))}),
+    (TypeError, conv2d, {"padding": (1, (1, 2))}),
+    (TypeError, conv2d, {"padding": None}),
+    (TypeError, conv2d, {"padding": 0.5}),
+    (TypeError, conv2d, {"stride": ((2,), (2,))}),
+    (TypeError, conv2d, {"stride": None}),
+    (TypeError, conv2d, {"dilation": "1"}),
+]
+
+
+@pytest.mark.parametrize(("error", "conv", "arguments"), MISSHAPEN)
+def test_traced_calls_refuse_what_eager_calls_refuse(
+    error: type[Exception], conv: Callable[..., Tensor], arguments: dict[str, Any]
+) -> None:
+    class Sub(Tensor):
+        pass
+
+    dimensions = 1 if conv is conv1d else 2
+    input, weight = torch.ones(1, 4, *[8] * dimensions), torch.ones(6, 4, *[3] * dimensions)
+    for each in (input, input.as_subclass(Sub)):
+        with pytest.raises(error, match=next(iter(arguments))) as raised:
+            conv(each, weight, **arguments)
+        assert raised.type is error
+    compiled = torch.compile(conv, backend="eager", fullgraph=True)
+    # The compiler reports an error in its own words and class.
+    with pytest.raises(Exception, match=next(iter(arguments))):
+        compiled(input, weight, **arguments)

@@ -78,8 +78,8 @@ using SamePadConv3dOptions = SamePadConvOptions<3>;
 ///   weight  (out_channels, in_channels / groups, kernel_size...)
 ///   bias    (out_channels), undefined without bias
 ///
-/// Constructing or resetting throws `c10::Error` where channels or groups are not positive, the
-/// groups divide a channel count with a remainder, or the padding fits no `D`-dimensional
+/// Constructing or resetting throws `c10::Error` where channels, groups or kernel are not positive,
+/// the groups divide a channel count with a remainder, or the padding fits no `D`-dimensional
 /// convolution; what `samepad::conv*d` checks is checked by `forward`.
 template <size_t D, typename Derived>
 class SAMEPAD_API SamePadConvNdImpl : public torch::nn::Cloneable<Derived> {

@@ -1,7 +1,9 @@
-"""Types of arguments, as they are written in signatures."""
+"""Types of arguments, for annotations: samepad.typing.Padding and so on."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Literal, TypeAlias
+
+from torch import nn
 
 #: One integer for all dimensions, or one per dimension.
 IntOrTuple: TypeAlias = int | Sequence[int]
@@ -18,3 +20,6 @@ Padding: TypeAlias = Mode | str | IntOrTuple | Pairs
 
 #: What the padding is filled with.
 PaddingMode: TypeAlias = Literal["zeros", "reflect", "replicate", "circular"]
+
+#: Which layers to convert: a function of (qualified name, layer), or qualified names.
+Select: TypeAlias = Callable[[str, nn.Module], bool] | Iterable[str]
