@@ -52,33 +52,34 @@ PadList pads_for_amounts(const ConvArgs& args, c10::SymIntArrayRef amounts) {
   return pads;
 }
 
-/// What the `padding_mode`s can fill depends on the input's size; symbolic sizes are left to
-/// `at::pad`.
-void check_fill(const ConvArgs& args, const PadList& pads) {
-  if (args.fill == "constant") {
-    return;
-  }
-  for (const auto i : c10::irange(args.dimensions())) {
-    const auto n = args.size(i).maybe_as_int();
-    const auto before = pads[i].before.maybe_as_int();
-    const auto after = pads[i].after.maybe_as_int();
-    if (!n || !before || !after) {
-      continue;
-    }
-    const int64_t wider = std::max(*before, *after);
-    const int64_t most = args.fill == "reflect"    ? std::max<int64_t>(*n - 1, 0)
-                         : args.fill == "circular" ? *n
-                         : *n > 0                  ? wider
-                                                   : 0;
-    TORCH_CHECK(std::min(*before, *after) >= 0 && wider <= most, "padding_mode='", args.fill,
-                "' can add 0 to ", most, " elements on a side of ", *n,
-                " elements, but padding asks for (", *before, ", ", *after,
-                ") in spatial dimension ", i, " of input of size ", args.input.sizes());
-  }
+/// What the `padding_mode`s can fill depends on the size n of spatial dimension i.
+void check_fill(const ConvArgs& args, int64_t i, int64_t n, const Pads<int64_t>& pads) {
+  const int64_t wider = std::max(pads.before, pads.after);
+  const int64_t most = args.fill == "reflect"    ? std::max<int64_t>(n - 1, 0)
+                       : args.fill == "circular" ? n
+                       : n > 0                   ? wider
+                                                 : 0;
+  TORCH_CHECK(std::min(pads.before, pads.after) >= 0 && wider <= most, "padding_mode='", args.fill,
+              "' can add 0 to ", most, " elements on a side of ", n,
+              " elements, but padding asks for (", pads.before, ", ", pads.after,
+              ") in spatial dimension ", i, " of input of size ", args.input.sizes());
 }
 
 /// The padded input must hold the kernel at least once, and its size must be countable.
-void check_padded_sizes(const ConvArgs& args, const PadList& pads) {
+void check_padded_size(const ConvArgs& args, int64_t i, int64_t n, const Pads<int64_t>& pads) {
+  int64_t padded = 0;
+  TORCH_CHECK(!__builtin_add_overflow(n, pads.before, &padded) &&
+                  !__builtin_add_overflow(padded, pads.after, &padded),
+              "padding (", pads.before, ", ", pads.after, ") in spatial dimension ", i,
+              " makes the input larger than int64 can count");
+  TORCH_CHECK(padded >= args.extent(i), "Calculated padded input size in spatial dimension ", i,
+              ": ", padded, ". Kernel size: ", args.kernel[i], ", dilation: ", args.dilation[i],
+              ". The kernel spans ", args.extent(i),
+              " elements, which can't be greater than the padded input size");
+}
+
+/// Symbolic sizes are left to what is called with them, which guards.
+void check_pads(const ConvArgs& args, const PadList& pads) {
   for (const auto i : c10::irange(args.dimensions())) {
     const auto n = args.size(i).maybe_as_int();
     const auto before = pads[i].before.maybe_as_int();
@@ -86,21 +87,15 @@ void check_padded_sizes(const ConvArgs& args, const PadList& pads) {
     if (!n || !before || !after) {
       continue;
     }
-    int64_t padded = 0;
-    TORCH_CHECK(!__builtin_add_overflow(*n, *before, &padded) &&
-                    !__builtin_add_overflow(padded, *after, &padded),
-                "padding (", *before, ", ", *after, ") in spatial dimension ", i,
-                " makes the input larger than int64 can count");
-    TORCH_CHECK(padded >= args.extent(i), "Calculated padded input size in spatial dimension ", i,
-                ": ", padded, ". Kernel size: ", args.kernel[i], ", dilation: ", args.dilation[i],
-                ". The kernel spans ", args.extent(i),
-                " elements, which can't be greater than the padded input size");
+    if (args.fill != "constant") {
+      check_fill(args, i, *n, {*before, *after});
+    }
+    check_padded_size(args, i, *n, {*before, *after});
   }
 }
 
 at::Tensor run(const ConvArgs& args, const PadList& pads) {
-  check_fill(args, pads);
-  check_padded_sizes(args, pads);
+  check_pads(args, pads);
   const Plan plan = choose_plan(args, pads);
   TORCH_CHECK(
       plan == Plan::symmetric || args.input.layout() == at::kStrided,

@@ -1,9 +1,11 @@
 from types import TracebackType
 from typing import Literal
 
-from torch import Tensor
+from samepad.typing import Convolution, IntOrTuple, Mode
 
-from samepad.typing import IntOrTuple, Mode, Padding, PaddingMode
+conv1d: Convolution
+conv2d: Convolution
+conv3d: Convolution
 
 def same_padding(
     input_size: IntOrTuple,
@@ -12,36 +14,6 @@ def same_padding(
     dilation: IntOrTuple = 1,
     mode: Mode = "same",
 ) -> tuple[tuple[int, int], ...]: ...
-def conv1d(
-    input: Tensor,
-    weight: Tensor,
-    bias: Tensor | None = None,
-    stride: IntOrTuple = 1,
-    padding: Padding = "same",
-    dilation: IntOrTuple = 1,
-    groups: int = 1,
-    padding_mode: PaddingMode = "zeros",
-) -> Tensor: ...
-def conv2d(
-    input: Tensor,
-    weight: Tensor,
-    bias: Tensor | None = None,
-    stride: IntOrTuple = 1,
-    padding: Padding = "same",
-    dilation: IntOrTuple = 1,
-    groups: int = 1,
-    padding_mode: PaddingMode = "zeros",
-) -> Tensor: ...
-def conv3d(
-    input: Tensor,
-    weight: Tensor,
-    bias: Tensor | None = None,
-    stride: IntOrTuple = 1,
-    padding: Padding = "same",
-    dilation: IntOrTuple = 1,
-    groups: int = 1,
-    padding_mode: PaddingMode = "zeros",
-) -> Tensor: ...
 
 class _force_plan:
     def __init__(self, plan: Literal["symmetric", "crop", "pad"]) -> None: ...

@@ -4,31 +4,15 @@ In a function compiled by torch.jit.script, call torch.ops.samepad.conv2d and so
 these call: TorchScript has no type for a `padding` of so many forms.
 """
 
-from typing import Protocol
-
 import torch
 from torch import Tensor
 from torch.overrides import has_torch_function
 
 from samepad import _C
 from samepad._arguments import flat_padding, listed
-from samepad.typing import IntOrTuple, Padding, PaddingMode
+from samepad.typing import Convolution, IntOrTuple, Padding, PaddingMode
 
 __all__ = ["conv1d", "conv2d", "conv3d"]
-
-
-class _Convolution(Protocol):
-    def __call__(
-        self,
-        input: Tensor,
-        weight: Tensor,
-        bias: Tensor | None = None,
-        stride: IntOrTuple = 1,
-        padding: Padding = "same",
-        dilation: IntOrTuple = 1,
-        groups: int = 1,
-        padding_mode: PaddingMode = "zeros",
-    ) -> Tensor: ...
 
 
 _DOC = """Convolve with SAME padding: {name} of torch.nn.functional, at every stride.
@@ -63,7 +47,7 @@ _CAUSAL = """
         "causal": as Keras's causal, all (k - 1) d before;"""
 
 
-def _convolution(dimensions: int) -> _Convolution:
+def _convolution(dimensions: int) -> Convolution:
     """The function for the operator of so many spatial dimensions."""
     name = f"conv{dimensions}d"
     eager = getattr(_C, name)

@@ -1,9 +1,9 @@
 """Types of arguments, for annotations: samepad.typing.Padding and so on."""
 
 from collections.abc import Callable, Iterable, Sequence
-from typing import Literal, TypeAlias
+from typing import Literal, Protocol, TypeAlias
 
-from torch import nn
+from torch import Tensor, nn
 
 #: One integer for all dimensions, or one per dimension.
 IntOrTuple: TypeAlias = int | Sequence[int]
@@ -23,3 +23,20 @@ PaddingMode: TypeAlias = Literal["zeros", "reflect", "replicate", "circular"]
 
 #: Which layers to convert: a function of (qualified name, layer), or qualified names.
 Select: TypeAlias = Callable[[str, nn.Module], bool] | Iterable[str]
+
+
+class Convolution(Protocol):
+    """A function of samepad.functional."""
+
+    def __call__(
+        self,
+        input: Tensor,
+        weight: Tensor,
+        bias: Tensor | None = None,
+        stride: IntOrTuple = 1,
+        padding: Padding = "same",
+        dilation: IntOrTuple = 1,
+        groups: int = 1,
+        padding_mode: PaddingMode = "zeros",
+    ) -> Tensor:
+        """See samepad.functional.conv2d."""
