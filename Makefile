@@ -48,7 +48,7 @@ test-python: $(STAMPS)/package $(STAMPS)/demo $(STAMPS)/test
 	$(call say,Running the Python tests)
 	$(BIN)/python -m pytest
 
-lint: $(BUILD)/build.ninja $(STAMPS)/package $(STAMPS)/lint  ## Check format, types and clang-tidy
+lint: $(BUILD)/build.ninja $(STAMPS)/package $(STAMPS)/demo $(STAMPS)/lint  ## Check format, types and clang-tidy
 	$(call say,Checking all files)
 	pre-commit run --all-files --show-diff-on-failure
 
@@ -107,6 +107,6 @@ $(STAMPS)/gtest: | $(STAMPS)/torch
 
 $(BUILD)/build.ninja: CMakeLists.txt $(STAMPS)/build $(STAMPS)/gtest
 	$(call say,Configuring the C++ build)
-	cmake -S . -B $(BUILD) -G Ninja -DSAMEPAD_WERROR=ON \
+	cmake -S . -B $(BUILD) -G Ninja -DSAMEPAD_TESTS=ON -DSAMEPAD_WERROR=ON \
 		-DSAMEPAD_PYTHON=ON -DPython_EXECUTABLE=$(BIN)/python \
 		-DCMAKE_PREFIX_PATH=$$($(BIN)/python -c 'import torch; print(torch.utils.cmake_prefix_path)')

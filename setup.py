@@ -68,7 +68,6 @@ class BuildWithCMake(build_ext):
             "-DCMAKE_BUILD_TYPE=Release",
             "-DCMAKE_INSTALL_LIBDIR=lib",
             "-DSAMEPAD_PYTHON=ON",
-            "-DSAMEPAD_TESTS=OFF",
         ]
         subprocess.run([find_cmake(), *configure], check=True)
         subprocess.run([find_cmake(), "--build", self.build_folder, "--parallel", jobs], check=True)

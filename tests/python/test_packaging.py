@@ -141,7 +141,7 @@ TORCH = Path(torch.utils.cmake_prefix_path)
 def prefix(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A CMake install of the library alone."""
     folder = tmp_path_factory.mktemp("install")
-    directory = build(ROOT, folder / "build", f"-DCMAKE_PREFIX_PATH={TORCH}", "-DSAMEPAD_TESTS=OFF")
+    directory = build(ROOT, folder / "build", f"-DCMAKE_PREFIX_PATH={TORCH}")
     run("cmake", "--install", directory, "--prefix", folder / "prefix")
     return folder / "prefix"
 
