@@ -84,7 +84,7 @@ $(STAMPS)/demo: pyproject.toml $(STAMPS)/torch
 	@touch $@
 
 $(STAMPS)/test: pyproject.toml $(STAMPS)/torch
-	$(call say,Installing TensorFlow + JAX + ONNX Runtime to compare with)
+	$(call say,Installing TensorFlow + JAX + ONNX Runtime to compare with (timm does without the torchvision that pip misses))
 	$(PIP) install --quiet --group test
 	@touch $@
 

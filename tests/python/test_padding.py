@@ -7,7 +7,7 @@ from typing import Any, get_args
 import naive
 import pytest
 import samepad
-from samepad._types import Mode
+from samepad.typing import Mode
 
 MAX = 2**63 - 1
 
