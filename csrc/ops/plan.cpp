@@ -124,7 +124,7 @@ bool needs_gradient(const ConvArgs& args) {
 
 /// Whether `crop` beats `pad`, for pads that both can do: the first copies the output and computes
 /// more of it, the second copies the input. Copying an element takes the time of about 32
-/// multiplications and additions (float32, AVX2 and AVX-512; benchmarks/README.md).
+/// multiplications and additions (measured in float32 with AVX-512; benchmarks/README.md).
 bool crop_is_faster(const ConvArgs& args, const PadList& pads) {
   constexpr double kOperationsPerCopy = 32;
   const bool depthwise = args.weight.size(1) == 1 && args.input.size(-args.dimensions() - 1) > 1;
