@@ -4,6 +4,7 @@
 #include <torch/nn/init.h>
 #include <torch/types.h>
 
+#include <array>
 #include <cmath>
 #include <ostream>
 #include <string_view>
@@ -43,11 +44,7 @@ void check(const SamePadConvOptions<D>& options) {
   }
 }
 
-/// The function of `D` dimensions.
-template <size_t D>
-constexpr auto kConvolve = D == 1   ? conv1d
-                           : D == 2 ? conv2d
-                                    : conv3d;
+constexpr std::array kConvolve{conv1d, conv2d, conv3d};
 
 }  // namespace
 
@@ -104,8 +101,8 @@ void SamePadConvNdImpl<D, Derived>::pretty_print(std::ostream& stream) const {
 
 template <size_t D, typename Derived>
 at::Tensor SamePadConvNdImpl<D, Derived>::forward(const at::Tensor& input) {
-  return kConvolve<D>(input, weight, bias, options.stride(), options.padding(), options.dilation(),
-                      options.groups(), padding_mode_name(options));
+  return kConvolve[D - 1](input, weight, bias, options.stride(), options.padding(),
+                          options.dilation(), options.groups(), padding_mode_name(options));
 }
 
 template class SamePadConvNdImpl<1, SamePadConv1dImpl>;

@@ -2,53 +2,39 @@
 
 // The arguments of a convolution, checked and expanded to one value per dimension.
 
-#include <ATen/core/Tensor.h>
-#include <c10/core/SymInt.h>
-#include <c10/core/SymIntArrayRef.h>
-#include <c10/util/SmallVector.h>
-
-#include <cstdint>
 #include <optional>
 #include <string>
 #include <string_view>
 
+#include "sliding_window.h"
+
 namespace samepad::detail {
 
-/// One integer per spatial dimension.
-using Dims = c10::SmallVector<int64_t, 3>;
+/// How the weight's first two dimensions are laid out.
+enum class WeightLayout : uint8_t {
+  output_first,  ///< (O, C / groups, ...): convolutions.
+  input_first,   ///< (C, O / groups, ...): transposed convolutions.
+};
 
-/// The values of `argument`, one integer or `dimensions` integers, each at least 1.
-/// Symbolic values are specialised: a plan is for one stride and one kernel.
-Dims expand_positive(const char* argument, c10::SymIntArrayRef values, int64_t dimensions);
-
-/// Throws where the extent of a dilated kernel exceeds int64_t.
-void check_extents(const Dims& kernel, const Dims& dilation);
-
-struct ConvArgs {
-  /// Checks every argument but the padding amounts; throws `c10::Error` naming the argument.
+struct ConvArgs : SlidingWindow {
+  /// Checks every argument but the padding amounts; throws `c10::Error` naming the argument, and
+  /// the operator as `function`.
   /// Under autocast, casts the tensors to the type that the convolution will run in.
-  ConvArgs(int64_t dimensions, at::Tensor input, at::Tensor weight, std::optional<at::Tensor> bias,
-           c10::SymIntArrayRef stride, c10::SymIntArrayRef dilation, c10::SymInt groups,
-           std::string_view padding_mode);
+  ConvArgs(const char* function, int64_t dimensions, WeightLayout layout, at::Tensor input,
+           at::Tensor weight, std::optional<at::Tensor> bias, c10::SymIntArrayRef stride,
+           c10::SymIntArrayRef dilation, c10::SymInt groups);
 
-  int64_t dimensions() const { return static_cast<int64_t>(stride.size()); }
-
-  /// Input size of spatial dimension i, batched or not.
-  c10::SymInt size(int64_t i) const { return input.sym_size(i - dimensions()); }
-
-  bool is_empty(int64_t i) const { return size(i).maybe_as_int() == 0; }
-
-  int64_t extent(int64_t i) const;
-
-  at::Tensor input;
   at::Tensor weight;
   std::optional<at::Tensor> bias;
-  Dims kernel;
-  Dims stride;
-  Dims dilation;
   c10::SymInt groups;
-  /// How `at::pad` names the padding mode: "constant" for zeros.
-  std::string fill;
+  /// How `at::pad` names what the padding holds.
+  std::string fill = "constant";
 };
+
+/// The name that `at::pad` gives to torch.nn's `padding_mode`.
+std::string fill_name(std::string_view padding_mode);
+
+/// Throws where `input` is not the batched or unbatched input of `dimensions` dimensions.
+void check_input_dimensions(const char* function, int64_t dimensions, const at::Tensor& input);
 
 }  // namespace samepad::detail

@@ -2,11 +2,9 @@
 
 #include <ATen/TensorSubclassLikeUtils.h>
 #include <ATen/core/grad_mode.h>
-#include <ATen/ops/constant_pad_nd.h>
 #include <ATen/ops/conv1d_ops.h>
 #include <ATen/ops/conv2d_ops.h>
 #include <ATen/ops/conv3d_ops.h>
-#include <ATen/ops/pad.h>
 #include <c10/util/Exception.h>
 
 #include <algorithm>
@@ -14,8 +12,6 @@
 
 namespace samepad::detail {
 namespace {
-
-using SymDims = c10::SmallVector<c10::SymInt, 3>;
 
 thread_local std::optional<Plan> forced_plan;
 
@@ -26,12 +22,6 @@ at::Tensor conv(const ConvArgs& args, const at::Tensor& input, const SymDims& pa
                    : args.dimensions() == 2 ? at::_ops::conv2d::call
                                             : at::_ops::conv3d::call;
   return run(input, args.weight, args.bias, stride, padding, dilation, args.groups);
-}
-
-std::optional<Pads<int64_t>> known(const Pads<c10::SymInt>& pads) {
-  const auto before = pads.before.maybe_as_int();
-  const auto after = pads.after.maybe_as_int();
-  return before && after ? std::make_optional(Pads<int64_t>{*before, *after}) : std::nullopt;
 }
 
 /// The pads of dimension i, where `can_crop` has seen that they are known.
@@ -65,38 +55,27 @@ at::Tensor run_crop(const ConvArgs& args, const PadList& pads) {
   for (int64_t i = 0; i < args.dimensions(); ++i) {
     padding.emplace_back(crop_padding(expect_known(pads[i]), args.stride[i]));
   }
-  at::Tensor whole = conv(args, args.input, padding);
-  at::Tensor wanted = whole;
+  const at::Tensor whole = conv(args, args.input, padding);
+  std::vector<Part> parts;
   for (int64_t i = 0; i < args.dimensions(); ++i) {
     const auto amounts = expect_known(pads[i]);
     const int64_t n = args.size(i).expect_int();
-    wanted = wanted.narrow(i - args.dimensions(), crop_offset(amounts, args.stride[i]),
-                           padded_output_size(n, args.extent(i), args.stride[i], amounts));
+    const int64_t start = crop_offset(amounts, args.stride[i]);
+    const int64_t wanted = padded_output_size(n, args.extent(i), args.stride[i], amounts);
+    if (wanted != whole.size(args.axis(i))) {
+      parts.push_back({args.axis(i), start, start + wanted});
+    }
   }
-  if (wanted.sizes() == whole.sizes()) {
-    return whole;
-  }
-  // Dense, in the layout that the convolution chose: callers may `view` the result. A copy even
-  // where the part is dense already, so that the rest is freed.
-  return wanted.clone(whole.suggest_memory_format());
+  return dense_part(whole, parts);
 }
 
 at::Tensor run_pad(const ConvArgs& args, const PadList& pads) {
   const SymDims own = symmetric_part(args, pads);
-  SymDims added;    // last dimension first, as at::pad takes them
-  SymDims cropped;  // negative amounts, once the others are there to be cropped from
-  for (int64_t i = args.dimensions() - 1; i >= 0; --i) {
-    for (const auto& amount : {pads[i].before - own[i], pads[i].after - own[i]}) {
-      const bool crops = amount.maybe_as_int().value_or(0) < 0;
-      added.push_back(crops ? 0 : amount);
-      cropped.push_back(crops ? amount : 0);
-    }
+  PadList rest;
+  for (int64_t i = 0; i < args.dimensions(); ++i) {
+    rest.push_back({pads[i].before - own[i], pads[i].after - own[i]});
   }
-  at::Tensor padded = at::pad_symint(args.input, added, args.fill);
-  if (std::ranges::any_of(cropped, [](const auto& amount) { return amount != 0; })) {
-    padded = at::constant_pad_nd_symint(padded, cropped);
-  }
-  return conv(args, padded, own);
+  return conv(args, add_padding(args.input, rest, args.fill), own);
 }
 
 /// No pads at all, or equal ones that the convolution's own padding can stand for.
@@ -127,7 +106,7 @@ bool needs_gradient(const ConvArgs& args) {
 /// multiplications and additions (measured in float32 with AVX-512; benchmarks/README.md).
 bool crop_is_faster(const ConvArgs& args, const PadList& pads) {
   constexpr double kOperationsPerCopy = 32;
-  const bool depthwise = args.weight.size(1) == 1 && args.input.size(-args.dimensions() - 1) > 1;
+  const bool depthwise = args.weight.size(1) == 1 && args.input.size(args.axis(-1)) > 1;
   double wanted = 1;
   double computed = 1;
   double padded = 1;
@@ -144,7 +123,7 @@ bool crop_is_faster(const ConvArgs& args, const PadList& pads) {
     padded *= static_cast<double>(n + amounts.before + amounts.after);
   }
   const auto output_channels = static_cast<double>(args.weight.size(0));
-  const auto input_channels = static_cast<double>(args.input.size(-args.dimensions() - 1));
+  const auto input_channels = static_cast<double>(args.input.size(args.axis(-1)));
   const auto operations_per_output =
       static_cast<double>(args.weight.numel()) / std::max(output_channels, 1.0);
   const double crop_cost =

@@ -5,7 +5,6 @@
 
 #include <ATen/core/Tensor.h>
 #include <samepad/export.h>
-#include <samepad/padding.h>
 
 #include <array>
 #include <optional>
@@ -13,9 +12,6 @@
 #include "conv_args.h"
 
 namespace samepad::detail {
-
-/// Padding of each spatial dimension; symbolic where the input's sizes are.
-using PadList = c10::SmallVector<Pads<c10::SymInt>, 3>;
 
 enum class Plan : uint8_t {
   symmetric,  ///< Every dimension's pads are equal: the convolution's own padding, no copy.

@@ -3,40 +3,68 @@
 
 #include <torch/library.h>
 
-TORCH_LIBRARY(samepad, m) {
-  // What holds of every operator here: safe under torch.compile, shown by opcheck in the tests.
-  const std::vector<at::Tag> tags{at::Tag::pt2_compliant_tag};
+#include <initializer_list>
+#include <string>
+#include <string_view>
+#include <vector>
 
-  // `padding` is a mode, or amounts: one for all dimensions, one per dimension, or before and
-  // after of each dimension in turn.
+namespace {
+
+std::string replace_all(std::string text, std::string_view from, std::string_view to) {
+  for (size_t at = text.find(from); at != std::string::npos; at = text.find(from, at + to.size())) {
+    text.replace(at, from.size(), to);
+  }
+  return text;
+}
+
+// What holds of every operator here: safe under torch.compile, shown by opcheck in the tests.
+const std::vector<at::Tag> kTags{at::Tag::pt2_compliant_tag};
+
+/// Defines the operators of these numbers of dimensions, each with two overloads: a `padding` that
+/// names a mode, and `.padding` with amounts: one for all dimensions, one per dimension, or before
+/// and after of each dimension in turn. In the schema, $D is the number of dimensions, $overload
+/// the overload's name and $padding the argument.
+void define(torch::Library& m, std::string_view schema,
+            std::initializer_list<std::string_view> every = {"1", "2", "3"}) {
+  for (const std::string_view dimensions : every) {
+    const std::string common = replace_all(std::string(schema), "$D", dimensions);
+    const auto overload = [&](std::string_view name, std::string_view padding) {
+      const auto full = replace_all(replace_all(common, "$overload", name), "$padding", padding);
+      m.def(full.c_str(), kTags);
+    };
+    overload("", "str padding=\"same\"");
+    overload(".padding", "SymInt[" + std::string(dimensions) + "] padding=0");
+  }
+}
+
+}  // namespace
+
+TORCH_LIBRARY(samepad, m) {
+  define(m,
+         "conv$Dd$overload(Tensor input, Tensor weight, Tensor? bias=None, SymInt[$D] stride=1, "
+         "$padding, SymInt[$D] dilation=1, SymInt groups=1, str padding_mode=\"zeros\") -> Tensor");
+  define(m,
+         "conv_transpose$Dd$overload(Tensor input, Tensor weight, Tensor? bias=None, "
+         "SymInt[$D] stride=1, $padding, SymInt[$D] output_padding=0, SymInt groups=1, "
+         "SymInt[$D] dilation=1, SymInt[$D]? output_size=None) -> Tensor");
+  define(m,
+         "max_pool$Dd$overload(Tensor input, SymInt[$D] kernel_size, SymInt[$D] stride=[], "
+         "$padding, SymInt[$D] dilation=1, bool ceil_mode=False) -> Tensor");
+  define(m,
+         "max_pool$Dd_with_indices$overload(Tensor input, SymInt[$D] kernel_size, "
+         "SymInt[$D] stride=[], $padding, SymInt[$D] dilation=1, bool ceil_mode=False) "
+         "-> (Tensor, Tensor)");
+  define(m,
+         "avg_pool$Dd$overload(Tensor input, SymInt[$D] kernel_size, SymInt[$D] stride=[], "
+         "$padding, bool ceil_mode=False, bool? count_include_pad=None) -> Tensor",
+         {"1"});
+  define(m,
+         "avg_pool$Dd$overload(Tensor input, SymInt[$D] kernel_size, SymInt[$D] stride=[], "
+         "$padding, bool ceil_mode=False, bool? count_include_pad=None, "
+         "int? divisor_override=None) -> Tensor",
+         {"2", "3"});
   m.def(
-      "conv1d(Tensor input, Tensor weight, Tensor? bias=None, SymInt[1] stride=1, "
-      "str padding=\"same\", SymInt[1] dilation=1, SymInt groups=1, "
-      "str padding_mode=\"zeros\") -> Tensor",
-      tags);
-  m.def(
-      "conv1d.padding(Tensor input, Tensor weight, Tensor? bias, SymInt[1] stride, "
-      "SymInt[1] padding, SymInt[1] dilation=1, SymInt groups=1, "
-      "str padding_mode=\"zeros\") -> Tensor",
-      tags);
-  m.def(
-      "conv2d(Tensor input, Tensor weight, Tensor? bias=None, SymInt[2] stride=1, "
-      "str padding=\"same\", SymInt[2] dilation=1, SymInt groups=1, "
-      "str padding_mode=\"zeros\") -> Tensor",
-      tags);
-  m.def(
-      "conv2d.padding(Tensor input, Tensor weight, Tensor? bias, SymInt[2] stride, "
-      "SymInt[2] padding, SymInt[2] dilation=1, SymInt groups=1, "
-      "str padding_mode=\"zeros\") -> Tensor",
-      tags);
-  m.def(
-      "conv3d(Tensor input, Tensor weight, Tensor? bias=None, SymInt[3] stride=1, "
-      "str padding=\"same\", SymInt[3] dilation=1, SymInt groups=1, "
-      "str padding_mode=\"zeros\") -> Tensor",
-      tags);
-  m.def(
-      "conv3d.padding(Tensor input, Tensor weight, Tensor? bias, SymInt[3] stride, "
-      "SymInt[3] padding, SymInt[3] dilation=1, SymInt groups=1, "
-      "str padding_mode=\"zeros\") -> Tensor",
-      tags);
+      "pad(Tensor input, SymInt[1] kernel_size, SymInt[1] stride=1, SymInt[1] dilation=1, "
+      "str padding=\"same\", str mode=\"constant\", float? value=None) -> Tensor",
+      kTags);
 }

@@ -87,6 +87,35 @@ std::vector<int64_t> Arguments::integers(const char* argument, py::handle value,
   return result;
 }
 
+std::optional<std::vector<int64_t>> Arguments::optional_integers(const char* argument,
+                                                                 py::handle value) const {
+  if (value.is_none()) {
+    return std::nullopt;
+  }
+  return integers(argument, value, "None, int or tuple of ints");
+}
+
+bool Arguments::boolean(const char* argument, py::handle value) const {
+  if (!PyBool_Check(value.ptr())) {
+    type_error(argument, "bool", value);
+  }
+  return value.is(py::handle(Py_True));
+}
+
+std::optional<double> Arguments::optional_number(const char* argument, py::handle value) const {
+  if (value.is_none()) {
+    return std::nullopt;
+  }
+  if (PyFloat_Check(value.ptr())) {
+    return py::cast<double>(value);
+  }
+  const auto number = as_int64(argument, value);
+  if (!number) {
+    type_error(argument, "float or None", value);
+  }
+  return static_cast<double>(*number);
+}
+
 std::string Arguments::string(const char* argument, py::handle value) const {
   if (!PyUnicode_Check(value.ptr())) {
     type_error(argument, "str", value);

@@ -29,6 +29,16 @@ struct Arguments {
   std::vector<int64_t> integers(const char* argument, py::handle value,
                                 const char* expected = "int or tuple of ints") const;
 
+  /// Those, or None.
+  std::optional<std::vector<int64_t>> optional_integers(const char* argument,
+                                                        py::handle value) const;
+
+  /// True or False.
+  bool boolean(const char* argument, py::handle value) const;
+
+  /// A float or an integer, or None.
+  std::optional<double> optional_number(const char* argument, py::handle value) const;
+
   /// A str.
   std::string string(const char* argument, py::handle value) const;
 

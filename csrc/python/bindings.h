@@ -14,11 +14,21 @@ auto wrap(Function&& function) {
   return torch::wrap_pybind_function(std::forward<Function>(function));
 }
 
-/// samepad.same_padding.
+/// The docstring of a function that calls an operator.
+inline constexpr auto kOperatorDoc =
+    "Eager call of the operator of this name; see samepad.functional.";
+
+/// samepad.same_padding and pad.
 void register_padding(py::module_& m);
 
 /// conv1d, conv2d and conv3d.
 void register_conv(py::module_& m);
+
+/// conv_transpose1d, conv_transpose2d and conv_transpose3d.
+void register_conv_transpose(py::module_& m);
+
+/// max_pool1d, 2d, 3d and avg_pool1d, 2d, 3d.
+void register_pool(py::module_& m);
 
 /// What tests and benchmarks use to choose a plan.
 void register_plan(py::module_& m);

@@ -7,5 +7,7 @@ PYBIND11_MODULE(_C, m) {
   m.doc() = "Bindings of libsamepad; see samepad.functional for the functions to use.";
   samepad::python::register_padding(m);
   samepad::python::register_conv(m);
+  samepad::python::register_conv_transpose(m);
+  samepad::python::register_pool(m);
   samepad::python::register_plan(m);
 }

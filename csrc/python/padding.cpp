@@ -1,4 +1,4 @@
-#include <samepad/conv.h>
+#include <samepad/pad.h>
 
 #include "arguments.h"
 #include "bindings.h"
@@ -22,9 +22,27 @@ py::tuple same_padding(const py::object& input_size, const py::object& kernel_si
   return result;
 }
 
+at::Tensor pad(const py::object& input, const py::object& kernel_size, const py::object& stride,
+               const py::object& dilation, const py::object& padding, const py::object& mode,
+               const py::object& value) {
+  constexpr Arguments kArguments{"pad"};
+  const auto input_ = kArguments.tensor("input", input);
+  const auto kernel_size_ = kArguments.integers("kernel_size", kernel_size);
+  const auto stride_ = kArguments.integers("stride", stride);
+  const auto dilation_ = kArguments.integers("dilation", dilation);
+  const Padding padding_(kArguments.string("padding", padding));
+  const auto mode_ = kArguments.string("mode", mode);
+  const auto value_ = kArguments.optional_number("value", value);
+  const py::gil_scoped_release no_gil;
+  return samepad::pad(input_, kernel_size_, stride_, dilation_, *padding_.mode(), mode_, value_);
+}
+
 }  // namespace
 
 void register_padding(py::module_& m) {
+  m.def("pad", wrap(pad), py::arg("input"), py::arg("kernel_size"), py::arg("stride") = 1,
+        py::arg("dilation") = 1, py::arg("padding") = "same", py::arg("mode") = "constant",
+        py::arg("value") = py::none(), kOperatorDoc);
   m.def("same_padding", wrap(same_padding), py::arg("input_size"), py::arg("kernel_size"),
         py::arg("stride") = 1, py::arg("dilation") = 1, py::arg("mode") = "same",
         R"(The (before, after) padding of each dimension.

@@ -1,12 +1,41 @@
 from types import TracebackType
 from typing import Literal
 
-from samepad.typing import Convolution, IntOrTuple, Mode
+from torch import Tensor
+
+from samepad.typing import (
+    AvgPool,
+    AvgPool1d,
+    Convolution,
+    Fill,
+    IntOrTuple,
+    MaxPool,
+    Mode,
+    TransposedConvolution,
+)
 
 conv1d: Convolution
 conv2d: Convolution
 conv3d: Convolution
+conv_transpose1d: TransposedConvolution
+conv_transpose2d: TransposedConvolution
+conv_transpose3d: TransposedConvolution
+max_pool1d: MaxPool
+max_pool2d: MaxPool
+max_pool3d: MaxPool
+avg_pool1d: AvgPool1d
+avg_pool2d: AvgPool
+avg_pool3d: AvgPool
 
+def pad(
+    input: Tensor,
+    kernel_size: IntOrTuple,
+    stride: IntOrTuple = 1,
+    dilation: IntOrTuple = 1,
+    padding: Mode = "same",
+    mode: Fill = "constant",
+    value: float | None = None,
+) -> Tensor: ...
 def same_padding(
     input_size: IntOrTuple,
     kernel_size: IntOrTuple,

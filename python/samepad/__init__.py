@@ -33,7 +33,30 @@ if _minor(torch.__version__) != _minor(_BUILT_FOR):
 from samepad import functional, typing
 from samepad._C import same_padding
 from samepad.conversion import ConversionReport, LayerReport, convert
-from samepad.modules import SamePadConv1d, SamePadConv2d, SamePadConv3d
+from samepad.modules import (
+    LazySamePadConv1d,
+    LazySamePadConv2d,
+    LazySamePadConv3d,
+    LazySamePadConvTranspose1d,
+    LazySamePadConvTranspose2d,
+    LazySamePadConvTranspose3d,
+    SamePadAvgPool1d,
+    SamePadAvgPool2d,
+    SamePadAvgPool3d,
+    SamePadConv1d,
+    SamePadConv2d,
+    SamePadConv3d,
+    SamePadConvTranspose1d,
+    SamePadConvTranspose2d,
+    SamePadConvTranspose3d,
+    SamePadDepthwiseConv1d,
+    SamePadDepthwiseConv2d,
+    SamePadMaxPool1d,
+    SamePadMaxPool2d,
+    SamePadMaxPool3d,
+    SamePadSeparableConv1d,
+    SamePadSeparableConv2d,
+)
 
 #: Folder for CMAKE_PREFIX_PATH, so that `find_package(samepad)` finds this installation.
 cmake_prefix_path = str(Path(__file__).resolve().parent)
@@ -41,9 +64,28 @@ cmake_prefix_path = str(Path(__file__).resolve().parent)
 __all__ = [
     "ConversionReport",
     "LayerReport",
+    "LazySamePadConv1d",
+    "LazySamePadConv2d",
+    "LazySamePadConv3d",
+    "LazySamePadConvTranspose1d",
+    "LazySamePadConvTranspose2d",
+    "LazySamePadConvTranspose3d",
+    "SamePadAvgPool1d",
+    "SamePadAvgPool2d",
+    "SamePadAvgPool3d",
     "SamePadConv1d",
     "SamePadConv2d",
     "SamePadConv3d",
+    "SamePadConvTranspose1d",
+    "SamePadConvTranspose2d",
+    "SamePadConvTranspose3d",
+    "SamePadDepthwiseConv1d",
+    "SamePadDepthwiseConv2d",
+    "SamePadMaxPool1d",
+    "SamePadMaxPool2d",
+    "SamePadMaxPool3d",
+    "SamePadSeparableConv1d",
+    "SamePadSeparableConv2d",
     "__version__",
     "cmake_prefix_path",
     "convert",

@@ -9,7 +9,7 @@ from torch.nn.modules.conv import _ConvNd, _ConvTransposeNd
 from torch.nn.modules.lazy import LazyModuleMixin
 from torch.nn.utils import parametrize
 
-from samepad.modules import SamePadConv1d, SamePadConv2d, SamePadConv3d, _SamePadConvNd
+from samepad.modules.conv import SamePadConv1d, SamePadConv2d, SamePadConv3d, _SamePadConvNd
 from samepad.typing import Padding, Select
 
 __all__ = ["ConversionReport", "LayerReport", "convert"]

@@ -1,8 +1,11 @@
-"""SAME convolutions with the arguments of torch.nn.functional's, in the same order.
+"""SAME convolutions, pools and padding with the arguments of torch.nn.functional's, in its order.
 
 In a function compiled by torch.jit.script, call torch.ops.samepad.conv2d and so on instead, which
 these call: TorchScript has no type for a `padding` of so many forms.
 """
+
+from collections.abc import Callable
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -10,12 +13,67 @@ from torch.overrides import has_torch_function
 
 from samepad import _C
 from samepad._arguments import flat_padding, listed
-from samepad.typing import Convolution, IntOrTuple, Padding, PaddingMode
+from samepad.typing import (
+    AvgPool,
+    AvgPool1d,
+    Convolution,
+    Fill,
+    IntOrTuple,
+    MaxPool,
+    Mode,
+    Padding,
+    PaddingMode,
+    TransposedConvolution,
+)
 
-__all__ = ["conv1d", "conv2d", "conv3d"]
+__all__ = [
+    "avg_pool1d",
+    "avg_pool2d",
+    "avg_pool3d",
+    "conv1d",
+    "conv2d",
+    "conv3d",
+    "conv_transpose1d",
+    "conv_transpose2d",
+    "conv_transpose3d",
+    "max_pool1d",
+    "max_pool2d",
+    "max_pool3d",
+    "pad",
+]
 
 
-_DOC = """Convolve with SAME padding: {name} of torch.nn.functional, at every stride.
+def _traced(*tensors: Tensor | None) -> bool:
+    """Whether the operator is to be called rather than its binding, which does the same.
+
+    What watches calls in Python (compilers, tracers, torch-function overrides) knows operators; an
+    eager call is 15 us faster through the binding.
+    """
+    return (
+        torch.compiler.is_compiling()
+        or torch._C._get_tracing_state() is not None
+        or has_torch_function(tensors)
+    )
+
+
+def _named(function: Callable[..., Any], name: str, doc: str, dimensions: int) -> Any:
+    """`function` as the one of this name and number of dimensions."""
+    function.__name__ = function.__qualname__ = name
+    function.__doc__ = doc.format(
+        name=name,
+        dimensions=dimensions,
+        sizes=("L", "H, W", "D, H, W")[dimensions - 1],
+        kernel=("k", "kH, kW", "kD, kH, kW")[dimensions - 1],
+        outs=("l", "h, w", "d, h, w")[dimensions - 1],
+        causal=_CAUSAL if dimensions == 1 else "",
+    )
+    return function
+
+
+_CAUSAL = """
+        "causal": as Keras's causal, all (k - 1) d before;"""
+
+_CONV_DOC = """Convolve with SAME padding: {name} of torch.nn.functional, at every stride.
 
 Args:
     input: (N, C, {sizes}) or (C, {sizes}), floating point or complex.
@@ -39,12 +97,9 @@ Returns:
 
 Raises:
     TypeError: An argument has another type.
-    RuntimeError: Shapes, types, devices or values do not fit each other; the kernel exceeds the
+    RuntimeError: A value, a shape or the number of values is not as above; the kernel exceeds the
         padded input; "reflect" would pad n elements or more, or "circular" more than n.
 """
-
-_CAUSAL = """
-        "causal": as Keras's causal, all (k - 1) d before;"""
 
 
 def _convolution(dimensions: int) -> Convolution:
@@ -62,40 +117,310 @@ def _convolution(dimensions: int) -> Convolution:
         dilation: IntOrTuple = 1,
         groups: int = 1,
         padding_mode: PaddingMode = "zeros",
-    ) -> Tensor:
-        # What watches calls in Python (compilers, tracers, torch-function overrides) knows
-        # operators; an eager call is 15 us faster through the binding. Both run the same operator.
-        if (
-            torch.compiler.is_compiling()
-            or torch._C._get_tracing_state() is not None
-            or has_torch_function((input, weight, bias))
-        ):
-            return operator(  # type: ignore[no-any-return]
+    ) -> Any:
+        if not _traced(input, weight, bias):
+            return eager(input, weight, bias, stride, padding, dilation, groups, padding_mode)
+        return operator(
+            input,
+            weight,
+            bias,
+            listed("stride", stride),
+            flat_padding(padding, dimensions),
+            listed("dilation", dilation),
+            groups,
+            padding_mode,
+        )
+
+    return _named(conv, name, _CONV_DOC, dimensions)  # type: ignore[no-any-return]
+
+
+_CONV_TRANSPOSE_DOC = """Convolve, transposed, with SAME padding: {name} of torch.nn.functional.
+
+With "same" and "same_lower" it is the gradient of the SAME convolution that has the input's size
+as its output's, TensorFlow's {name}.
+
+Args:
+    input: (N, C, {sizes}) or (C, {sizes}), floating point or complex.
+    weight: (C, O / groups, {kernel}), of the input's type and device.
+    bias: (O,) or None.
+    stride: Step of the kernel, an int or {dimensions} ints, each at least 1.
+    padding: How many elements to crop from the full result, (n - 1) s + (k - 1) d + 1 long for a
+        size n, kernel k, stride s and dilation d:
+        "same": C = max(0, (n - 1) s + (k - 1) d + 1 - m) in all for an output size m, of which
+        C // 2 before; where that leaves less than m, bias alone comes after;
+        "same_lower": as much, C - C // 2 before;
+        "valid": none;
+        an int, or {dimensions} of them: that many on both sides;
+        {dimensions} (before, after) pairs: as given, not negative.
+    output_padding: Elements to add after, an int or {dimensions} ints smaller than stride or
+        dilation; not with "same" and "same_lower", which take an `output_size` instead.
+    groups: Number of blocks that the channels are split into; divides C and O.
+    dilation: Spacing of the kernel's elements, an int or {dimensions} ints, each at least 1.
+    output_size: m, {dimensions} ints, in place of `output_padding`: with "same" and "same_lower"
+        (n - 1) s < m <= n s, otherwise up to s - 1 more than the size without `output_padding`.
+
+Returns:
+    (N, O, {outs}) or (O, {outs}). In the SAME modes each size is n s, or `output_size`; otherwise
+    (n - 1) s - before - after + (k - 1) d + 1 + output_padding.
+
+Raises:
+    TypeError: An argument has another type.
+    RuntimeError: A value, a shape or the number of values is not as above.
+"""
+
+
+def _transposed_convolution(dimensions: int) -> TransposedConvolution:
+    """The function for the operator of so many spatial dimensions."""
+    name = f"conv_transpose{dimensions}d"
+    eager = getattr(_C, name)
+    operator = getattr(torch.ops.samepad, name)
+
+    def conv_transpose(
+        input: Tensor,
+        weight: Tensor,
+        bias: Tensor | None = None,
+        stride: IntOrTuple = 1,
+        padding: Padding = "same",
+        output_padding: IntOrTuple = 0,
+        groups: int = 1,
+        dilation: IntOrTuple = 1,
+        output_size: IntOrTuple | None = None,
+    ) -> Any:
+        if not _traced(input, weight, bias):
+            return eager(
                 input,
                 weight,
                 bias,
-                listed("stride", stride),
-                flat_padding(padding, dimensions),
-                listed("dilation", dilation),
+                stride,
+                padding,
+                output_padding,
                 groups,
-                padding_mode,
+                dilation,
+                output_size,
             )
-        return eager(  # type: ignore[no-any-return]
-            input, weight, bias, stride, padding, dilation, groups, padding_mode
+        return operator(
+            input,
+            weight,
+            bias,
+            listed("stride", stride),
+            flat_padding(padding, dimensions),
+            listed("output_padding", output_padding),
+            groups,
+            listed("dilation", dilation),
+            None if output_size is None else listed("output_size", output_size),
         )
 
-    conv.__name__ = conv.__qualname__ = name
-    conv.__doc__ = _DOC.format(
-        name=name,
-        dimensions=dimensions,
-        sizes=("L", "H, W", "D, H, W")[dimensions - 1],
-        kernel=("k", "kH, kW", "kD, kH, kW")[dimensions - 1],
-        outs=("l", "h, w", "d, h, w")[dimensions - 1],
-        causal=_CAUSAL if dimensions == 1 else "",
-    )
-    return conv
+    return _named(conv_transpose, name, _CONV_TRANSPOSE_DOC, dimensions)  # type: ignore[no-any-return]
+
+
+_POOL_PADDING_DOC = """How many elements to add before and after each dimension, {what}:
+        "same": as TensorFlow's SAME, P = max(0, (ceil(n / s) - 1) s + (k - 1) d + 1 - n) in all
+        for a size n, kernel k, stride s and dilation d, of which P // 2 before;
+        "same_lower": as ONNX's SAME_LOWER, P - P // 2 before;
+        "valid": none;
+        an int, or {{dimensions}} of them: that many on both sides, at most half the kernel;
+        {{dimensions}} (before, after) pairs: as given, from 0 to (k - 1) d.
+    """
+
+_POOL_RETURNS_DOC = """In the SAME modes each size is ceil(n / stride), 0 for n = 0; otherwise
+    floor((n + before + after - (k - 1) d - 1) / stride) + 1, or as much rounded up with
+    `ceil_mode`.
+
+Raises:
+    TypeError: An argument has another type.
+    RuntimeError: A value, a shape or the number of values is not as above.
+"""
+
+_MAX_POOL_DOC = (
+    """Maxima over windows with SAME padding: {name} of torch.nn.functional.
+
+Args:
+    input: (N, C, {sizes}) or (C, {sizes}), of a type that PyTorch pools.
+    kernel_size: Size of the window, an int or {dimensions} ints.
+    stride: Step of the window, an int or {dimensions} ints; by default the kernel size.
+    padding: """
+    + _POOL_PADDING_DOC.format(what="of -inf")
+    + """dilation: Spacing of the window's elements, an int or {dimensions} ints, each at least 1.
+    ceil_mode: Whether to round output sizes up; they are up already in the SAME modes.
+    return_indices: Whether to return the maxima's indices too.
+
+Returns:
+    (N, C, {outs}) or (C, {outs}), and with `return_indices` as many indices into the input's
+    spatial dimensions, flattened and not padded, as torch.nn.functional.max_unpool{dimensions}d
+    takes them. """
+    + _POOL_RETURNS_DOC
+)
+
+
+def _max_pool(dimensions: int) -> MaxPool:
+    """The function for the operator of so many spatial dimensions."""
+    name = f"max_pool{dimensions}d"
+    eager = getattr(_C, name)
+    operator = getattr(torch.ops.samepad, name)
+    operator_with_indices = getattr(torch.ops.samepad, f"{name}_with_indices")
+
+    def max_pool(
+        input: Tensor,
+        kernel_size: IntOrTuple,
+        stride: IntOrTuple | None = None,
+        padding: Padding = "same",
+        dilation: IntOrTuple = 1,
+        ceil_mode: bool = False,
+        return_indices: bool = False,
+    ) -> Any:
+        if not _traced(input):
+            return eager(input, kernel_size, stride, padding, dilation, ceil_mode, return_indices)
+        return (operator_with_indices if return_indices else operator)(
+            input,
+            listed("kernel_size", kernel_size),
+            [] if stride is None else listed("stride", stride),
+            flat_padding(padding, dimensions),
+            listed("dilation", dilation),
+            ceil_mode,
+        )
+
+    return _named(max_pool, name, _MAX_POOL_DOC, dimensions)  # type: ignore[no-any-return]
+
+
+_AVG_POOL_DOC = (
+    """Means over windows with SAME padding: {name} of torch.nn.functional.
+
+Args:
+    input: (N, C, {sizes}) or (C, {sizes}), of a type that PyTorch pools.
+    kernel_size: Size of the window, an int or {dimensions} ints.
+    stride: Step of the window, an int or {dimensions} ints; by default the kernel size.
+    padding: """
+    + _POOL_PADDING_DOC.format(what="with d = 1")
+    + """ceil_mode: Whether to round output sizes up; they are up already in the SAME modes.
+    count_include_pad: Whether padding counts as zeros; otherwise a mean is that of the window's
+        elements in the input. By default it counts where amounts are given, as in
+        torch.nn.functional, and does not in the SAME modes, as in TensorFlow.
+{divisor}
+Returns:
+    (N, C, {outs}) or (C, {outs}). """
+    + _POOL_RETURNS_DOC
+)
+
+_DIVISOR_DOC = """\
+    divisor_override: What sums are divided by, rather than by a number of elements; not 0.
+"""
+
+
+def _avg_pool(dimensions: int) -> AvgPool:
+    """The function for the operator of 2 or 3 spatial dimensions."""
+    name = f"avg_pool{dimensions}d"
+    eager = getattr(_C, name)
+    operator = getattr(torch.ops.samepad, name)
+
+    def avg_pool(
+        input: Tensor,
+        kernel_size: IntOrTuple,
+        stride: IntOrTuple | None = None,
+        padding: Padding = "same",
+        ceil_mode: bool = False,
+        count_include_pad: bool | None = None,
+        divisor_override: int | None = None,
+    ) -> Any:
+        if not _traced(input):
+            return eager(
+                input, kernel_size, stride, padding, ceil_mode, count_include_pad, divisor_override
+            )
+        return operator(
+            input,
+            listed("kernel_size", kernel_size),
+            [] if stride is None else listed("stride", stride),
+            flat_padding(padding, dimensions),
+            ceil_mode,
+            count_include_pad,
+            divisor_override,
+        )
+
+    doc = _AVG_POOL_DOC.replace("{divisor}", _DIVISOR_DOC)
+    return _named(avg_pool, name, doc, dimensions)  # type: ignore[no-any-return]
+
+
+def _avg_pool1d() -> AvgPool1d:
+    """The function for one dimension, where PyTorch's has no divisor."""
+
+    def avg_pool1d(
+        input: Tensor,
+        kernel_size: IntOrTuple,
+        stride: IntOrTuple | None = None,
+        padding: Padding = "same",
+        ceil_mode: bool = False,
+        count_include_pad: bool | None = None,
+    ) -> Any:
+        if not _traced(input):
+            return _C.avg_pool1d(input, kernel_size, stride, padding, ceil_mode, count_include_pad)
+        return torch.ops.samepad.avg_pool1d(
+            input,
+            listed("kernel_size", kernel_size),
+            [] if stride is None else listed("stride", stride),
+            flat_padding(padding, 1),
+            ceil_mode,
+            count_include_pad,
+        )
+
+    doc = _AVG_POOL_DOC.replace("{divisor}", "")
+    return _named(avg_pool1d, "avg_pool1d", doc, 1)  # type: ignore[no-any-return]
 
 
 conv1d = _convolution(1)
 conv2d = _convolution(2)
 conv3d = _convolution(3)
+conv_transpose1d = _transposed_convolution(1)
+conv_transpose2d = _transposed_convolution(2)
+conv_transpose3d = _transposed_convolution(3)
+max_pool1d = _max_pool(1)
+max_pool2d = _max_pool(2)
+max_pool3d = _max_pool(3)
+avg_pool1d = _avg_pool1d()
+avg_pool2d = _avg_pool(2)
+avg_pool3d = _avg_pool(3)
+
+
+def pad(
+    input: Tensor,
+    kernel_size: IntOrTuple,
+    stride: IntOrTuple = 1,
+    dilation: IntOrTuple = 1,
+    padding: Mode = "same",
+    mode: Fill = "constant",
+    value: float | None = None,
+) -> Tensor:
+    """Add the padding alone that a kernel asks for: torch.nn.functional.pad with SAME amounts.
+
+    Args:
+        input: (N, C, spatial...). The last dimensions are padded: as many as `kernel_size` has
+            ints, or all but the first two for a single int.
+        kernel_size: Size of the kernel, an int or 1 to 3 ints, each at least 1.
+        stride: Step of the kernel, an int or as many ints.
+        dilation: Spacing of the kernel's elements, an int or as many ints.
+        padding: The rule for the amounts, "same", "same_lower", "causal" (one dimension) or
+            "valid"; see `samepad.same_padding`.
+        mode: What the padding holds: "constant", "reflect", "replicate" or "circular".
+        value: What "constant" fills with, 0 by default.
+
+    Returns:
+        `input` with n + before + after elements in each padded dimension.
+
+    Raises:
+        TypeError: An argument has another type.
+        RuntimeError: A value or the number of values is not as above; "reflect" would pad n
+            elements or more, or "circular" more than n.
+
+    Example:
+        >>> pad(torch.ones(1, 1, 4), 3, stride=2, value=-1.0)
+        tensor([[[ 1.,  1.,  1.,  1., -1.]]])
+    """
+    if not _traced(input):
+        return _C.pad(input, kernel_size, stride, dilation, padding, mode, value)
+    return torch.ops.samepad.pad(  # type: ignore[no-any-return]
+        input,
+        listed("kernel_size", kernel_size),
+        listed("stride", stride),
+        listed("dilation", dilation),
+        padding,
+        mode,
+        value,
+    )

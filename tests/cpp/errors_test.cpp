@@ -36,7 +36,7 @@ const Row kRows[] = {
     {"weight_rank", [] { samepad::conv2d(input(), at::ones({6, 4, 3})); },
      "Expected 4D weight to conv2d"},
     {"channels", [] { samepad::conv2d(at::ones({1, 5, 8, 8}), weight()); },
-     "expected input to have 4 channels per group"},
+     "expected input to have 4 channels"},
     {"groups_do_not_divide", [] { samepad::conv2d(input(), weight(), {}, 1, "same", 1, 4); },
      "Given groups=4"},
     {"groups_zero", [] { samepad::conv2d(input(), weight(), {}, 1, "same", 1, 0); },

@@ -1,7 +1,8 @@
 #include <c10/core/SymInt.h>
 #include <gtest/gtest.h>
-#include <samepad/conv.h>
+#include <samepad/pad.h>
 #include <samepad/padding.h>
+#include <samepad/padding_argument.h>
 
 #include <limits>
 
@@ -100,15 +101,58 @@ TEST(CropIdentity, PlacesEveryWantedOutputOnASymmetricGrid) {
   });
 }
 
-TEST(TransposedCrop, IsThePaddingOfTheConvolutionWhoseGradientItIs) {
+TEST(TransposedCrop, LeavesAsManyElementsAsTheConvolutionHad) {
   for_every_case([](int64_t n, int64_t k, int64_t s, int64_t d) {
-    for (int64_t m = std::max<int64_t>((n - 1) * s + 1, 1); m <= n * s; ++m) {
-      for (const PadMode mode : {PadMode::same, PadMode::same_lower}) {
-        const int64_t extent = kernel_extent(k, d);
-        ASSERT_EQ(transposed_crop(mode, n, extent, s, m), mode_pads(mode, m, extent, s));
+    const int64_t extent = kernel_extent(k, d);
+    const int64_t full = (n - 1) * s + extent;
+    for (const PadMode mode : {PadMode::same, PadMode::same_lower}) {
+      const auto crop = transposed_crop(mode, extent, s);
+      ASSERT_EQ(crop.before + crop.after, std::max<int64_t>(0, full - n * s));
+      ASSERT_EQ(crop.after - crop.before,
+                (crop.before + crop.after) % 2 * (mode == PadMode::same ? 1 : -1));
+      if (n > 0) {
+        // It is the padding of the convolution whose gradient the transposed one is.
+        ASSERT_EQ(crop, mode_pads(mode, n * s, extent, s));
       }
     }
   });
+}
+
+/// First and one past the last element that window i reads, of elements from 0 to n.
+std::pair<int64_t, int64_t> read(int64_t i, int64_t n, int64_t extent, int64_t s, int64_t before) {
+  const int64_t start = i * s - before;
+  return {std::max<int64_t>(start, 0), std::min(start + extent, n)};
+}
+
+TEST(PoolFit, HasTheWindowsOfTheAsymmetricPool) {
+  int64_t fits = 0;
+  for_every_case([&](int64_t n, int64_t k, int64_t s, int64_t d) {
+    const int64_t extent = kernel_extent(k, d);
+    for (const PadMode mode : {PadMode::same, PadMode::same_lower}) {
+      const auto pads = mode_pads(mode, n, extent, s);
+      const int64_t wanted = same_output_size(n, s);
+      for (const bool ceil_mode : {false, true}) {
+        const auto fit = fit_pool(n, extent, s, d, pads, ceil_mode, wanted);
+        if (!fit) {
+          continue;
+        }
+        ++fits;
+        // PyTorch's limit, and what it computes.
+        ASSERT_LE(fit->padding, extent / 2);
+        ASSERT_LE(fit->skipped + wanted,
+                  pooled_output_size(n, extent, s, {fit->padding, fit->padding}, ceil_mode));
+        for (int64_t i = 0; i < wanted; ++i) {
+          ASSERT_EQ(read(i + fit->skipped, n, extent, s, fit->padding),
+                    read(i, n, extent, s, pads.before));
+        }
+      }
+      // Undilated, there is always one: no input is copied.
+      if (d == 1 && n > 0) {
+        ASSERT_TRUE(fit_pool(n, extent, s, d, pads, s > 1 && mode == PadMode::same, wanted));
+      }
+    }
+  });
+  EXPECT_GT(fits, 0);
 }
 
 TEST(Arithmetic, IsConstexpr) {

@@ -34,7 +34,7 @@ ROWS = {
     ),
     "weight rank": Row(RuntimeError, "Expected 4D weight", {"weight": torch.ones(6, 4, 3)}),
     "channels": Row(
-        RuntimeError, "expected input to have 4 channels per group", {"input": INPUT[:, :3]}
+        RuntimeError, "expected input to have 4 channels", {"input": INPUT[:, :3]}
     ),
     "groups do not divide": Row(RuntimeError, "Given groups=4", {"groups": 4}),
     "groups zero": Row(RuntimeError, "expected groups to be at least 1", {"groups": 0}),

@@ -8,13 +8,11 @@
 #include <ATen/core/Tensor.h>
 #include <c10/util/ArrayRef.h>
 #include <samepad/export.h>
-#include <samepad/padding.h>
 #include <samepad/padding_argument.h>
 
 #include <cstdint>
 #include <optional>
 #include <string_view>
-#include <vector>
 
 namespace samepad {
 
@@ -48,19 +46,5 @@ SAMEPAD_API at::Tensor conv3d(const at::Tensor& input, const at::Tensor& weight,
                               at::IntArrayRef stride = 1, const Padding& padding = PadMode::same,
                               at::IntArrayRef dilation = 1, int64_t groups = 1,
                               std::string_view padding_mode = "zeros");
-
-/// The (before, after) padding of each dimension that `mode` asks for.
-///
-/// \param input_size   one size per dimension, each at least 0.
-/// \param kernel_size  one value, or one per dimension, each at least 1; `stride` and `dilation`
-///                     likewise.
-/// \throws c10::Error  where a value or the number of values is not as above, where
-///                     `causal` meets more than one dimension, or where the arithmetic would
-///                     exceed int64_t.
-SAMEPAD_API std::vector<Pads<int64_t>> same_padding(at::IntArrayRef input_size,
-                                                    at::IntArrayRef kernel_size,
-                                                    at::IntArrayRef stride = 1,
-                                                    at::IntArrayRef dilation = 1,
-                                                    PadMode mode = PadMode::same);
 
 }  // namespace samepad

@@ -18,6 +18,7 @@
 
 #include <cstdint>
 #include <limits>
+#include <optional>
 #include <type_traits>
 
 namespace samepad {
@@ -40,15 +41,6 @@ struct Pads {
 };
 
 namespace detail {
-
-template <class Int>
-constexpr Int larger(const Int& a, const Int& b) {
-  if constexpr (std::is_integral_v<Int>) {
-    return a > b ? a : b;
-  } else {
-    return a.max(b);
-  }
-}
 
 /// (n - 1) mod s, where n = 0 wraps to s - 1. A symbolic n is taken to be at least 1.
 template <class Int>
@@ -138,14 +130,16 @@ constexpr Pads<Int> mode_pads(PadMode mode, const Int& n, int64_t extent, int64_
       extent >= stride ? Int(extent - 1) - phase : detail::excess(extent - 1, phase, stride), mode);
 }
 
-/// Elements to crop from the full transposed convolution of n elements, (n - 1) s + e long, so
-/// that m stay, (n - 1) s < m <= n s: C = max(0, (n - 1) s + e - m), the smaller half first
-/// (`same_lower`: the larger half). It is the padding of the SAME convolution of m elements whose
-/// gradient this is. Where the full result is shorter than m, the tail is bias alone.
-template <class Int>
-constexpr Pads<Int> transposed_crop(PadMode mode, const Int& n, int64_t extent, int64_t stride,
-                                    const Int& m) {
-  return detail::split(detail::larger((n - 1) * stride + extent - m, Int(0)), mode);
+/// Elements to crop from a transposed convolution's full result, (n - 1) s + e long, so that n s
+/// stay: C = max(0, e - s), split as `mode` splits a padding. It is the padding of the SAME
+/// convolution of n s elements, whose gradient this is; where m elements are to stay,
+/// (n - 1) s < m <= n s, it is `mode_pads` of m. A full result shorter than that gets a tail of
+/// bias alone.
+constexpr Pads<int64_t> transposed_crop(PadMode mode, int64_t extent, int64_t stride) {
+  if (mode == PadMode::valid) {
+    return {0, 0};
+  }
+  return detail::split(extent > stride ? extent - stride : 0, mode);
 }
 
 /// The crop identity: a convolution padded by p on both sides, p >= max(before, after) and
@@ -159,6 +153,43 @@ constexpr int64_t crop_padding(const Pads<int64_t>& pads, int64_t stride) {
 /// How many leading outputs of the convolution padded by `crop_padding` are to be dropped.
 constexpr int64_t crop_offset(const Pads<int64_t>& pads, int64_t stride) {
   return (crop_padding(pads, stride) - pads.before) / stride;
+}
+
+/// Output size of a pool with given padding, as PyTorch computes it: that of a convolution, rounded
+/// up with `ceil_mode`, where the last window has to start before the padding after.
+constexpr int64_t pooled_output_size(int64_t n, int64_t extent, int64_t stride,
+                                     const Pads<int64_t>& pads, bool ceil_mode) {
+  const int64_t steps = n + pads.before + pads.after - extent;
+  const int64_t floored = steps / stride + 1;
+  const bool one_more = ceil_mode && steps % stride != 0 && floored * stride < n + pads.before;
+  return one_more ? floored + 1 : floored;
+}
+
+/// How a pool with the same padding on both sides computes the windows of one with `pads`.
+struct PoolFit {
+  int64_t padding;  ///< on both sides
+  int64_t skipped;  ///< leading windows to drop
+};
+
+/// The pool identity: PyTorch's pools ignore what lies outside of the input, on either side, so the
+/// windows of an asymmetric padding are among those of a symmetric one, p = before, or the crop
+/// identity's p. With stride over 1, `ceil_mode` makes SAME's last window one of them. Empty where
+/// there is no such p within half the kernel, which is PyTorch's limit, or where, dilated, a window
+/// might hold padding alone, which PyTorch's pools do not check for.
+constexpr std::optional<PoolFit> fit_pool(int64_t n, int64_t extent, int64_t stride,
+                                          int64_t dilation, const Pads<int64_t>& pads,
+                                          bool ceil_mode, int64_t wanted) {
+  // The crop identity's p is over half the kernel for every SAME but that of stride 1.
+  const int64_t most = extent / 2;
+  const int64_t cropping = stride == 1 ? crop_padding(pads, stride) : pads.before;
+  for (const int64_t p : {pads.before, cropping}) {
+    const int64_t skipped = (p - pads.before) / stride;
+    if (n >= dilation && p <= most &&
+        pooled_output_size(n, extent, stride, {p, p}, ceil_mode) - skipped >= wanted) {
+      return PoolFit{p, skipped};
+    }
+  }
+  return std::nullopt;
 }
 
 }  // namespace samepad

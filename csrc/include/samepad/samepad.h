@@ -4,7 +4,10 @@
 /// All of samepad for C++ programs.
 
 #include <samepad/conv.h>
+#include <samepad/conv_transpose.h>
 #include <samepad/nn/conv.h>
+#include <samepad/pad.h>
 #include <samepad/padding.h>
 #include <samepad/padding_argument.h>
+#include <samepad/pool.h>
 #include <samepad/version.h>

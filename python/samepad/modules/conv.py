@@ -1,34 +1,17 @@
-"""Modules that stand in for those of torch.nn, with `padding` defaulting to SAME."""
+"""Convolutions."""
 
-import operator
 from collections.abc import Callable
-from typing import Any, get_args
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.nn.modules.conv import _ConvNd
 
 from samepad import functional
-from samepad._arguments import flat_padding
-from samepad.typing import IntOrTuple, Mode, Padding, PaddingMode
+from samepad.modules.padded import CONVOLUTION_MODES, OTHER_MODES, Padded, kept_padding
+from samepad.typing import IntOrTuple, Padding, PaddingMode
 
 __all__ = ["SamePadConv1d", "SamePadConv2d", "SamePadConv3d"]
-
-
-def _normalize_padding(padding: Padding, dimensions: int) -> Any:
-    """`padding` as a layer keeps it: a mode, or a tuple with an entry per dimension."""
-    flat = flat_padding(padding, dimensions)
-    if isinstance(flat, str):
-        modes = [mode for mode in get_args(Mode) if mode != "causal" or dimensions == 1]
-        if flat not in modes:
-            raise ValueError(
-                f"Invalid padding string {flat!r}, should be one of {modes} in {dimensions}-D"
-            )
-        return flat
-    amounts = [operator.index(amount) for amount in flat]
-    if isinstance(padding, (tuple, list)) and isinstance(padding[0], (tuple, list)):
-        return tuple(zip(amounts[::2], amounts[1::2], strict=True))
-    return tuple(amounts * dimensions if len(amounts) == 1 else amounts)
 
 
 def _conv_forward(
@@ -42,19 +25,7 @@ def _conv_forward(
 
     def _conv_forward(self: Any, input: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
         if torch.jit.is_scripting():  # type: ignore[attr-defined]
-            # TorchScript decides these isinstance checks when it compiles and drops the branch
-            # that is not taken, so each has to be a branch.
-            if isinstance(self.padding, str):
-                padding = self.padding
-            else:
-                flat: list[int] = []
-                for amount in self.padding:
-                    if isinstance(amount, int):
-                        flat.append(amount)
-                    else:
-                        flat.append(amount[0])
-                        flat.append(amount[1])
-                padding = flat  # type: ignore[assignment]
+            padding = self._scripted_padding()
             convolution = scripted
         else:
             padding = self.padding
@@ -73,11 +44,8 @@ def _conv_forward(
     return _conv_forward
 
 
-class _SamePadConvNd(_ConvNd):
+class _SamePadConvNd(Padded, _ConvNd):
     """What the three classes add to torch.nn's: the padding."""
-
-    _dimensions: int
-    padding: Any
 
     def __init__(
         self,
@@ -93,7 +61,8 @@ class _SamePadConvNd(_ConvNd):
         device: torch.device | str | int | None = None,
         dtype: torch.dtype | None = None,
     ) -> None:
-        normalized = _normalize_padding(padding, self._dimensions)
+        modes = CONVOLUTION_MODES if self._dimensions == 1 else OTHER_MODES
+        kept = kept_padding(padding, self._dimensions, modes)
         # torch.nn's constructor would refuse these paddings; the next class is nn.Conv*d.
         super().__init__(  # type: ignore[call-arg]
             in_channels,
@@ -108,7 +77,8 @@ class _SamePadConvNd(_ConvNd):
             device=device,
             dtype=dtype,
         )
-        self.padding = normalized
+        # As torch.nn's: an int once per dimension.
+        self.padding = (kept,) * self._dimensions if isinstance(kept, int) else kept
 
 
 _DOC = """Convolution with SAME padding at every stride; stands in for nn.Conv{d}d.

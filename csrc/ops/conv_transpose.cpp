@@ -1,0 +1,299 @@
+// samepad::conv_transpose1d, conv_transpose2d and conv_transpose3d: composite operators over
+// PyTorch's transposed convolutions.
+
+#include <ATen/core/Tensor.h>
+#include <ATen/ops/conv_transpose1d_ops.h>
+#include <ATen/ops/conv_transpose2d_ops.h>
+#include <ATen/ops/conv_transpose3d_ops.h>
+#include <c10/util/Exception.h>
+#include <c10/util/irange.h>
+#include <samepad/conv_transpose.h>
+#include <torch/library.h>
+
+#include <algorithm>
+#include <array>
+
+#include "conv_args.h"
+#include "dispatch.h"
+
+namespace samepad {
+namespace {
+
+using detail::ConvArgs;
+using detail::Dims;
+using detail::PadList;
+using detail::SymDims;
+
+constexpr std::array kNames{"conv_transpose1d", "conv_transpose2d", "conv_transpose3d"};
+
+struct TransposedArgs : ConvArgs {
+  /// Empty where the sizes follow from the other arguments.
+  std::optional<SymDims> output_size;
+  Dims output_padding;
+
+  /// Length of the full result in dimension i.
+  c10::SymInt full_size(int64_t i) const { return (size(i) - 1) * stride[i] + extent(i); }
+};
+
+/// What is cropped from the full result, and what then comes after it, of bias alone.
+struct Cut {
+  Pads<c10::SymInt> crop;
+  c10::SymInt tail;
+};
+using CutList = c10::SmallVector<Cut, 3>;
+
+/// Throws where a known output size is not in [least, most].
+void check_output_size(const TransposedArgs& args, int64_t i, const c10::SymInt& least,
+                       const c10::SymInt& most) {
+  const auto low = least.maybe_as_int();
+  const auto high = most.maybe_as_int();
+  const auto size = (*args.output_size)[i].maybe_as_int();
+  TORCH_CHECK(!low || !high || !size || (*low <= *size && *size <= *high),
+              "expected output_size to be from ", least, " to ", most, " in spatial dimension ", i,
+              ", for ", args.size(i), " input elements with stride ", args.stride[i],
+              ", but got output_size=", *args.output_size);
+}
+
+/// SAME: the gradient of the SAME convolution of m elements, which has n outputs.
+Cut cut_for_mode(const TransposedArgs& args, int64_t i, PadMode mode) {
+  const int64_t stride = args.stride[i];
+  const int64_t extent = args.extent(i);
+  if (!args.output_size) {
+    const auto crop = transposed_crop(mode, extent, stride);
+    return {{crop.before, crop.after}, std::max<int64_t>(0, stride - extent)};
+  }
+  const c10::SymInt n = args.size(i);
+  const c10::SymInt m = (*args.output_size)[i];
+  check_output_size(args, i, args.is_empty(i) ? c10::SymInt(0) : (n - 1) * stride + 1, n * stride);
+  const auto known_size = m.maybe_as_int();
+  const auto crop = known_size ? [&] {
+    const auto amounts = mode_pads(mode, *known_size, extent, stride);
+    return Pads<c10::SymInt>{amounts.before, amounts.after};
+  }()
+                               : mode_pads(mode, m, extent, stride);
+  // Of C = max(0, F - m), this is max(0, m - F).
+  return {crop, m - args.full_size(i) + crop.before + crop.after};
+}
+
+/// Given amounts: PyTorch's `output_padding` is the tail, or follows from its `output_size`.
+Cut cut_for_amounts(const TransposedArgs& args, int64_t i, const Pads<c10::SymInt>& crop) {
+  if (!args.output_size) {
+    return {crop, args.output_padding[i]};
+  }
+  const c10::SymInt least = args.full_size(i) - crop.before - crop.after;
+  check_output_size(args, i, least, least + (args.stride[i] - 1));
+  return {crop, (*args.output_size)[i] - least};
+}
+
+at::Tensor convolve(const TransposedArgs& args, const SymDims& padding,
+                    const SymDims& output_padding) {
+  const SymDims stride(args.stride.begin(), args.stride.end());
+  const SymDims dilation(args.dilation.begin(), args.dilation.end());
+  const auto run = args.dimensions() == 1   ? at::_ops::conv_transpose1d::call
+                   : args.dimensions() == 2 ? at::_ops::conv_transpose2d_input::call
+                                            : at::_ops::conv_transpose3d_input::call;
+  return run(args.input, args.weight, args.bias, stride, padding, output_padding, args.groups,
+             dilation);
+}
+
+/// PyTorch crops the same amount p from both sides, then adds the tail. With p = min(before, after)
+/// what is wanted is a part of that; with p = before, and the missing elements as part of the tail,
+/// it is all of it, where PyTorch allows so long a tail.
+at::Tensor run(const TransposedArgs& args, const CutList& cuts) {
+  SymDims padding;
+  SymDims output_padding;
+  std::vector<detail::Part> parts;
+  for (const auto i : c10::irange(args.dimensions())) {
+    const auto& [crop, tail] = cuts[i];
+    const auto amounts = detail::known(crop);
+    const auto known_tail = tail.maybe_as_int();
+    const int64_t longest = std::max(args.stride[i], args.dilation[i]) - 1;
+    if (amounts && known_tail && amounts->before > amounts->after &&
+        *known_tail + amounts->before - amounts->after <= longest) {
+      padding.push_back(crop.before);
+      output_padding.push_back(*known_tail + amounts->before - amounts->after);
+      continue;
+    }
+    const c10::SymInt p = crop.before.min(crop.after);
+    padding.push_back(p);
+    output_padding.push_back(tail);
+    if (!amounts || amounts->before != amounts->after) {
+      const c10::SymInt start = crop.before - p;
+      parts.push_back(
+          {args.axis(i), start, start + args.full_size(i) - crop.before - crop.after + tail});
+    }
+  }
+  return detail::dense_part(convolve(args, padding, output_padding), parts);
+}
+
+/// The result must have elements, as PyTorch's transposed convolutions do not check.
+void check_not_cropped_away(const TransposedArgs& args, const CutList& cuts) {
+  for (const auto i : c10::irange(args.dimensions())) {
+    const auto full = args.full_size(i).maybe_as_int();
+    const auto crop = detail::known(cuts[i].crop);
+    const auto tail = cuts[i].tail.maybe_as_int();
+    TORCH_CHECK(!full || !crop || !tail || *full - crop->before - crop->after + *tail >= 1,
+                "padding (", crop->before, ", ", crop->after, ") in spatial dimension ", i,
+                " leaves nothing of the ", *full, " elements of the transposed convolution");
+  }
+}
+
+void check_countable(const TransposedArgs& args) {
+  for (const auto i : c10::irange(args.dimensions())) {
+    const auto n = args.size(i).maybe_as_int();
+    int64_t size = 0;
+    TORCH_CHECK(!n || (!__builtin_mul_overflow(*n, args.stride[i], &size) &&
+                       !__builtin_add_overflow(size, args.extent(i), &size)),
+                "stride=", args.stride[i], " makes the output of ", n.value_or(0),
+                " elements larger than int64 can count");
+  }
+}
+
+at::Tensor run_mode(const TransposedArgs& args, PadMode mode) {
+  const char* function = kNames.at(args.dimensions() - 1);
+  TORCH_CHECK(mode != PadMode::causal, "padding='causal' is for conv1d alone, but got it in ",
+              function);
+  if (mode == PadMode::valid) {
+    CutList cuts;
+    for (const auto i : c10::irange(args.dimensions())) {
+      cuts.push_back(cut_for_amounts(args, i, {0, 0}));
+    }
+    return run(args, cuts);
+  }
+  for (const int64_t extra : args.output_padding) {
+    TORCH_CHECK(extra == 0, "output_padding is for amounts of padding; with padding='", name(mode),
+                "' give ", function,
+                " an output_size, but got output_padding=", at::IntArrayRef(args.output_padding));
+  }
+  CutList cuts;
+  for (const auto i : c10::irange(args.dimensions())) {
+    cuts.push_back(cut_for_mode(args, i, mode));
+  }
+  if (!args.is_empty()) {
+    return run(args, cuts);
+  }
+  TransposedArgs filled = args;
+  PadList pads;
+  for (const auto& cut : cuts) {
+    pads.push_back(cut.crop);
+  }
+  fill_empty(filled, pads);
+  for (const auto i : c10::irange(args.dimensions())) {
+    if (args.is_empty(i)) {
+      cuts[i] = {pads[i], 0};
+    }
+  }
+  return drop_filled(args, run(filled, cuts));
+}
+
+template <int64_t D>
+TransposedArgs arguments(const at::Tensor& input, const at::Tensor& weight,
+                         const std::optional<at::Tensor>& bias, c10::SymIntArrayRef stride,
+                         c10::SymIntArrayRef output_padding, c10::SymInt groups,
+                         c10::SymIntArrayRef dilation, at::OptionalSymIntArrayRef output_size) {
+  TransposedArgs args{ConvArgs(kNames[D - 1], D, detail::WeightLayout::input_first, input, weight,
+                               bias, stride, dilation, std::move(groups)),
+                      std::nullopt, detail::expand("output_padding", output_padding, D, 0)};
+  check_countable(args);
+  if (output_size.has_value()) {
+    TORCH_CHECK(output_size->size() == D, "expected output_size to have ", D,
+                " values, one per spatial dimension, but got output_size=", *output_size);
+    args.output_size = SymDims(output_size->begin(), output_size->end());
+    for (const int64_t extra : args.output_padding) {
+      TORCH_CHECK(extra == 0, "expected output_size or output_padding, but got both: output_size=",
+                  *output_size, " and output_padding=", output_padding);
+    }
+  }
+  return args;
+}
+
+template <int64_t D>
+at::Tensor conv_transpose_mode(const at::Tensor& input, const at::Tensor& weight,
+                               const std::optional<at::Tensor>& bias, c10::SymIntArrayRef stride,
+                               std::string_view padding, c10::SymIntArrayRef output_padding,
+                               c10::SymInt groups, c10::SymIntArrayRef dilation,
+                               at::OptionalSymIntArrayRef output_size) {
+  return run_mode(arguments<D>(input, weight, bias, stride, output_padding, std::move(groups),
+                               dilation, output_size),
+                  *Padding(padding).mode());
+}
+
+template <int64_t D>
+at::Tensor conv_transpose_amounts(const at::Tensor& input, const at::Tensor& weight,
+                                  const std::optional<at::Tensor>& bias, c10::SymIntArrayRef stride,
+                                  c10::SymIntArrayRef padding, c10::SymIntArrayRef output_padding,
+                                  c10::SymInt groups, c10::SymIntArrayRef dilation,
+                                  at::OptionalSymIntArrayRef output_size) {
+  const auto args = arguments<D>(input, weight, bias, stride, output_padding, std::move(groups),
+                                 dilation, output_size);
+  const PadList pads = detail::pads_for_amounts(D, padding);
+  detail::check_not_negative(kNames[D - 1], pads);
+  CutList cuts;
+  for (const auto i : c10::irange(D)) {
+    cuts.push_back(cut_for_amounts(args, i, pads[i]));
+  }
+  check_not_cropped_away(args, cuts);
+  return run(args, cuts);
+}
+
+template <int64_t D>
+at::Tensor call(const at::Tensor& input, const at::Tensor& weight,
+                const std::optional<at::Tensor>& bias, at::IntArrayRef stride,
+                const Padding& padding, at::IntArrayRef output_padding, int64_t groups,
+                at::IntArrayRef dilation, at::OptionalIntArrayRef output_size) {
+  const auto sym_stride = c10::fromIntArrayRefSlow(stride);
+  const auto sym_dilation = c10::fromIntArrayRefSlow(dilation);
+  const auto sym_output_padding = c10::fromIntArrayRefSlow(output_padding);
+  const auto sym_output_size =
+      output_size ? at::OptionalSymIntArrayRef(c10::fromIntArrayRefSlow(*output_size))
+                  : std::nullopt;
+  if (const PadMode* mode = padding.mode()) {
+    static const auto op =
+        detail::find_operator<decltype(conv_transpose_mode<D>)>(kNames[D - 1], "");
+    return op.call(input, weight, bias, sym_stride, name(*mode), sym_output_padding, groups,
+                   sym_dilation, sym_output_size);
+  }
+  static const auto op =
+      detail::find_operator<decltype(conv_transpose_amounts<D>)>(kNames[D - 1], "padding");
+  return op.call(input, weight, bias, sym_stride, c10::fromIntArrayRefSlow(padding.amounts(D)),
+                 sym_output_padding, groups, sym_dilation, sym_output_size);
+}
+
+void register_kernels(torch::Library& m) {
+  m.impl("conv_transpose1d", conv_transpose_mode<1>);
+  m.impl("conv_transpose1d.padding", conv_transpose_amounts<1>);
+  m.impl("conv_transpose2d", conv_transpose_mode<2>);
+  m.impl("conv_transpose2d.padding", conv_transpose_amounts<2>);
+  m.impl("conv_transpose3d", conv_transpose_mode<3>);
+  m.impl("conv_transpose3d.padding", conv_transpose_amounts<3>);
+}
+
+}  // namespace
+
+at::Tensor conv_transpose1d(const at::Tensor& input, const at::Tensor& weight,
+                            const std::optional<at::Tensor>& bias, at::IntArrayRef stride,
+                            const Padding& padding, at::IntArrayRef output_padding, int64_t groups,
+                            at::IntArrayRef dilation, at::OptionalIntArrayRef output_size) {
+  return call<1>(input, weight, bias, stride, padding, output_padding, groups, dilation,
+                 output_size);
+}
+
+at::Tensor conv_transpose2d(const at::Tensor& input, const at::Tensor& weight,
+                            const std::optional<at::Tensor>& bias, at::IntArrayRef stride,
+                            const Padding& padding, at::IntArrayRef output_padding, int64_t groups,
+                            at::IntArrayRef dilation, at::OptionalIntArrayRef output_size) {
+  return call<2>(input, weight, bias, stride, padding, output_padding, groups, dilation,
+                 output_size);
+}
+
+at::Tensor conv_transpose3d(const at::Tensor& input, const at::Tensor& weight,
+                            const std::optional<at::Tensor>& bias, at::IntArrayRef stride,
+                            const Padding& padding, at::IntArrayRef output_padding, int64_t groups,
+                            at::IntArrayRef dilation, at::OptionalIntArrayRef output_size) {
+  return call<3>(input, weight, bias, stride, padding, output_padding, groups, dilation,
+                 output_size);
+}
+
+SAMEPAD_REGISTER_COMPOSITE(register_kernels)
+
+}  // namespace samepad

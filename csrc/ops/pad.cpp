@@ -1,0 +1,90 @@
+// samepad::pad, and the amounts that it pads by.
+
+#include <c10/util/Exception.h>
+#include <c10/util/irange.h>
+#include <samepad/pad.h>
+#include <samepad/padding_argument.h>
+#include <torch/library.h>
+
+#include "dispatch.h"
+#include "sliding_window.h"
+
+namespace samepad {
+namespace {
+
+/// The window of a kernel over the last dimensions of `input`.
+detail::SlidingWindow window(const at::Tensor& input, c10::SymIntArrayRef kernel_size,
+                             c10::SymIntArrayRef stride, c10::SymIntArrayRef dilation) {
+  TORCH_CHECK(input.defined(), "expected input to be a tensor, but it is undefined");
+  const auto given = static_cast<int64_t>(kernel_size.size());
+  const int64_t dimensions = given == 1 ? std::max<int64_t>(input.dim() - 2, 1) : given;
+  TORCH_CHECK(
+      given >= 1 && dimensions <= 3 && dimensions <= input.dim(),
+      "expected kernel_size to be a single integer value for a (N, C, spatial...) input, or "
+      "1 to 3 values for as many last dimensions of the input, but got kernel_size=",
+      kernel_size, " for input of size: ", input.sym_sizes());
+  detail::SlidingWindow window{input, detail::expand("kernel_size", kernel_size, dimensions),
+                               detail::expand("stride", stride, dimensions),
+                               detail::expand("dilation", dilation, dimensions)};
+  detail::check_extents(window.kernel, window.dilation);
+  return window;
+}
+
+at::Tensor pad_mode(const at::Tensor& input, c10::SymIntArrayRef kernel_size,
+                    c10::SymIntArrayRef stride, c10::SymIntArrayRef dilation,
+                    std::string_view padding, std::string_view mode, std::optional<double> value) {
+  const auto padded = window(input, kernel_size, stride, dilation);
+  const PadMode rule = *Padding(padding).mode();
+  TORCH_CHECK(rule != PadMode::causal || padded.dimensions() == 1,
+              "padding='causal' is for one dimension alone, but got kernel_size=", kernel_size,
+              " for input of size: ", input.sym_sizes());
+  TORCH_CHECK(mode == "constant" || mode == "reflect" || mode == "replicate" || mode == "circular",
+              "mode must be 'constant', 'reflect', 'replicate' or 'circular', but got mode='", mode,
+              "'");
+  TORCH_CHECK(mode == "constant" || !value,
+              "value is for mode='constant', but got value=", value.value_or(0), " with mode='",
+              mode, "'");
+  const auto pads = pads_for_mode(padded, rule);
+  check_fill(padded, pads, mode);
+  return detail::add_padding(input, pads, mode, value);
+}
+
+void register_kernels(torch::Library& m) { m.impl("pad", pad_mode); }
+
+}  // namespace
+
+at::Tensor pad(const at::Tensor& input, at::IntArrayRef kernel_size, at::IntArrayRef stride,
+               at::IntArrayRef dilation, PadMode padding, std::string_view mode,
+               std::optional<double> value) {
+  static const auto op = detail::find_operator<decltype(pad_mode)>("pad", "");
+  return op.call(input, c10::fromIntArrayRefSlow(kernel_size), c10::fromIntArrayRefSlow(stride),
+                 c10::fromIntArrayRefSlow(dilation), name(padding), mode, value);
+}
+
+std::vector<Pads<int64_t>> same_padding(at::IntArrayRef input_size, at::IntArrayRef kernel_size,
+                                        at::IntArrayRef stride, at::IntArrayRef dilation,
+                                        PadMode mode) {
+  const auto dimensions = static_cast<int64_t>(input_size.size());
+  TORCH_CHECK(dimensions >= 1, "expected input_size to have a value per dimension, but got none");
+  TORCH_CHECK(mode != PadMode::causal || dimensions == 1,
+              "mode='causal' is for one dimension alone, but got input_size=", input_size);
+  const auto expand = [&](const char* argument, at::IntArrayRef values) {
+    return detail::expand(argument, c10::fromIntArrayRefSlow(values), dimensions);
+  };
+  const auto kernels = expand("kernel_size", kernel_size);
+  const auto strides = expand("stride", stride);
+  const auto dilations = expand("dilation", dilation);
+  detail::check_extents(kernels, dilations);
+  std::vector<Pads<int64_t>> pads;
+  for (const auto i : c10::irange(dimensions)) {
+    TORCH_CHECK(input_size[i] >= 0,
+                "expected input_size to be at least 0, but got input_size=", input_size);
+    pads.push_back(
+        mode_pads(mode, input_size[i], kernel_extent(kernels[i], dilations[i]), strides[i]));
+  }
+  return pads;
+}
+
+SAMEPAD_REGISTER_COMPOSITE(register_kernels)
+
+}  // namespace samepad

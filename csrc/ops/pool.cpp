@@ -1,0 +1,468 @@
+// samepad::max_pool*d, max_pool*d_with_indices and avg_pool*d: composite operators over PyTorch's
+// pools.
+//
+// PyTorch's pools take the same padding for both sides. Most asymmetric pools are computed by one
+// of them without a copy of the input (`fit_pool`); for the rest, and for symbolic sizes, where the
+// answer must not depend on the size, the input is padded first.
+
+#include <ATen/OpMathType.h>
+#include <ATen/TensorOperators.h>
+#include <ATen/core/Tensor.h>
+#include <ATen/ops/avg_pool1d.h>
+#include <ATen/ops/avg_pool2d.h>
+#include <ATen/ops/avg_pool3d.h>
+#include <ATen/ops/clamp.h>
+#include <ATen/ops/floor_divide.h>
+#include <ATen/ops/max_pool1d.h>
+#include <ATen/ops/max_pool1d_with_indices.h>
+#include <ATen/ops/max_pool2d.h>
+#include <ATen/ops/max_pool2d_with_indices.h>
+#include <ATen/ops/max_pool3d.h>
+#include <ATen/ops/max_pool3d_with_indices.h>
+#include <ATen/ops/ones.h>
+#include <ATen/ops/remainder.h>
+#include <c10/util/Exception.h>
+#include <c10/util/irange.h>
+#include <samepad/pool.h>
+#include <torch/library.h>
+
+#include <array>
+#include <cmath>
+#include <limits>
+
+#include "conv_args.h"
+#include "dispatch.h"
+#include "sliding_window.h"
+
+namespace samepad {
+namespace {
+
+using detail::Dims;
+using detail::PadList;
+using detail::SlidingWindow;
+
+/// The result and, where asked for, the indices.
+using Outputs = std::vector<at::Tensor>;
+
+template <int64_t D>
+SlidingWindow arguments(const char* function, const at::Tensor& input,
+                        c10::SymIntArrayRef kernel_size, c10::SymIntArrayRef stride,
+                        c10::SymIntArrayRef dilation) {
+  detail::check_input_dimensions(function, D, input);
+  SlidingWindow window{input, detail::expand("kernel_size", kernel_size, D),
+                       detail::expand("stride", stride.empty() ? kernel_size : stride, D),
+                       detail::expand("dilation", dilation, D)};
+  detail::check_extents(window.kernel, window.dilation);
+  return window;
+}
+
+/// What no element of the type is smaller than.
+double lowest(at::ScalarType type) {
+  if (!c10::isIntegralType(type, /*includeBool=*/true)) {
+    return -std::numeric_limits<double>::infinity();
+  }
+  const bool is_signed = c10::isSignedType(type);
+  return is_signed ? -std::pow(2.0, 8.0 * static_cast<double>(c10::elementSize(type)) - 1) : 0;
+}
+
+struct MaxPool : SlidingWindow {
+  bool with_indices;
+
+  /// Whether padding by p on both sides can stand for `pads`.
+  bool fits(const Pads<int64_t>& /*pads*/, int64_t /*p*/, bool /*ceil_mode*/) const { return true; }
+
+  Outputs run(const at::Tensor& x, at::IntArrayRef padding, bool ceil_mode) const {
+    if (!with_indices) {
+      const auto pool = dimensions() == 1   ? at::max_pool1d
+                        : dimensions() == 2 ? at::max_pool2d
+                                            : at::max_pool3d;
+      return {pool(x, kernel, stride, padding, dilation, ceil_mode)};
+    }
+    const auto pool = dimensions() == 1   ? at::max_pool1d_with_indices
+                      : dimensions() == 2 ? at::max_pool2d_with_indices
+                                          : at::max_pool3d_with_indices;
+    auto [values, indices] = pool(x, kernel, stride, padding, dilation, ceil_mode);
+    return {values, indices};
+  }
+
+  Outputs run_padded(const PadList& pads, bool ceil_mode) const {
+    const at::Tensor padded =
+        detail::add_padding(input, pads, "constant", lowest(input.scalar_type()));
+    Outputs outputs = run(padded, std::vector<int64_t>(dimensions(), 0), ceil_mode);
+    if (with_indices) {
+      outputs[1] = without_padding(outputs[1], padded, pads);
+    }
+    return outputs;
+  }
+
+  /// Indices into `padded` as indices into the input: of the nearest element where one is of
+  /// padding, which has lost to all others and so can be, undilated, only where its window holds
+  /// nothing more.
+  at::Tensor without_padding(at::Tensor rest, const at::Tensor& padded, const PadList& pads) const {
+    at::Tensor result;
+    c10::SymInt step = 1;
+    for (int64_t i = dimensions() - 1; i >= 0; --i) {
+      const c10::SymInt length = padded.sym_size(axis(i));
+      const at::Tensor position =
+          at::clamp(at::remainder(rest, at::Scalar(length)) - at::Scalar(pads[i].before),
+                    at::Scalar(0), at::Scalar(size(i) - 1));
+      result = result.defined() ? result + position * at::Scalar(step) : position;
+      rest = at::floor_divide(rest, at::Scalar(length));
+      step = step * size(i);
+    }
+    return result;
+  }
+};
+
+struct AvgPool : SlidingWindow {
+  bool count_include_pad;
+  std::optional<int64_t> divisor_override;
+
+  /// Padding that counts has to be as long as it is said to be, where windows may end in it.
+  bool fits(const Pads<int64_t>& pads, int64_t p, bool ceil_mode) const {
+    return !count_include_pad || divisor_override || p == pads.after ||
+           (!ceil_mode && p > pads.after);
+  }
+
+  at::Tensor mean(const at::Tensor& x, at::IntArrayRef padding, bool ceil_mode) const {
+    if (dimensions() == 1) {
+      return at::avg_pool1d(x, kernel, stride, padding, ceil_mode, count_include_pad);
+    }
+    const auto pool = dimensions() == 2 ? at::avg_pool2d : at::avg_pool3d;
+    return pool(x, kernel, stride, padding, ceil_mode, count_include_pad, divisor_override);
+  }
+
+  Outputs run(const at::Tensor& x, at::IntArrayRef padding, bool ceil_mode) const {
+    return {mean(x, padding, ceil_mode)};
+  }
+
+  Outputs run_padded(const PadList& pads, bool ceil_mode) const {
+    const std::vector<int64_t> none(dimensions(), 0);
+    const auto pad_and_pool = [&](const at::Tensor& x) {
+      return mean(detail::add_padding(x, pads, "constant"), none, ceil_mode);
+    };
+    const at::Tensor with_zeros = pad_and_pool(input);
+    if (count_include_pad || divisor_override) {
+      return {with_zeros};
+    }
+    // The mean of ones is the fraction of a window that is not padding.
+    c10::SymDimVector sizes(1, 1);
+    for (const auto i : c10::irange(dimensions())) {
+      sizes.push_back(size(i));
+    }
+    const auto type =
+        input.is_floating_point() ? at::toOpMathType(input.scalar_type()) : at::kFloat;
+    const at::Tensor fraction = pad_and_pool(at::ones_symint(sizes, input.options().dtype(type)));
+    return {(with_zeros / fraction).to(input.scalar_type())};
+  }
+};
+
+/// A pool of PyTorch's that has the wanted windows among its own.
+struct Fit {
+  Dims padding;
+  bool ceil_mode;
+  std::vector<detail::Part> parts;
+};
+
+template <class Pool>
+std::optional<Fit> fit(const Pool& window, const PadList& pads, const Dims& wanted,
+                       bool ceil_mode) {
+  Fit result{{}, ceil_mode, {}};
+  for (const auto i : c10::irange(window.dimensions())) {
+    const int64_t n = window.size(i).expect_int();
+    const auto amounts = *detail::known(pads[i]);
+    const auto found = fit_pool(n, window.extent(i), window.stride[i], window.dilation[i], amounts,
+                                ceil_mode, wanted[i]);
+    if (!found || !window.fits(amounts, found->padding, ceil_mode)) {
+      return std::nullopt;
+    }
+    const int64_t p = found->padding;
+    result.padding.push_back(p);
+    if (found->skipped > 0 ||
+        pooled_output_size(n, window.extent(i), window.stride[i], {p, p}, ceil_mode) > wanted[i]) {
+      result.parts.push_back({window.axis(i), found->skipped, found->skipped + wanted[i]});
+    }
+  }
+  return result;
+}
+
+/// Output sizes, or nothing where they are symbolic.
+std::optional<Dims> output_sizes(const SlidingWindow& window, const PadList& pads, bool ceil_mode) {
+  Dims sizes;
+  for (const auto i : c10::irange(window.dimensions())) {
+    const auto n = window.size(i).maybe_as_int();
+    const auto amounts = detail::known(pads[i]);
+    if (!n || !amounts) {
+      return std::nullopt;
+    }
+    sizes.push_back(
+        pooled_output_size(*n, window.extent(i), window.stride[i], *amounts, ceil_mode));
+  }
+  return sizes;
+}
+
+/// Pads that PyTorch's pools have a `padding` for, whatever the input's size.
+std::optional<Dims> symmetric(const SlidingWindow& window, const PadList& pads) {
+  Dims padding;
+  for (const auto i : c10::irange(window.dimensions())) {
+    const auto amounts = detail::known(pads[i]);
+    if (!amounts || amounts->before != amounts->after || amounts->before > window.extent(i) / 2 ||
+        (window.dilation[i] > 1 && amounts->before > 0)) {
+      return std::nullopt;
+    }
+    padding.push_back(amounts->before);
+  }
+  return padding;
+}
+
+template <class Pool>
+Outputs run(const Pool& pool, const PadList& pads, bool ceil_mode) {
+  detail::check_fits(pool, pads);
+  const auto wanted = output_sizes(pool, pads, ceil_mode);
+  if (!wanted) {
+    const auto padding = symmetric(pool, pads);
+    return padding ? pool.run(pool.input, *padding, ceil_mode) : pool.run_padded(pads, ceil_mode);
+  }
+  for (const bool rounding_up : {ceil_mode, true}) {
+    if (const auto found = fit(pool, pads, *wanted, rounding_up)) {
+      Outputs outputs = pool.run(pool.input, found->padding, found->ceil_mode);
+      for (at::Tensor& output : outputs) {
+        output = detail::dense_part(output, found->parts);
+      }
+      return outputs;
+    }
+  }
+  return pool.run_padded(pads, ceil_mode);
+}
+
+template <class Pool>
+Outputs run_mode(const char* function, const Pool& pool, PadMode mode, bool ceil_mode) {
+  TORCH_CHECK(mode != PadMode::causal, "padding='causal' is for conv1d alone, but got it in ",
+              function);
+  if (mode == PadMode::valid) {
+    return pool.run(pool.input, std::vector<int64_t>(pool.dimensions(), 0), ceil_mode);
+  }
+  PadList pads = pads_for_mode(pool, mode);
+  // SAME's last window starts inside the input and ends inside the padding: nothing to round up.
+  if (!pool.is_empty()) {
+    return run(pool, pads, /*ceil_mode=*/false);
+  }
+  Pool filled = pool;
+  fill_empty(filled, pads);
+  Outputs outputs = run(filled, pads, /*ceil_mode=*/false);
+  for (at::Tensor& output : outputs) {
+    output = drop_filled(pool, output);
+  }
+  return outputs;
+}
+
+/// Amounts for both sides are PyTorch's own, and refused where it refuses them.
+template <class Pool>
+Outputs run_amounts(const char* function, const Pool& pool, c10::SymIntArrayRef amounts,
+                    bool ceil_mode) {
+  const PadList pads = detail::pads_for_amounts(pool.dimensions(), amounts);
+  if (static_cast<int64_t>(amounts.size()) <= pool.dimensions()) {
+    Dims padding;
+    for (const auto& pad : pads) {
+      padding.push_back(pad.before.guard_int(__FILE__, __LINE__));
+    }
+    return pool.run(pool.input, padding, ceil_mode);
+  }
+  detail::check_not_negative(function, pads);
+  for (const auto i : c10::irange(pool.dimensions())) {
+    const auto pad = detail::known(pads[i]);
+    TORCH_CHECK(!pad || std::max(pad->before, pad->after) < pool.extent(i), "expected padding of ",
+                function, " to be at most ", pool.extent(i) - 1, " elements, as the kernel spans ",
+                pool.extent(i), ", but got padding (", pads[i].before, ", ", pads[i].after,
+                ") in spatial dimension ", i);
+  }
+  return run(pool, pads, ceil_mode);
+}
+
+/// One of the two overloads' `padding`: a mode's name or amounts.
+template <class Pool>
+Outputs run_any(const char* function, const Pool& pool, std::string_view padding, bool ceil_mode) {
+  return run_mode(function, pool, *Padding(padding).mode(), ceil_mode);
+}
+
+template <class Pool>
+Outputs run_any(const char* function, const Pool& pool, c10::SymIntArrayRef padding,
+                bool ceil_mode) {
+  return run_amounts(function, pool, padding, ceil_mode);
+}
+
+constexpr std::array kMaxNames{"max_pool1d", "max_pool2d", "max_pool3d"};
+constexpr std::array kIndicesNames{"max_pool1d_with_indices", "max_pool2d_with_indices",
+                                   "max_pool3d_with_indices"};
+constexpr std::array kAvgNames{"avg_pool1d", "avg_pool2d", "avg_pool3d"};
+
+// The kernels, for both overloads: `PaddingArg` is std::string_view or c10::SymIntArrayRef.
+
+template <int64_t D, class PaddingArg>
+at::Tensor max_pool(const at::Tensor& input, c10::SymIntArrayRef kernel_size,
+                    c10::SymIntArrayRef stride, PaddingArg padding, c10::SymIntArrayRef dilation,
+                    bool ceil_mode) {
+  const MaxPool pool{arguments<D>(kMaxNames[D - 1], input, kernel_size, stride, dilation),
+                     /*with_indices=*/false};
+  return run_any(kMaxNames[D - 1], pool, padding, ceil_mode)[0];
+}
+
+template <int64_t D, class PaddingArg>
+std::tuple<at::Tensor, at::Tensor> max_pool_with_indices(
+    const at::Tensor& input, c10::SymIntArrayRef kernel_size, c10::SymIntArrayRef stride,
+    PaddingArg padding, c10::SymIntArrayRef dilation, bool ceil_mode) {
+  const MaxPool pool{arguments<D>(kIndicesNames[D - 1], input, kernel_size, stride, dilation),
+                     /*with_indices=*/true};
+  auto outputs = run_any(kIndicesNames[D - 1], pool, padding, ceil_mode);
+  return {outputs[0], outputs[1]};
+}
+
+template <int64_t D, class PaddingArg>
+at::Tensor avg_pool(const at::Tensor& input, c10::SymIntArrayRef kernel_size,
+                    c10::SymIntArrayRef stride, PaddingArg padding, bool ceil_mode,
+                    std::optional<bool> count_include_pad,
+                    std::optional<int64_t> divisor_override) {
+  constexpr const char* kName = kAvgNames[D - 1];
+  TORCH_CHECK(divisor_override != 0, "expected divisor_override not to be 0");
+  const bool counts = count_include_pad.value_or(std::is_same_v<PaddingArg, c10::SymIntArrayRef>);
+  const AvgPool pool{arguments<D>(kName, input, kernel_size, stride, c10::SymInt(1)), counts,
+                     divisor_override};
+  return run_any(kName, pool, padding, ceil_mode)[0];
+}
+
+/// PyTorch's has no divisor in one dimension.
+template <class PaddingArg>
+at::Tensor avg_pool_1d(const at::Tensor& input, c10::SymIntArrayRef kernel_size,
+                       c10::SymIntArrayRef stride, PaddingArg padding, bool ceil_mode,
+                       std::optional<bool> count_include_pad) {
+  return avg_pool<1>(input, kernel_size, stride, padding, ceil_mode, count_include_pad,
+                     std::nullopt);
+}
+
+using Mode = std::string_view;
+using Amounts = c10::SymIntArrayRef;
+
+/// Calls the overload that `padding` is for: `ByMode` and `ByAmounts` are their kernels' types.
+template <int64_t D, class ByMode, class ByAmounts, class... Rest>
+auto call(const char* operator_name, const at::Tensor& input, at::IntArrayRef kernel_size,
+          at::IntArrayRef stride, const Padding& padding, const Rest&... rest) {
+  const auto kernel = c10::fromIntArrayRefSlow(kernel_size);
+  const auto steps = c10::fromIntArrayRefSlow(stride);
+  if (const PadMode* mode = padding.mode()) {
+    static const auto op = detail::find_operator<ByMode>(operator_name, "");
+    return op.call(input, kernel, steps, name(*mode), rest...);
+  }
+  static const auto op = detail::find_operator<ByAmounts>(operator_name, "padding");
+  return op.call(input, kernel, steps, c10::fromIntArrayRefSlow(padding.amounts(D)), rest...);
+}
+
+template <int64_t D>
+at::Tensor call_max_pool(const at::Tensor& input, at::IntArrayRef kernel_size,
+                         at::IntArrayRef stride, const Padding& padding, at::IntArrayRef dilation,
+                         bool ceil_mode) {
+  return call<D, decltype(max_pool<D, Mode>), decltype(max_pool<D, Amounts>)>(
+      kMaxNames[D - 1], input, kernel_size, stride, padding, c10::fromIntArrayRefSlow(dilation),
+      ceil_mode);
+}
+
+template <int64_t D>
+std::tuple<at::Tensor, at::Tensor> call_max_pool_with_indices(
+    const at::Tensor& input, at::IntArrayRef kernel_size, at::IntArrayRef stride,
+    const Padding& padding, at::IntArrayRef dilation, bool ceil_mode) {
+  return call<D, decltype(max_pool_with_indices<D, Mode>),
+              decltype(max_pool_with_indices<D, Amounts>)>(
+      kIndicesNames[D - 1], input, kernel_size, stride, padding, c10::fromIntArrayRefSlow(dilation),
+      ceil_mode);
+}
+
+template <int64_t D>
+at::Tensor call_avg_pool(const at::Tensor& input, at::IntArrayRef kernel_size,
+                         at::IntArrayRef stride, const Padding& padding, bool ceil_mode,
+                         std::optional<bool> count_include_pad,
+                         std::optional<int64_t> divisor_override) {
+  return call<D, decltype(avg_pool<D, Mode>), decltype(avg_pool<D, Amounts>)>(
+      kAvgNames[D - 1], input, kernel_size, stride, padding, ceil_mode, count_include_pad,
+      divisor_override);
+}
+
+template <int64_t D>
+void register_max_pool(torch::Library& m) {
+  const std::string max = kMaxNames[D - 1];
+  m.impl(max.c_str(), max_pool<D, Mode>);
+  m.impl((max + ".padding").c_str(), max_pool<D, Amounts>);
+  const std::string indices = kIndicesNames[D - 1];
+  m.impl(indices.c_str(), max_pool_with_indices<D, Mode>);
+  m.impl((indices + ".padding").c_str(), max_pool_with_indices<D, Amounts>);
+}
+
+void register_kernels(torch::Library& m) {
+  register_max_pool<1>(m);
+  register_max_pool<2>(m);
+  register_max_pool<3>(m);
+  m.impl("avg_pool1d", avg_pool_1d<Mode>);
+  m.impl("avg_pool1d.padding", avg_pool_1d<Amounts>);
+  m.impl("avg_pool2d", avg_pool<2, Mode>);
+  m.impl("avg_pool2d.padding", avg_pool<2, Amounts>);
+  m.impl("avg_pool3d", avg_pool<3, Mode>);
+  m.impl("avg_pool3d.padding", avg_pool<3, Amounts>);
+}
+
+}  // namespace
+
+at::Tensor max_pool1d(const at::Tensor& input, at::IntArrayRef kernel_size, at::IntArrayRef stride,
+                      const Padding& padding, at::IntArrayRef dilation, bool ceil_mode) {
+  return call_max_pool<1>(input, kernel_size, stride, padding, dilation, ceil_mode);
+}
+
+at::Tensor max_pool2d(const at::Tensor& input, at::IntArrayRef kernel_size, at::IntArrayRef stride,
+                      const Padding& padding, at::IntArrayRef dilation, bool ceil_mode) {
+  return call_max_pool<2>(input, kernel_size, stride, padding, dilation, ceil_mode);
+}
+
+at::Tensor max_pool3d(const at::Tensor& input, at::IntArrayRef kernel_size, at::IntArrayRef stride,
+                      const Padding& padding, at::IntArrayRef dilation, bool ceil_mode) {
+  return call_max_pool<3>(input, kernel_size, stride, padding, dilation, ceil_mode);
+}
+
+std::tuple<at::Tensor, at::Tensor> max_pool1d_with_indices(
+    const at::Tensor& input, at::IntArrayRef kernel_size, at::IntArrayRef stride,
+    const Padding& padding, at::IntArrayRef dilation, bool ceil_mode) {
+  return call_max_pool_with_indices<1>(input, kernel_size, stride, padding, dilation, ceil_mode);
+}
+
+std::tuple<at::Tensor, at::Tensor> max_pool2d_with_indices(
+    const at::Tensor& input, at::IntArrayRef kernel_size, at::IntArrayRef stride,
+    const Padding& padding, at::IntArrayRef dilation, bool ceil_mode) {
+  return call_max_pool_with_indices<2>(input, kernel_size, stride, padding, dilation, ceil_mode);
+}
+
+std::tuple<at::Tensor, at::Tensor> max_pool3d_with_indices(
+    const at::Tensor& input, at::IntArrayRef kernel_size, at::IntArrayRef stride,
+    const Padding& padding, at::IntArrayRef dilation, bool ceil_mode) {
+  return call_max_pool_with_indices<3>(input, kernel_size, stride, padding, dilation, ceil_mode);
+}
+
+at::Tensor avg_pool1d(const at::Tensor& input, at::IntArrayRef kernel_size, at::IntArrayRef stride,
+                      const Padding& padding, bool ceil_mode,
+                      std::optional<bool> count_include_pad) {
+  return call<1, decltype(avg_pool_1d<Mode>), decltype(avg_pool_1d<Amounts>)>(
+      kAvgNames[0], input, kernel_size, stride, padding, ceil_mode, count_include_pad);
+}
+
+at::Tensor avg_pool2d(const at::Tensor& input, at::IntArrayRef kernel_size, at::IntArrayRef stride,
+                      const Padding& padding, bool ceil_mode, std::optional<bool> count_include_pad,
+                      std::optional<int64_t> divisor_override) {
+  return call_avg_pool<2>(input, kernel_size, stride, padding, ceil_mode, count_include_pad,
+                          divisor_override);
+}
+
+at::Tensor avg_pool3d(const at::Tensor& input, at::IntArrayRef kernel_size, at::IntArrayRef stride,
+                      const Padding& padding, bool ceil_mode, std::optional<bool> count_include_pad,
+                      std::optional<int64_t> divisor_override) {
+  return call_avg_pool<3>(input, kernel_size, stride, padding, ceil_mode, count_include_pad,
+                          divisor_override);
+}
+
+SAMEPAD_REGISTER_COMPOSITE(register_kernels)
+
+}  // namespace samepad

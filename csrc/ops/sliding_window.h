@@ -1,0 +1,98 @@
+#pragma once
+
+// A window that slides over a tensor's last dimensions: what convolutions and pools have in common.
+
+#include <ATen/core/Tensor.h>
+#include <c10/core/SymInt.h>
+#include <c10/core/SymIntArrayRef.h>
+#include <c10/util/SmallVector.h>
+#include <samepad/padding.h>
+
+#include <cstdint>
+#include <optional>
+#include <string_view>
+#include <vector>
+
+namespace samepad::detail {
+
+/// One value per spatial dimension.
+using Dims = c10::SmallVector<int64_t, 3>;
+using SymDims = c10::SmallVector<c10::SymInt, 3>;
+
+/// Padding of each spatial dimension; symbolic where the input's sizes are.
+using PadList = c10::SmallVector<Pads<c10::SymInt>, 3>;
+
+/// The values of `argument`, one integer or `dimensions` integers, each at least `least`.
+/// Symbolic values are specialised: a computation is for one stride and one kernel.
+Dims expand(const char* argument, c10::SymIntArrayRef values, int64_t dimensions,
+            int64_t least = 1);
+
+/// Throws where the extent of a dilated kernel exceeds int64_t.
+void check_extents(const Dims& kernel, const Dims& dilation);
+
+struct SlidingWindow {
+  at::Tensor input;
+  Dims kernel;
+  Dims stride;
+  Dims dilation;
+
+  int64_t dimensions() const { return static_cast<int64_t>(stride.size()); }
+
+  /// Where spatial dimension i is among the tensor's, batched or not: counted from the last.
+  int64_t axis(int64_t i) const { return i - dimensions(); }
+
+  /// Input size of spatial dimension i.
+  c10::SymInt size(int64_t i) const { return input.sym_size(axis(i)); }
+
+  bool is_empty(int64_t i) const { return size(i).maybe_as_int() == 0; }
+  bool is_empty() const;
+
+  int64_t extent(int64_t i) const { return kernel_extent(kernel[i], dilation[i]); }
+};
+
+/// What `mode` pads `window` by.
+PadList pads_for_mode(const SlidingWindow& window, PadMode mode);
+
+/// Amounts as the operators take them: one for all dimensions, one per dimension, or before and
+/// after of each dimension in turn, which alone may be negative.
+PadList pads_for_amounts(int64_t dimensions, c10::SymIntArrayRef amounts);
+
+/// The pads, where both are known.
+std::optional<Pads<int64_t>> known(const Pads<c10::SymInt>& pads);
+
+// Checks of pads. What is symbolic is left to what is called with it, which guards.
+
+/// A pair must not be negative where `function` has no meaning for it.
+void check_not_negative(const char* function, const PadList& pads);
+
+/// What at::pad's modes other than "constant" can fill is limited by the input's size.
+void check_fill(const SlidingWindow& window, const PadList& pads, std::string_view fill);
+
+/// The padded input must hold the kernel at least once, and its size must be countable.
+void check_fits(const SlidingWindow& window, const PadList& pads);
+
+/// `input` with `pads` around its last dimensions; `fill` is one of at::pad's modes, `value` what
+/// "constant" fills with. Known negative amounts crop, after the others have been added.
+at::Tensor add_padding(const at::Tensor& input, const PadList& pads, std::string_view fill,
+                       std::optional<double> value = std::nullopt);
+
+/// Elements [start, end) of a dimension; a negative end counts from the dimension's end.
+struct Part {
+  int64_t axis;
+  c10::SymInt start;
+  c10::SymInt end;
+};
+
+/// A part of `whole`, dense in its layout, as callers may `view` the result: a copy even where the
+/// part is dense already, so that the rest is freed. `whole` itself where there is nothing to cut.
+at::Tensor dense_part(const at::Tensor& whole, const std::vector<Part>& parts);
+
+/// SAME of an empty dimension is empty, but PyTorch's convolutions and pools refuse it. Zeros that
+/// hold the kernel once, undilated and unpadded, take its place here, and `drop_filled` drops what
+/// is computed from them: shape, type, layout and gradients follow.
+void fill_empty(SlidingWindow& window, PadList& pads);
+
+/// The result for `window` from the `output` for the window that `fill_empty` made of it.
+at::Tensor drop_filled(const SlidingWindow& window, at::Tensor output);
+
+}  // namespace samepad::detail

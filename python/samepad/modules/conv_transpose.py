@@ -1,0 +1,160 @@
+"""Transposed convolutions."""
+
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn.modules.conv import _ConvTransposeNd
+
+from samepad import functional
+from samepad.modules.padded import OTHER_MODES, Padded, kept_padding
+from samepad.typing import IntOrTuple, Padding
+
+__all__ = ["SamePadConvTranspose1d", "SamePadConvTranspose2d", "SamePadConvTranspose3d"]
+
+
+def _forward(
+    scripted: Callable[..., Tensor], function: Callable[..., Tensor]
+) -> Callable[..., Tensor]:
+    """The method of this name, for one number of dimensions; see samepad.modules.conv."""
+
+    def forward(self: Any, input: Tensor, output_size: list[int] | None = None) -> Tensor:
+        """Convolve `input`; `output_size` may have its other dimensions too, as in torch.nn's."""
+        if torch.jit.is_scripting():  # type: ignore[attr-defined]
+            padding = self._scripted_padding()
+            convolution = scripted
+        else:
+            padding = self.padding
+            convolution = function
+        if output_size is not None and len(output_size) == input.dim():
+            output_size = output_size[input.dim() - len(self.kernel_size) :]
+        # Where the sizes are asked for, they say how much to add.
+        output_padding = list(self.output_padding) if output_size is None else [0]
+        return convolution(
+            input,
+            self.weight,
+            self.bias,
+            self.stride,
+            padding,
+            output_padding,
+            self.groups,
+            self.dilation,
+            output_size,
+        )
+
+    return forward
+
+
+class _SamePadConvTransposeNd(Padded, _ConvTransposeNd):
+    """What the three classes add to torch.nn's: the padding."""
+
+    def __init__(
+        self,
+        in_channels: int,
+        out_channels: int,
+        kernel_size: IntOrTuple,
+        stride: IntOrTuple = 1,
+        padding: Padding = "same",
+        output_padding: IntOrTuple = 0,
+        groups: int = 1,
+        bias: bool = True,
+        dilation: IntOrTuple = 1,
+        padding_mode: str = "zeros",
+        device: torch.device | str | int | None = None,
+        dtype: torch.dtype | None = None,
+    ) -> None:
+        kept = kept_padding(padding, self._dimensions, OTHER_MODES)
+        # torch.nn's constructor would refuse these paddings; the next class is nn.ConvTranspose*d.
+        super().__init__(  # type: ignore[call-arg]
+            in_channels,
+            out_channels,
+            kernel_size,
+            stride,
+            0,
+            output_padding,
+            groups,
+            bias,
+            dilation,
+            padding_mode,
+            device=device,
+            dtype=dtype,
+        )
+        if kept in ("same", "same_lower") and any(self.output_padding):
+            raise ValueError(
+                f"output_padding is for amounts of padding: with padding={kept!r} call the layer "
+                f"with an output_size, but got output_padding={output_padding}"
+            )
+        # As torch.nn's: an int once per dimension.
+        self.padding = (kept,) * self._dimensions if isinstance(kept, int) else kept
+
+
+_DOC = """Transposed convolution with SAME padding; stands in for nn.ConvTranspose{d}d.
+
+    With "same" and "same_lower" it is the gradient of the SAME convolution that has the input's
+    size as its output's, TensorFlow's conv{d}d_transpose and Keras's Conv{d}DTranspose.
+    Parameters, their names, initialisation and state_dict are nn.ConvTranspose{d}d's, and so is
+    what it computes for a `padding` that nn.ConvTranspose{d}d takes. `padding` reads back as it was
+    passed, an int once per dimension.
+
+    Args:
+        in_channels: Channels of the input.
+        out_channels: Channels of the output.
+        kernel_size: Kernel size, an int or {d} ints.
+        stride: Stride, an int or {d} ints.
+        padding: "same" (TensorFlow SAME), "same_lower" (ONNX SAME_LOWER), "valid", an int or {d}
+            ints to crop from both sides, or {d} (before, after) pairs; see samepad.functional.
+        output_padding: Elements to add after, an int or {d} ints; not with "same" and "same_lower",
+            where the layer is called with an `output_size` instead.
+        groups: Number of groups; divides both channel counts.
+        bias: Whether to add a learnable bias.
+        dilation: Spacing of the kernel's elements, an int or {d} ints.
+        padding_mode: "zeros", as nn.ConvTranspose{d}d has no other.
+        device: Where to make the parameters.
+        dtype: Type of the parameters.
+
+    Shape:
+        (N, in_channels, {sizes}) or (in_channels, {sizes}) to (N, out_channels, {outs}) or
+        (out_channels, {outs}). In the SAME modes each size is n stride, or what the call's
+        `output_size` asks for, (n - 1) stride < output_size <= n stride.
+
+    Raises:
+        TypeError: An argument has another type (some are checked in the call).
+        ValueError: Groups are not positive or do not divide the channels; padding or padding_mode
+            is no known name; output_padding comes with "same" or "same_lower".
+        RuntimeError: The number of amounts fits no {d}-D padding; in the call, what
+            samepad.functional.conv_transpose{d}d refuses.
+
+    Example:
+        >>> layer = SamePadConvTranspose{d}d(8, 3, kernel_size=3, stride=2)
+        >>> layer(torch.randn(1, 8{example_in})).shape
+        torch.Size([1, 3{example_out}])
+    """
+
+
+def _doc(dimensions: int) -> str:
+    return _DOC.format(
+        d=dimensions,
+        sizes=("L", "H, W", "D, H, W")[dimensions - 1],
+        outs=("l", "h, w", "d, h, w")[dimensions - 1],
+        example_in=", 8" * dimensions,
+        example_out=", 16" * dimensions,
+    )
+
+
+class SamePadConvTranspose1d(_SamePadConvTransposeNd, nn.ConvTranspose1d):
+    __doc__ = _doc(1)
+    _dimensions = 1
+    forward = _forward(torch.ops.samepad.conv_transpose1d, functional.conv_transpose1d)
+
+
+class SamePadConvTranspose2d(_SamePadConvTransposeNd, nn.ConvTranspose2d):
+    __doc__ = _doc(2)
+    _dimensions = 2
+    forward = _forward(torch.ops.samepad.conv_transpose2d, functional.conv_transpose2d)
+
+
+class SamePadConvTranspose3d(_SamePadConvTransposeNd, nn.ConvTranspose3d):
+    __doc__ = _doc(3)
+    _dimensions = 3
+    forward = _forward(torch.ops.samepad.conv_transpose3d, functional.conv_transpose3d)
