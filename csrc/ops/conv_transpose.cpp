@@ -12,6 +12,7 @@
 
 #include <algorithm>
 #include <array>
+#include <limits>
 
 #include "conv_args.h"
 #include "dispatch.h"
@@ -42,16 +43,14 @@ struct Cut {
 };
 using CutList = c10::SmallVector<Cut, 3>;
 
-/// Throws where a known output size is not in [least, most].
+/// Throws where an output size is not in [least, most].
 void check_output_size(const TransposedArgs& args, int64_t i, const c10::SymInt& least,
                        const c10::SymInt& most) {
-  const auto low = least.maybe_as_int();
-  const auto high = most.maybe_as_int();
-  const auto size = (*args.output_size)[i].maybe_as_int();
-  TORCH_CHECK(!low || !high || !size || (*low <= *size && *size <= *high),
-              "expected output_size to be from ", least, " to ", most, " in spatial dimension ", i,
-              ", for ", args.size(i), " input elements with stride ", args.stride[i],
-              ", but got output_size=", *args.output_size);
+  const c10::SymInt& size = (*args.output_size)[i];
+  TORCH_SYM_CHECK(least.sym_le(size).sym_and(size.sym_le(most)), "expected output_size to be from ",
+                  least, " to ", most, " in spatial dimension ", i, ", for ", args.size(i),
+                  " input elements with stride ", args.stride[i],
+                  ", but got output_size=", *args.output_size);
 }
 
 /// SAME: the gradient of the SAME convolution of m elements, which has n outputs.
@@ -96,9 +95,33 @@ at::Tensor convolve(const TransposedArgs& args, const SymDims& padding,
              dilation);
 }
 
-/// PyTorch crops the same amount p from both sides, then adds the tail. With p = min(before, after)
-/// what is wanted is a part of that; with p = before, and the missing elements as part of the tail,
-/// it is all of it, where PyTorch allows so long a tail.
+/// How PyTorch is to compute one dimension, and which part of that is wanted, if not all.
+struct Call {
+  c10::SymInt padding;
+  c10::SymInt output_padding;
+  std::optional<detail::Part> part;
+};
+
+Call call_for(const TransposedArgs& args, int64_t i, const Pads<int64_t>& crop,
+              const c10::SymInt& tail) {
+  const auto fit = fit_transposed(args.stride[i], args.dilation[i], crop, tail);
+  Call call{fit.padding, fit.output_padding, std::nullopt};
+  if (fit.skipped > 0 || fit.dropped > 0) {
+    call.part = {args.axis(i), fit.skipped,
+                 fit.dropped > 0 ? -fit.dropped : std::numeric_limits<int64_t>::max()};
+  }
+  return call;
+}
+
+/// The crop of a symbolic output size: PyTorch takes the part of it that is the same for every
+/// size.
+Call call_for_any_size(const TransposedArgs& args, int64_t i, const Pads<c10::SymInt>& crop) {
+  const auto shared = transposed_crop(PadMode::same, args.extent(i), args.stride[i]);
+  const c10::SymInt start = crop.before - shared.before;
+  return {shared.before, std::max<int64_t>(0, args.stride[i] - args.extent(i)),
+          detail::Part{args.axis(i), start, start + (*args.output_size)[i]}};
+}
+
 at::Tensor run(const TransposedArgs& args, const CutList& cuts) {
   SymDims padding;
   SymDims output_padding;
@@ -106,21 +129,12 @@ at::Tensor run(const TransposedArgs& args, const CutList& cuts) {
   for (const auto i : c10::irange(args.dimensions())) {
     const auto& [crop, tail] = cuts[i];
     const auto amounts = detail::known(crop);
-    const auto known_tail = tail.maybe_as_int();
-    const int64_t longest = std::max(args.stride[i], args.dilation[i]) - 1;
-    if (amounts && known_tail && amounts->before > amounts->after &&
-        *known_tail + amounts->before - amounts->after <= longest) {
-      padding.push_back(crop.before);
-      output_padding.push_back(*known_tail + amounts->before - amounts->after);
-      continue;
-    }
-    const c10::SymInt p = crop.before.min(crop.after);
-    padding.push_back(p);
-    output_padding.push_back(tail);
-    if (!amounts || amounts->before != amounts->after) {
-      const c10::SymInt start = crop.before - p;
-      parts.push_back(
-          {args.axis(i), start, start + args.full_size(i) - crop.before - crop.after + tail});
+    const Call call =
+        amounts ? call_for(args, i, *amounts, tail) : call_for_any_size(args, i, crop);
+    padding.push_back(call.padding);
+    output_padding.push_back(call.output_padding);
+    if (call.part) {
+      parts.push_back(*call.part);
     }
   }
   return detail::dense_part(convolve(args, padding, output_padding), parts);
@@ -227,20 +241,22 @@ at::Tensor conv_transpose_amounts(const at::Tensor& input, const at::Tensor& wei
   const auto args = arguments<D>(input, weight, bias, stride, output_padding, std::move(groups),
                                  dilation, output_size);
   const PadList pads = detail::pads_for_amounts(D, padding);
-  detail::check_not_negative(kNames[D - 1], pads);
   CutList cuts;
   for (const auto i : c10::irange(D)) {
-    cuts.push_back(cut_for_amounts(args, i, pads[i]));
+    // Amounts are specialised, as a convolution is for one padding.
+    const auto amount = [](const c10::SymInt& a) { return a.guard_int(__FILE__, __LINE__); };
+    cuts.push_back(cut_for_amounts(args, i, {amount(pads[i].before), amount(pads[i].after)}));
   }
+  detail::check_not_negative(kNames[D - 1], pads);
   check_not_cropped_away(args, cuts);
   return run(args, cuts);
 }
 
 template <int64_t D>
-at::Tensor call(const at::Tensor& input, const at::Tensor& weight,
-                const std::optional<at::Tensor>& bias, at::IntArrayRef stride,
-                const Padding& padding, at::IntArrayRef output_padding, int64_t groups,
-                at::IntArrayRef dilation, at::OptionalIntArrayRef output_size) {
+at::Tensor dispatch(const at::Tensor& input, const at::Tensor& weight,
+                    const std::optional<at::Tensor>& bias, at::IntArrayRef stride,
+                    const Padding& padding, at::IntArrayRef output_padding, int64_t groups,
+                    at::IntArrayRef dilation, at::OptionalIntArrayRef output_size) {
   const auto sym_stride = c10::fromIntArrayRefSlow(stride);
   const auto sym_dilation = c10::fromIntArrayRefSlow(dilation);
   const auto sym_output_padding = c10::fromIntArrayRefSlow(output_padding);
@@ -274,24 +290,24 @@ at::Tensor conv_transpose1d(const at::Tensor& input, const at::Tensor& weight,
                             const std::optional<at::Tensor>& bias, at::IntArrayRef stride,
                             const Padding& padding, at::IntArrayRef output_padding, int64_t groups,
                             at::IntArrayRef dilation, at::OptionalIntArrayRef output_size) {
-  return call<1>(input, weight, bias, stride, padding, output_padding, groups, dilation,
-                 output_size);
+  return dispatch<1>(input, weight, bias, stride, padding, output_padding, groups, dilation,
+                     output_size);
 }
 
 at::Tensor conv_transpose2d(const at::Tensor& input, const at::Tensor& weight,
                             const std::optional<at::Tensor>& bias, at::IntArrayRef stride,
                             const Padding& padding, at::IntArrayRef output_padding, int64_t groups,
                             at::IntArrayRef dilation, at::OptionalIntArrayRef output_size) {
-  return call<2>(input, weight, bias, stride, padding, output_padding, groups, dilation,
-                 output_size);
+  return dispatch<2>(input, weight, bias, stride, padding, output_padding, groups, dilation,
+                     output_size);
 }
 
 at::Tensor conv_transpose3d(const at::Tensor& input, const at::Tensor& weight,
                             const std::optional<at::Tensor>& bias, at::IntArrayRef stride,
                             const Padding& padding, at::IntArrayRef output_padding, int64_t groups,
                             at::IntArrayRef dilation, at::OptionalIntArrayRef output_size) {
-  return call<3>(input, weight, bias, stride, padding, output_padding, groups, dilation,
-                 output_size);
+  return dispatch<3>(input, weight, bias, stride, padding, output_padding, groups, dilation,
+                     output_size);
 }
 
 SAMEPAD_REGISTER_COMPOSITE(register_kernels)

@@ -171,7 +171,7 @@ std::optional<Fit> fit(const Pool& window, const PadList& pads, const Dims& want
   for (const auto i : c10::irange(window.dimensions())) {
     const int64_t n = window.size(i).expect_int();
     const auto amounts = *detail::known(pads[i]);
-    const auto found = fit_pool(n, window.extent(i), window.stride[i], window.dilation[i], amounts,
+    const auto found = fit_pool(n, window.kernel[i], window.stride[i], window.dilation[i], amounts,
                                 ceil_mode, wanted[i]);
     if (!found || !window.fits(amounts, found->padding, ceil_mode)) {
       return std::nullopt;
@@ -206,7 +206,7 @@ std::optional<Dims> symmetric(const SlidingWindow& window, const PadList& pads) 
   Dims padding;
   for (const auto i : c10::irange(window.dimensions())) {
     const auto amounts = detail::known(pads[i]);
-    if (!amounts || amounts->before != amounts->after || amounts->before > window.extent(i) / 2 ||
+    if (!amounts || amounts->before != amounts->after || amounts->before > window.kernel[i] / 2 ||
         (window.dilation[i] > 1 && amounts->before > 0)) {
       return std::nullopt;
     }

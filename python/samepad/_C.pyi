@@ -41,8 +41,20 @@ def same_padding(
     kernel_size: IntOrTuple,
     stride: IntOrTuple = 1,
     dilation: IntOrTuple = 1,
-    mode: Mode = "same",
+    mode: Mode | str = "same",
 ) -> tuple[tuple[int, int], ...]: ...
+def _fit_pool(
+    n: int,
+    kernel: int,
+    stride: int,
+    dilation: int,
+    pads: tuple[int, int],
+    ceil_mode: bool,
+    wanted: int,
+) -> tuple[int, int, int] | None: ...
+def _fit_transposed(
+    stride: int, dilation: int, crop: tuple[int, int], tail: int
+) -> tuple[int, int, int, int]: ...
 
 class _force_plan:
     def __init__(self, plan: Literal["symmetric", "crop", "pad"]) -> None: ...

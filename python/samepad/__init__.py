@@ -30,9 +30,10 @@ if _minor(torch.__version__) != _minor(_BUILT_FOR):
         "pip install --force-reinstall --no-deps --no-cache-dir samepad"
     )
 
-from samepad import functional, typing
+from samepad import functional, nn, typing
 from samepad._C import same_padding
-from samepad.conversion import ConversionReport, LayerReport, convert
+from samepad.conversion import ConversionReport, LayerReport, convert, register_conversion
+from samepad.fusion import fuse_conv_bn
 from samepad.modules import (
     LazySamePadConv1d,
     LazySamePadConv2d,
@@ -57,6 +58,7 @@ from samepad.modules import (
     SamePadSeparableConv1d,
     SamePadSeparableConv2d,
 )
+from samepad.resolution import resolve_static
 
 #: Folder for CMAKE_PREFIX_PATH, so that `find_package(samepad)` finds this installation.
 cmake_prefix_path = str(Path(__file__).resolve().parent)
@@ -90,6 +92,10 @@ __all__ = [
     "cmake_prefix_path",
     "convert",
     "functional",
+    "fuse_conv_bn",
+    "nn",
+    "register_conversion",
+    "resolve_static",
     "same_padding",
     "typing",
 ]

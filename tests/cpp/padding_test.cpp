@@ -132,13 +132,13 @@ TEST(PoolFit, HasTheWindowsOfTheAsymmetricPool) {
       const auto pads = mode_pads(mode, n, extent, s);
       const int64_t wanted = same_output_size(n, s);
       for (const bool ceil_mode : {false, true}) {
-        const auto fit = fit_pool(n, extent, s, d, pads, ceil_mode, wanted);
+        const auto fit = fit_pool(n, k, s, d, pads, ceil_mode, wanted);
         if (!fit) {
           continue;
         }
         ++fits;
         // PyTorch's limit, and what it computes.
-        ASSERT_LE(fit->padding, extent / 2);
+        ASSERT_LE(fit->padding, k / 2);
         ASSERT_LE(fit->skipped + wanted,
                   pooled_output_size(n, extent, s, {fit->padding, fit->padding}, ceil_mode));
         for (int64_t i = 0; i < wanted; ++i) {
@@ -148,7 +148,7 @@ TEST(PoolFit, HasTheWindowsOfTheAsymmetricPool) {
       }
       // Undilated, there is always one: no input is copied.
       if (d == 1 && n > 0) {
-        ASSERT_TRUE(fit_pool(n, extent, s, d, pads, s > 1 && mode == PadMode::same, wanted));
+        ASSERT_TRUE(fit_pool(n, k, s, d, pads, s > 1 && mode == PadMode::same, wanted));
       }
     }
   });

@@ -64,11 +64,11 @@ def test_replaces_what_says_same_and_reports() -> None:
         assert parameter is parameters[name]
     torch.testing.assert_close(converted(input), expected)
     lines = str(report).splitlines()
-    assert lines[0] == "2 convolutions replaced, 2 left"
+    assert lines[0] == "2 layers replaced, 2 left"
     assert "same" in lines[1]
     assert "Conv2d -> SamePadConv2d" in lines[1]
     assert "padding=(1, 1) is not 'same'" in lines[2]
-    assert "is transposed" in lines[3]
+    assert "padding=(0, 0) is not 'same'" in lines[3]
 
 
 def test_a_second_time_changes_nothing() -> None:
@@ -209,8 +209,7 @@ def test_layers_with_their_own_computation_are_left_with_the_reason() -> None:
     ("error", "message", "select"),
     [
         (ValueError, "'missing', but the model has no such layer", ["down", "missing"]),
-        (ValueError, "'head.0', but ReLU is no nn.Conv1d", ["down", "head.0"]),
-        (ValueError, "'up', but ConvTranspose2d is no nn.Conv1d", ["down", "up"]),
+        (ValueError, "'head.0', but ReLU is no convolution or pool", ["down", "head.0"]),
         (ValueError, "chooses 'own', but it can't be replaced", lambda *_: True),
         (TypeError, "not 'down'", "down"),
         (TypeError, "holds 3", ["down", 3]),
@@ -305,3 +304,187 @@ def test_whole_models_answer_the_same(make: Any) -> None:
     input = torch.randn(1, 3, 224, 224)
     with torch.no_grad():
         torch.testing.assert_close(ours(input), theirs(input), rtol=1e-4, atol=1e-5)
+
+
+def peer(layer: str, **arguments: Any) -> nn.Module:
+    package, name = layer.rsplit(".", 1)
+    return getattr(sys.modules[package], name)(**arguments)  # type: ignore[no-any-return]
+
+
+@pytest.mark.parametrize(
+    ("layer", "arguments"),
+    [
+        ("timm.layers.pool2d_same.MaxPool2dSame", {}),
+        ("timm.layers.pool2d_same.MaxPool2dSame", {"dilation": 2}),
+        ("efficientnet_pytorch.utils.MaxPool2dDynamicSamePadding", {}),
+        ("efficientnet_pytorch.utils.MaxPool2dStaticSamePadding", {"image_size": (8, 9)}),
+    ],
+)
+def test_peers_max_pools_of_positive_input_give_what_they_gave(
+    layer: str, arguments: dict[str, Any]
+) -> None:
+    old = peer(layer, kernel_size=3, stride=2, **arguments)
+    input = torch.rand(2, 3, 8, 9)
+    new = samepad.convert(copy.deepcopy(old))
+    assert type(new) is samepad.SamePadMaxPool2d
+    assert torch.equal(new(input), old(input))
+
+
+def test_says_where_a_peers_pool_was_wrong() -> None:
+    """The worked numbers: TensorFlow gives -1, -3 and 3.5."""
+    window: dict[str, Any] = {"kernel_size": [1, 3], "stride": [1, 2]}
+    zeros = peer("efficientnet_pytorch.utils.MaxPool2dDynamicSamePadding", **window)
+    static = peer(
+        "efficientnet_pytorch.utils.MaxPool2dStaticSamePadding", **window, image_size=(1, 4)
+    )
+    counted = peer("timm.layers.pool2d_same.AvgPool2dSame", **window)
+    model = nn.ModuleList([zeros, static, counted])
+    row = torch.tensor([[[[-1.0, -2, -3, -4]]]])
+    assert zeros(row).tolist() == [[[[-1, 0]]]]
+    assert counted(-row)[0, 0, 0, 1].item() == pytest.approx(7 / 3)
+    model, report = samepad.convert(model, return_report=True)
+    assert model[0](row).tolist() == [[[[-1, -3]]]]
+    assert model[2](-row).tolist() == [[[[2, 3.5]]]]
+    assert names(report.differing) == ["0", "1", "2"]
+    assert "padded with 0 rather than -inf" in report.layers[0].note
+    assert "for one input size" in report.layers[1].note
+    assert "counted its padding" in report.layers[2].note
+    assert "3 of the new ones differ" in str(report)
+
+
+def test_chosen_pools_and_transposed_convolutions_become_same() -> None:
+    model = nn.Sequential(
+        nn.Conv2d(3, 4, 3, 2, padding=1),
+        nn.MaxPool2d(3, 2, padding=1, return_indices=False),
+        nn.AvgPool2d(3, 2, padding=1),
+        nn.ConvTranspose2d(4, 3, 3, 2, padding=1, output_padding=1),
+        nn.MaxPool1d(2),
+    )
+    parameters = dict(model.named_parameters())
+    samepad.convert(model, ["1", "2", "3"], padding="same")
+    assert [type(layer).__name__ for layer in model] == [
+        "Conv2d",
+        "SamePadMaxPool2d",
+        "SamePadAvgPool2d",
+        "SamePadConvTranspose2d",
+        "MaxPool1d",
+    ]
+    input = torch.randn(2, 4, 9, 8)
+    F = samepad.functional
+    assert torch.equal(model[1](input), F.max_pool2d(input, 3, 2))
+    assert torch.equal(model[2](input), F.avg_pool2d(input, 3, 2))
+    weight, bias = model[3].weight, model[3].bias
+    assert torch.equal(model[3](input), F.conv_transpose2d(input, weight, bias, 2))
+    for name, parameter in model.named_parameters():
+        assert parameter is parameters[name]
+
+
+class Conv2dSamePadding(nn.Module):
+    """What is copied around: a convolution inside a layer that pads in `forward`."""
+
+    def __init__(
+        self,
+        in_channels: int,
+        out_channels: int,
+        kernel_size: Any,
+        stride: Any = 1,
+        dilation: Any = 1,
+        groups: int = 1,
+        bias: bool = True,
+    ) -> None:
+        super().__init__()
+        self.conv = nn.Conv2d(
+            in_channels, out_channels, kernel_size, stride, 0, dilation, groups, bias
+        )
+
+    def forward(self, x: Tensor) -> Tensor:
+        pads: list[int] = []
+        for n, k, s, d in zip(
+            x.shape[-2:], self.conv.kernel_size, self.conv.stride, self.conv.dilation, strict=True
+        ):
+            total = max((-(-n // s) - 1) * s + (k - 1) * d + 1 - n, 0)
+            pads = [total // 2, total - total // 2, *pads]
+        return self.conv(nn.functional.pad(x, pads))  # type: ignore[no-any-return]
+
+
+class InheritedSamePadding(nn.Conv2d):
+    """The same as a subclass."""
+
+    def forward(self, input: Tensor) -> Tensor:
+        (left, right), (top, bottom) = (
+            samepad.same_padding(n, k, s)[0]
+            for n, k, s in zip(
+                reversed(input.shape[-2:]),
+                reversed(self.kernel_size),
+                reversed(self.stride),
+                strict=True,
+            )
+        )
+        return super().forward(nn.functional.pad(input, (left, right, top, bottom)))
+
+
+@pytest.fixture
+def _registry(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("samepad.conversion._REGISTERED", {})
+
+
+@pytest.mark.usefixtures("_registry")
+def test_registered_classes_are_converted() -> None:
+    samepad.register_conversion(
+        Conv2dSamePadding, lambda layer: samepad.convert(layer.conv, lambda *_: True)
+    )
+    samepad.register_conversion(InheritedSamePadding, note="was ours", differs=True)
+    model = nn.Sequential(
+        Conv2dSamePadding(3, 4, (3, 2), stride=2, groups=1, bias=False),
+        InheritedSamePadding(4, 5, 3, stride=(2, 1)),
+    )
+    calls: list[nn.Module] = []
+    handle = model[0].register_forward_hook(lambda module, *_: calls.append(module))
+    weights = [model[0].conv.weight, model[1].weight]
+    input = torch.randn(2, 3, 9, 8)
+    expected = model.eval()(input)
+    model, report = samepad.convert(model, return_report=True)
+    assert [type(layer) for layer in model] == [samepad.SamePadConv2d] * 2
+    assert [layer.weight for layer in model][0] is weights[0]
+    assert model[1].weight is weights[1]
+    assert names(report.layers) == ["0", "1"]
+    assert (report.layers[1].note, report.layers[1].differs) == ("was ours", True)
+    assert not model[0].training
+    calls.clear()
+    torch.testing.assert_close(model(input), expected)
+    assert calls == [model[0]]
+    handle.remove()
+    model(input)
+    assert len(calls) == 1
+
+
+@pytest.mark.usefixtures("_registry")
+def test_a_registered_class_alone_is_meant() -> None:
+    class Sub(InheritedSamePadding):
+        pass
+
+    samepad.register_conversion(InheritedSamePadding)
+    layer = Sub(3, 3, 3)
+    assert samepad.convert(layer) is layer
+
+
+@pytest.mark.usefixtures("_registry")
+def test_registration_refuses_what_it_can_not_use() -> None:
+    with pytest.raises(TypeError, match="must be a subclass of torch.nn.Module, not 3"):
+        samepad.register_conversion(3)  # type: ignore[arg-type]
+    with pytest.raises(TypeError, match="register it with a conversion"):
+        samepad.register_conversion(Conv2dSamePadding)
+    samepad.register_conversion(Conv2dSamePadding, lambda _: "no layer")  # type: ignore[return-value, arg-type]
+    model = nn.Sequential(Conv2dSamePadding(3, 4, 3))
+    with pytest.raises(TypeError, match="Conv2dSamePadding must return a torch.nn.Module"):
+        samepad.convert(model)
+    assert isinstance(model[0], Conv2dSamePadding)
+
+
+def test_shared_layers_stay_shared() -> None:
+    layer = nn.Conv2d(3, 3, 3, padding="same")
+    model = nn.ModuleDict({"a": layer, "b": nn.Sequential(layer)})
+    model, report = samepad.convert(model, return_report=True)
+    assert isinstance(model["a"], samepad.SamePadConv2d)
+    assert model["a"] is model["b"][0]
+    assert len(report.replaced) == 1

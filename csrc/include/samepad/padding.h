@@ -142,6 +142,32 @@ constexpr Pads<int64_t> transposed_crop(PadMode mode, int64_t extent, int64_t st
   return detail::split(extent > stride ? extent - stride : 0, mode);
 }
 
+/// How PyTorch's transposed convolution, which crops both sides alike and then adds a tail,
+/// computes one that crops `crop`.
+template <class Int>
+struct TransposedFit {
+  int64_t padding;     ///< cropped from both sides
+  Int output_padding;  ///< the tail to add
+  int64_t skipped;     ///< leading elements to drop from the result
+  int64_t dropped;     ///< trailing elements to drop from it
+};
+
+/// The transposed identity: cropping the smaller amount from both sides leaves a few elements too
+/// many on the other side. Cropping `before` from both sides, where that is the larger, takes
+/// elements away that a longer tail brings back, where PyTorch allows it: up to max(s, d) - 1.
+/// `tail` is how many elements of bias alone come after the full result's.
+template <class Int>
+constexpr TransposedFit<Int> fit_transposed(int64_t stride, int64_t dilation,
+                                            const Pads<int64_t>& crop, const Int& tail) {
+  const int64_t missing = crop.before - crop.after;
+  const int64_t longest = (stride > dilation ? stride : dilation) - 1;
+  if (missing >= 0 && tail + missing <= longest) {
+    return {crop.before, tail + missing, 0, 0};
+  }
+  const int64_t p = missing > 0 ? crop.after : crop.before;
+  return {p, tail, crop.before - p, crop.after - p};
+}
+
 /// The crop identity: a convolution padded by p on both sides, p >= max(before, after) and
 /// p = before (mod s), computes the asymmetric convolution's outputs and some more around them,
 /// with no padded copy of the input. This is the smallest such p.
@@ -174,17 +200,17 @@ struct PoolFit {
 /// The pool identity: PyTorch's pools ignore what lies outside of the input, on either side, so the
 /// windows of an asymmetric padding are among those of a symmetric one, p = before, or the crop
 /// identity's p. With stride over 1, `ceil_mode` makes SAME's last window one of them. Empty where
-/// there is no such p within half the kernel, which is PyTorch's limit, or where, dilated, a window
-/// might hold padding alone, which PyTorch's pools do not check for.
-constexpr std::optional<PoolFit> fit_pool(int64_t n, int64_t extent, int64_t stride,
+/// there is no such p within half the kernel size, which is PyTorch's limit, or where, dilated, a
+/// window might hold padding alone, which PyTorch's pools do not check for.
+constexpr std::optional<PoolFit> fit_pool(int64_t n, int64_t kernel, int64_t stride,
                                           int64_t dilation, const Pads<int64_t>& pads,
                                           bool ceil_mode, int64_t wanted) {
+  const int64_t extent = kernel_extent(kernel, dilation);
   // The crop identity's p is over half the kernel for every SAME but that of stride 1.
-  const int64_t most = extent / 2;
   const int64_t cropping = stride == 1 ? crop_padding(pads, stride) : pads.before;
   for (const int64_t p : {pads.before, cropping}) {
     const int64_t skipped = (p - pads.before) / stride;
-    if (n >= dilation && p <= most &&
+    if (n >= dilation && p <= kernel / 2 &&
         pooled_output_size(n, extent, stride, {p, p}, ceil_mode) - skipped >= wanted) {
       return PoolFit{p, skipped};
     }

@@ -139,8 +139,9 @@ class _SamePadAvgPoolNd(Padded, _AvgPoolNd):
         kept = kept_padding(padding, self._dimensions, OTHER_MODES)
         counts = not isinstance(kept, str) if count_include_pad is None else count_include_pad
         # torch.nn's AvgPool1d would refuse these paddings; the next class is nn.AvgPool*d.
-        super().__init__(kernel_size, stride, 0, ceil_mode, counts)  # type: ignore[call-arg]
-        self.padding = kept
+        super().__init__(kernel_size, stride, 0, ceil_mode, counts)
+        # As torch.nn's: an int is a tuple in AvgPool1d, and an int elsewhere.
+        self.padding = (kept,) if isinstance(kept, int) and self._dimensions == 1 else kept
 
 
 class _SamePadAvgPoolWithDivisorNd(_SamePadAvgPoolNd):

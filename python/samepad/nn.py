@@ -1,0 +1,88 @@
+"""torch.nn, whose convolutions and pools take padding="same" at every stride and dilation.
+
+    from samepad import nn  # in place of: from torch import nn
+
+    nn.Conv2d(3, 32, kernel_size=3, stride=2, padding="same")
+
+Conv*, ConvTranspose*, MaxPool*, AvgPool* and the lazy convolutions take what samepad's layers take
+("same", "same_lower", "causal" in nn.Conv1d, (before, after) pairs), with torch.nn's signatures and
+defaults: padding=0 stays 0 and computes what torch.nn's computes, bit for bit. Every other name is
+torch.nn's own. An average pool leaves out SAME's padding from its means unless count_include_pad is
+given.
+
+They are subclasses of torch.nn's, and isinstance(layer, nn.Conv2d) holds for those of torch.nn as
+well, which other packages make.
+"""
+
+import inspect
+from typing import Any
+
+import torch
+
+# Not `modules`, which is a name of torch.nn.
+from samepad import modules as _modules
+
+
+class _StandIn(type):
+    """The type of the classes here, which count what they stand in for as their own."""
+
+    _torch_class: type[torch.nn.Module]
+
+    def __instancecheck__(cls, instance: object) -> bool:
+        return cls.__subclasscheck__(type(instance))
+
+    def __subclasscheck__(cls, subclass: type) -> bool:
+        # A subclass of one of the classes here has no torch.nn class of its own.
+        own = vars(cls).get("_torch_class")
+        known = super().__subclasscheck__(subclass)
+        return known or (own is not None and issubclass(subclass, own))
+
+
+def _stand_in(name: str, ours: type[torch.nn.Module]) -> type[torch.nn.Module]:
+    """`ours` with the signature of torch.nn's class `name`."""
+    theirs = getattr(torch.nn, name)
+    signature = inspect.signature(theirs.__init__)
+
+    def init(self: torch.nn.Module, *args: Any, **kwargs: Any) -> None:
+        _, *given = signature.bind(self, *args, **kwargs).arguments.items()
+        ours.__init__(self, **{"padding": 0, **dict(given)})
+
+    init.__name__ = "__init__"
+    init.__signature__ = signature  # type: ignore[attr-defined]
+    attributes: dict[str, Any] = {
+        "__doc__": ours.__doc__,
+        "__init__": init,
+        "__module__": __name__,
+        "_torch_class": theirs,
+    }
+    if hasattr(ours, "cls_to_become"):
+        attributes["cls_to_become"] = globals()[name.removeprefix("Lazy")]
+    return _StandIn(name, (ours,), attributes)
+
+
+Conv1d = _stand_in("Conv1d", _modules.SamePadConv1d)
+Conv2d = _stand_in("Conv2d", _modules.SamePadConv2d)
+Conv3d = _stand_in("Conv3d", _modules.SamePadConv3d)
+ConvTranspose1d = _stand_in("ConvTranspose1d", _modules.SamePadConvTranspose1d)
+ConvTranspose2d = _stand_in("ConvTranspose2d", _modules.SamePadConvTranspose2d)
+ConvTranspose3d = _stand_in("ConvTranspose3d", _modules.SamePadConvTranspose3d)
+MaxPool1d = _stand_in("MaxPool1d", _modules.SamePadMaxPool1d)
+MaxPool2d = _stand_in("MaxPool2d", _modules.SamePadMaxPool2d)
+MaxPool3d = _stand_in("MaxPool3d", _modules.SamePadMaxPool3d)
+AvgPool1d = _stand_in("AvgPool1d", _modules.SamePadAvgPool1d)
+AvgPool2d = _stand_in("AvgPool2d", _modules.SamePadAvgPool2d)
+AvgPool3d = _stand_in("AvgPool3d", _modules.SamePadAvgPool3d)
+LazyConv1d = _stand_in("LazyConv1d", _modules.LazySamePadConv1d)
+LazyConv2d = _stand_in("LazyConv2d", _modules.LazySamePadConv2d)
+LazyConv3d = _stand_in("LazyConv3d", _modules.LazySamePadConv3d)
+LazyConvTranspose1d = _stand_in("LazyConvTranspose1d", _modules.LazySamePadConvTranspose1d)
+LazyConvTranspose2d = _stand_in("LazyConvTranspose2d", _modules.LazySamePadConvTranspose2d)
+LazyConvTranspose3d = _stand_in("LazyConvTranspose3d", _modules.LazySamePadConvTranspose3d)
+
+
+def __getattr__(name: str) -> Any:
+    return getattr(torch.nn, name)
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *dir(torch.nn)})

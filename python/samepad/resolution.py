@@ -1,0 +1,289 @@
+"""SAME layers as plain torch.nn layers, for one size of input."""
+
+import copy
+import warnings
+from collections import OrderedDict
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any, TypeAlias
+
+import torch
+from torch import Tensor, nn
+from torch.nn.utils import parametrize
+
+from samepad import _C
+from samepad._replacing import become, replace
+from samepad.modules.conv import _SamePadConvNd
+from samepad.modules.conv_transpose import _SamePadConvTransposeNd
+from samepad.modules.padded import Padded
+from samepad.modules.pooling import _SamePadAvgPoolNd, _SamePadMaxPoolNd
+
+__all__ = ["resolve_static"]
+
+#: Elements before and after, to add or to take away.
+Pair: TypeAlias = tuple[int, int]
+
+
+@dataclass(frozen=True)
+class _Call:
+    """The sizes that a layer met in one call."""
+
+    input_size: tuple[int, ...]
+    output_size: tuple[int, ...]
+    #: Whether the call asked for the output's size.
+    sized: bool
+
+
+@dataclass(frozen=True)
+class _Plan:
+    """How plain layers compute what a SAME layer computes for some sizes."""
+
+    #: The plain layer's attributes that differ from the SAME layer's.
+    changes: tuple[tuple[str, Any], ...]
+    #: What to add to its input, and to take from its output.
+    pads: tuple[Pair, ...] = ()
+    crops: tuple[Pair, ...] = ()
+
+
+class _UnresolvableError(Exception):
+    """Why plain layers can't compute what a SAME layer computes."""
+
+
+def _each(value: Any, dimensions: int) -> tuple[Any, ...]:
+    return tuple(value) if isinstance(value, (tuple, list)) else (value,) * dimensions
+
+
+def _pairs(layer: Any, size: Sequence[int], dilation: Sequence[int]) -> tuple[Pair, ...]:
+    """What the layer's padding comes to around `size` elements."""
+    if isinstance(layer.padding, str):
+        return _C.same_padding(size, layer.kernel_size, layer.stride, dilation, layer.padding)
+    amounts = _each(layer.padding, len(size))
+    return tuple(amount if isinstance(amount, tuple) else (amount, amount) for amount in amounts)
+
+
+def _conv_plan(layer: _SamePadConvNd, call: _Call) -> _Plan:
+    pairs = _pairs(layer, call.input_size, layer.dilation)
+    symmetric = all(before == after for before, after in pairs)
+    # What both sides have, the convolution can add itself.
+    if layer.padding_mode == "zeros" or symmetric:
+        own = tuple(max(0, min(pair)) for pair in pairs)
+    else:
+        own = (0,) * len(pairs)
+    changes: list[tuple[str, Any]] = [
+        ("padding", own),
+        ("_reversed_padding_repeated_twice", tuple(p for p in reversed(own) for _ in range(2))),
+    ]
+    if not symmetric:
+        changes.append(("padding_mode", "zeros"))
+    rest = tuple((before - p, after - p) for (before, after), p in zip(pairs, own, strict=True))
+    return _Plan(tuple(changes), pads=rest)
+
+
+def _conv_transpose_plan(layer: _SamePadConvTransposeNd, call: _Call) -> _Plan:
+    crops = _pairs(layer, call.output_size, layer.dilation)
+    fits = []
+    for n, m, k, s, d, crop in zip(
+        call.input_size,
+        call.output_size,
+        layer.kernel_size,
+        layer.stride,
+        layer.dilation,
+        crops,
+        strict=True,
+    ):
+        full = (n - 1) * s + (k - 1) * d + 1
+        fits.append(_C._fit_transposed(s, d, crop, m - full + sum(crop)))
+    padding, output_padding, skipped, dropped = zip(*fits, strict=True)
+    return _Plan(
+        (("padding", padding), ("output_padding", output_padding)),
+        crops=tuple(zip(skipped, dropped, strict=True)),
+    )
+
+
+def _pool_plan(layer: Any, call: _Call) -> _Plan:
+    dimensions = layer._dimensions
+    kernel, stride, dilation = (
+        _each(value, dimensions)
+        for value in (layer.kernel_size, layer.stride, getattr(layer, "dilation", 1))
+    )
+    pairs = _pairs(layer, call.input_size, dilation)
+    counts = getattr(layer, "count_include_pad", False)
+    # SAME has no size to round up, as in the operators.
+    rounds_up = layer.ceil_mode and not isinstance(layer.padding, str)
+    for ceil_mode in (rounds_up, True):
+        fits = [
+            _C._fit_pool(n, k, s, d, pair, ceil_mode, wanted)
+            for n, wanted, k, s, d, pair in zip(
+                call.input_size, call.output_size, kernel, stride, dilation, pairs, strict=True
+            )
+        ]
+        found = [fit for fit in fits if fit is not None]
+        if len(found) < dimensions:
+            continue
+        padding, skipped, dropped = zip(*found, strict=True)
+        # Padding that counts has to be as long as it is said to be.
+        if not counts or all(p == after for p, (_, after) in zip(padding, pairs, strict=True)):
+            return _Plan(
+                (("padding", padding), ("ceil_mode", ceil_mode)),
+                crops=tuple(zip(skipped, dropped, strict=True)),
+            )
+    if isinstance(layer, _SamePadAvgPoolNd) and not counts:
+        raise _UnresolvableError("no plain pool leaves such a padding out of its means")
+    return _Plan((("padding", (0,) * dimensions), ("ceil_mode", rounds_up)), pads=pairs)
+
+
+_PLANS: dict[type[nn.Module], Callable[[Any, _Call], _Plan]] = {
+    _SamePadConvNd: _conv_plan,
+    _SamePadConvTransposeNd: _conv_transpose_plan,
+    _SamePadMaxPoolNd: _pool_plan,
+    _SamePadAvgPoolNd: _pool_plan,
+}
+
+
+def _plan(layer: Padded, call: _Call) -> _Plan:
+    if parametrize.is_parametrized(layer):
+        raise _UnresolvableError("it is parametrized: remove_parametrizations first")
+    # Its class, or one that only changes the constructor, as samepad.nn's do.
+    methods = ("forward", "_conv_forward")
+    ours = next(cls for cls in type(layer).__mro__ if cls.__module__.startswith("samepad.modules"))
+    if any(getattr(type(layer), name, 0) is not getattr(ours, name, 0) for name in methods):
+        raise _UnresolvableError(f"{type(layer).__name__} computes more than {ours.__name__}")
+    if 0 in call.input_size:
+        raise _UnresolvableError("plain layers refuse an empty input")
+    plan = next(plan for cls, plan in _PLANS.items() if isinstance(layer, cls))
+    return plan(layer, call)
+
+
+class _Resized(nn.Sequential):
+    """Layers in turn, for calls with an `output_size`, which is built into them."""
+
+    def forward(self, input: Tensor, output_size: list[int] | None = None) -> Tensor:  # noqa: ARG002
+        return super().forward(input)  # type: ignore[no-any-return, no-untyped-call]
+
+
+def _pad_layer(mode: str, value: float, pairs: Sequence[Pair]) -> nn.Module:
+    """torch.nn's layer that adds `pairs`, or takes away what is negative in them."""
+    amounts = [amount for pair in reversed(pairs) for amount in pair]
+    name = {"reflect": "Reflection", "replicate": "Replication", "circular": "Circular"}.get(mode)
+    if name:
+        return getattr(nn, f"{name}Pad{len(pairs)}d")(amounts)  # type: ignore[no-any-return]
+    if value == 0:
+        return getattr(nn, f"ZeroPad{len(pairs)}d")(amounts)  # type: ignore[no-any-return]
+    return getattr(nn, f"ConstantPad{len(pairs)}d")(amounts, value)  # type: ignore[no-any-return]
+
+
+def _plain(layer: Any, plan: _Plan, sized: bool) -> nn.Module:
+    """The layers that `plan` describes, with the parameters of `layer`.
+
+    `sized` calls give an `output_size`, as nn.ConvTranspose*d takes it and nn.Sequential does not.
+    """
+    cls = next(cls for cls in type(layer).__mro__ if cls.__module__.startswith("torch.nn.modules."))
+    layers = OrderedDict[str, nn.Module]()
+    if any(map(any, plan.pads)):
+        is_max = isinstance(layer, _SamePadMaxPoolNd)
+        mode = getattr(layer, "padding_mode", "zeros")
+        layers["pad"] = _pad_layer(mode, float("-inf") if is_max else 0.0, plan.pads)
+    layers["layer"] = become(cls, layer, **dict(plan.changes))
+    if any(map(any, plan.crops)):
+        layers["crop"] = _pad_layer(
+            "zeros", 0.0, [(-before, -after) for before, after in plan.crops]
+        )
+    if len(layers) == 1:
+        return layers["layer"]
+    if getattr(layer, "return_indices", False):
+        raise _UnresolvableError("no plain pool has its windows, and indices can't be cut")
+    return (_Resized if sized else nn.Sequential)(layers)
+
+
+def _run(model: nn.Module, example_inputs: tuple[Any, ...]) -> dict[Padded, list[_Call]]:
+    """The sizes that each SAME layer meets, without a trace in the model's state."""
+    calls: dict[Padded, list[_Call]] = {
+        layer: [] for layer in model.modules() if isinstance(layer, Padded)
+    }
+
+    def note(layer: Any, inputs: tuple[Any, ...], kwargs: dict[str, Any], output: Any) -> None:
+        def size(tensor: Tensor) -> tuple[int, ...]:
+            return tuple(tensor.shape[-layer._dimensions :])
+
+        input, *others = (*inputs, *kwargs.values())
+        result = output[0] if isinstance(output, tuple) else output
+        call = _Call(size(input), size(result), others not in ([], [None]))
+        if call not in calls[layer]:
+            calls[layer].append(call)
+
+    hooks = [layer.register_forward_hook(note, with_kwargs=True) for layer in calls]
+    before = {name: buffer.clone() for name, buffer in model.named_buffers() if buffer is not None}
+    try:
+        with torch.no_grad(), torch.random.fork_rng():
+            model(*example_inputs)
+            for name, buffer in before.items():
+                model.get_buffer(name).copy_(buffer)
+    finally:
+        for hook in hooks:
+            hook.remove()
+    return calls
+
+
+def resolve_static(model: nn.Module, *example_inputs: Any) -> nn.Module:
+    """Copy `model` with each SAME layer turned into plain torch.nn layers, for these input sizes.
+
+    Tools that know nn.Conv2d and so on by their exact type work on the result: FX and PT2E
+    quantization, conv-BN fusion, TensorRT, mobile. A SAME layer becomes the torch.nn layer of its
+    kind where that has such a padding (symmetric for a convolution, `ceil_mode` for a pool,
+    `output_padding` for a transposed convolution), and otherwise an nn.Sequential of `pad`,
+    `layer` and `crop`, as far as each is needed. Its parameters keep their values; in an
+    nn.Sequential their names gain "layer.". The model runs once, as it is (train or eval), to see
+    the sizes; its buffers and the random state are then as before.
+
+    Calls of samepad.functional in a `forward` are not layers, and stay.
+
+    Args:
+        model: Any module; it is not changed.
+        example_inputs: What to call it with. Spatial sizes are what matters, not the batch.
+
+    Returns:
+        The copy. For inputs of the example's sizes it computes what `model` computes; for others
+        it is wrong or raises.
+
+    Raises:
+        TypeError: `model` is no module, or there are no example inputs.
+        ValueError: A layer, which the message names, meets two sizes that need different pads, or
+            has no plain equivalent: it is parametrized, a subclass that computes something else,
+            its input is empty, or it returns indices of windows that no plain pool has.
+
+    Warns:
+        UserWarning: The example inputs do not reach a layer, which is left as it is.
+
+    Example:
+        >>> model = nn.Sequential(samepad.SamePadConv2d(3, 8, 3, stride=2))
+        >>> samepad.resolve_static(model, torch.randn(1, 3, 225, 225))
+        Sequential(
+          (0): Conv2d(3, 8, kernel_size=(3, 3), stride=(2, 2), padding=(1, 1))
+        )
+    """
+    if not isinstance(model, nn.Module):
+        raise TypeError(f"model must be a torch.nn.Module, not {type(model).__name__}")
+    if not example_inputs:
+        raise TypeError("resolve_static needs example inputs, whose sizes the pads are for")
+    model = copy.deepcopy(model)
+    calls = _run(model, example_inputs)
+    names = {layer: name or "(the model)" for name, layer in model.named_modules()}
+    replacements: dict[nn.Module, nn.Module] = {}
+    for layer, seen in calls.items():
+        if not seen:
+            warnings.warn(
+                f"resolve_static leaves {names[layer]!r} as it is: the example inputs do not "
+                "reach it",
+                stacklevel=2,
+            )
+            continue
+        try:
+            plans = {_plan(layer, call): call for call in seen}
+            if len(plans) > 1:
+                sizes = " and ".join(str(call.input_size) for call in plans.values())
+                raise _UnresolvableError(f"it meets sizes {sizes}, which need different pads")
+            sized = any(call.sized for call in seen)
+            replacements[layer] = _plain(layer, next(iter(plans)), sized)
+        except _UnresolvableError as reason:
+            raise ValueError(f"resolve_static can't resolve {names[layer]!r}: {reason}") from None
+    return replace(model, replacements)
