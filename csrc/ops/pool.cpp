@@ -68,8 +68,10 @@ double lowest(at::ScalarType type) {
 struct MaxPool : SlidingWindow {
   bool with_indices;
 
-  /// Whether padding by p on both sides can stand for `pads`.
-  bool fits(const Pads<int64_t>& /*pads*/, int64_t /*p*/, bool /*ceil_mode*/) const { return true; }
+  /// Whether dimension i padded by p on both sides can stand for `pads`, beyond having the windows.
+  bool fits(int64_t /*i*/, const Pads<int64_t>& /*pads*/, int64_t /*p*/, bool /*ceil_mode*/) const {
+    return true;
+  }
 
   Outputs run(const at::Tensor& x, at::IntArrayRef padding, bool ceil_mode) const {
     if (!with_indices) {
@@ -118,10 +120,12 @@ struct AvgPool : SlidingWindow {
   bool count_include_pad;
   std::optional<int64_t> divisor_override;
 
-  /// Padding that counts has to be as long as it is said to be, where windows may end in it.
-  bool fits(const Pads<int64_t>& pads, int64_t p, bool ceil_mode) const {
-    return !count_include_pad || divisor_override || p == pads.after ||
-           (!ceil_mode && p > pads.after);
+  /// Padding that counts has to be as long as it is said to be, where windows may end in it. And
+  /// at::avg_pool3d refuses an input shorter than the kernel, however it is padded.
+  bool fits(int64_t i, const Pads<int64_t>& pads, int64_t p, bool ceil_mode) const {
+    const bool counted =
+        !count_include_pad || divisor_override || p == pads.after || (!ceil_mode && p > pads.after);
+    return counted && (dimensions() < 3 || size(i) >= kernel[i]);
   }
 
   at::Tensor mean(const at::Tensor& x, at::IntArrayRef padding, bool ceil_mode) const {
@@ -173,7 +177,7 @@ std::optional<Fit> fit(const Pool& window, const PadList& pads, const Dims& want
     const auto amounts = *detail::known(pads[i]);
     const auto found = fit_pool(n, window.kernel[i], window.stride[i], window.dilation[i], amounts,
                                 ceil_mode, wanted[i]);
-    if (!found || !window.fits(amounts, found->padding, ceil_mode)) {
+    if (!found || !window.fits(i, amounts, found->padding, ceil_mode)) {
       return std::nullopt;
     }
     const int64_t p = found->padding;

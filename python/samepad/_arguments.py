@@ -46,7 +46,8 @@ def flat_padding(padding: Any, dimensions: int) -> Any:
     for amount in flat:
         if not _is_integer(amount):
             raise _type_error("padding", _PADDING, padding)
-    if len(flat) not in counts:
+    # Not `in`, which torch.compile gets wrong where it takes `dimensions` for a symbolic integer.
+    if not any(len(flat) == count for count in counts):
         raise RuntimeError(
             f"expected padding to be a mode, a single integer, a list of {dimensions} integers or "
             f"a list of {dimensions} (before, after) pairs, but got padding={padding}"

@@ -121,8 +121,13 @@ def _pool_plan(layer: Any, call: _Call) -> _Plan:
         if len(found) < dimensions:
             continue
         padding, skipped, dropped = zip(*found, strict=True)
-        # Padding that counts has to be as long as it is said to be.
-        if not counts or all(p == after for p, (_, after) in zip(padding, pairs, strict=True)):
+        # As in the operators: padding that counts has to be as long as it is said to be, and
+        # nn.AvgPool3d refuses an input shorter than the kernel.
+        counted = all(p == after for p, (_, after) in zip(padding, pairs, strict=True))
+        refused = isinstance(layer, nn.AvgPool3d) and any(
+            n < k for n, k in zip(call.input_size, kernel, strict=True)
+        )
+        if (counted or not counts) and not refused:
             return _Plan(
                 (("padding", padding), ("ceil_mode", ceil_mode)),
                 crops=tuple(zip(skipped, dropped, strict=True)),

@@ -19,12 +19,12 @@ HUGE = 2**63 - 1
 
 @dataclass
 class Row:
-    """A call of conv2d: tensors that differ from the good ones, and other arguments."""
+    """A call: tensors that differ from the good ones, and other arguments."""
 
     error: type[Exception]
     message: str
     arguments: dict[str, Any] = field(default_factory=dict)
-    #: Whether PyTorch's conv2d refuses the same arguments.
+    #: Whether PyTorch's function of this name refuses the same arguments.
     same_in_torch: bool = True
 
 
@@ -33,9 +33,7 @@ ROWS = {
         RuntimeError, "Expected 3D .* input to conv2d", {"input": torch.ones(1, 1, 4, 8, 8)}
     ),
     "weight rank": Row(RuntimeError, "Expected 4D weight", {"weight": torch.ones(6, 4, 3)}),
-    "channels": Row(
-        RuntimeError, "expected input to have 4 channels", {"input": INPUT[:, :3]}
-    ),
+    "channels": Row(RuntimeError, "expected input to have 4 channels", {"input": INPUT[:, :3]}),
     "groups do not divide": Row(RuntimeError, "Given groups=4", {"groups": 4}),
     "groups zero": Row(RuntimeError, "expected groups to be at least 1", {"groups": 0}),
     "groups negative": Row(RuntimeError, "expected groups to be at least 1", {"groups": -2}),
@@ -139,6 +137,428 @@ def test_conv2d_refuses(name: str) -> None:
         with pytest.raises(row.error) as theirs:
             F.conv2d(**arguments)
         assert theirs.type is row.error
+
+
+def of_integers(argument: str, **others: Any) -> dict[str, Row]:
+    """Rows for an argument that is an int or one per dimension, each at least 1."""
+    must = f"'{argument}' must be .*int or tuple of ints"
+    rows = {
+        "str": Row(TypeError, must, {argument: "2"}),
+        "float": Row(TypeError, must, {argument: 1.5}),
+        "floats": Row(TypeError, must, {argument: (1, 1.5)}),
+        "bool": Row(TypeError, must, {argument: True}),
+        "nested": Row(TypeError, must, {argument: ((2,), (2,))}),
+        "zero": Row(RuntimeError, f"expected {argument} to be at least 1", {argument: 0}),
+        "negative": Row(RuntimeError, rf"{argument}=\[1, -2\]", {argument: (1, -2)}),
+        "count": Row(RuntimeError, f"{argument} to be .* a list of 2", {argument: (1, 1, 1)}),
+        "past int64": Row(ValueError, f"'{argument}' must fit int64", {argument: 2**70}),
+    }
+    if argument != "stride" or "weight" in others:  # a pool's is the kernel's size by default
+        rows["None"] = Row(TypeError, must, {argument: None})
+        rows["none given"] = Row(RuntimeError, rf"expected {argument} to be .*\[\]", {argument: ()})
+    return {f"{argument} {name}": row for name, row in rows.items()}
+
+
+def of_padding(function: str) -> dict[str, Row]:
+    """Rows for the `padding` of a function that has no causal one and does not crop."""
+    must = "'padding' must be str, int, tuple of ints or tuple of .before, after. pairs"
+    negative = "negative padding is not supported"
+    count = "a list of 2 integers or a list of 2 .before, after. pairs, but got padding="
+    return {
+        # PyTorch's has no names.
+        "padding name": Row(RuntimeError, "string: 'sane'", {"padding": "sane"}, False),
+        "padding causal": Row(
+            RuntimeError, f"'causal' is for conv1d .* {function}", {"padding": "causal"}, False
+        ),
+        "padding None": Row(TypeError, must, {"padding": None}),
+        "padding float": Row(TypeError, must, {"padding": 0.5}),
+        "padding bool": Row(TypeError, must, {"padding": True}),
+        "padding bytes": Row(TypeError, must, {"padding": b"same"}),
+        "padding strs": Row(TypeError, must, {"padding": ("same", "same")}),
+        "padding triple": Row(TypeError, must, {"padding": ((1, 2, 3), (1, 2, 3))}),
+        "padding mixed": Row(TypeError, must, {"padding": (1, (1, 2))}),
+        "padding mixed too": Row(TypeError, must, {"padding": ((1, 2), 1)}),
+        "padding count": Row(RuntimeError, count, {"padding": (1, 2, 3)}),
+        "padding flat pairs": Row(RuntimeError, count, {"padding": (0, 1, 0, 1)}),
+        "padding pair count": Row(RuntimeError, count, {"padding": ((1, 2),)}, False),
+        "padding negative": Row(RuntimeError, negative, {"padding": -1}),
+        "padding one negative": Row(RuntimeError, rf"{negative}.*\[1, -1\]", {"padding": (1, -1)}),
+        "padding pair negative": Row(
+            RuntimeError,
+            rf"{negative} in {function}, but got padding=\(0, -1\)",
+            {"padding": ((0, -1), (0, 0))},
+            same_in_torch=False,
+        ),
+        "padding past int64": Row(ValueError, "'padding' must fit int64", {"padding": 2**70}),
+    }
+
+
+def of_input(function: str) -> dict[str, Row]:
+    """Rows for an input of shape (N, C, H, W) or (C, H, W)."""
+    must = "'input' must be Tensor"
+    rank = f"Expected 3D .unbatched. or 4D .batched. input to {function}"
+    return {
+        "input rank": Row(RuntimeError, rank, {"input": torch.ones(1, 1, 4, 8, 8)}),
+        "input flat": Row(RuntimeError, rank, {"input": torch.ones(8)}, same_in_torch=False),
+        "input None": Row(TypeError, must, {"input": None}),
+        "input list": Row(TypeError, must, {"input": [[1.0]]}),
+        "input array": Row(TypeError, must, {"input": np.ones((1, 4, 8, 8))}),
+    }
+
+
+def of_pool(function: str) -> dict[str, Row]:
+    """Rows for what both kinds of pools have."""
+    return {
+        **of_input(function),
+        **of_integers("kernel_size"),
+        **of_integers("stride"),
+        **of_padding(function),
+        "padding over half": Row(RuntimeError, "pad should be at most half", {"padding": 2}),
+        "padding of one over half": Row(
+            RuntimeError, "pad should be at most half", {"padding": (1, 2)}
+        ),
+        "padding pair over the kernel": Row(
+            RuntimeError,
+            rf"padding of {function} to be at most 2 elements, as the kernel spans 3, but got "
+            r"padding \(0, 3\) in spatial dimension 1",
+            {"padding": ((0, 2), (0, 3))},
+            same_in_torch=False,
+        ),
+        "kernel too large": Row(
+            RuntimeError, "Output size is too small", {"kernel_size": 9, "padding": 0}
+        ),
+        "kernel too large for valid": Row(
+            RuntimeError, "too small", {"kernel_size": 9, "padding": "valid"}, same_in_torch=False
+        ),
+        "kernel too large for pairs": Row(
+            RuntimeError,
+            "The kernel spans 20 elements",
+            {"kernel_size": 20, "padding": ((1, 1), (1, 1))},
+            same_in_torch=False,
+        ),
+        "bool input": Row(NotImplementedError, "not implemented for 'Bool'", {"input": INPUT > 0}),
+        "complex input": Row(
+            NotImplementedError, "'ComplexFloat'", {"input": INPUT.to(torch.complex64)}
+        ),
+        "ceil_mode str": Row(TypeError, "'ceil_mode' must be bool", {"ceil_mode": "True"}),
+        "ceil_mode tuple": Row(TypeError, "'ceil_mode' must be bool", {"ceil_mode": (True,)}),
+    }
+
+
+TRANSPOSED_WEIGHT = torch.ones(4, 6, 3, 3)
+GOOD: dict[str, dict[str, Any]] = {
+    "conv_transpose2d": {"input": INPUT, "weight": TRANSPOSED_WEIGHT},
+    "max_pool2d": {"input": INPUT, "kernel_size": 3},
+    "avg_pool2d": {"input": INPUT, "kernel_size": 3},
+    "pad": {"input": INPUT, "kernel_size": 3},
+}
+
+CONV_TRANSPOSE_ROWS = {
+    **of_input("conv_transpose2d"),
+    **of_integers("stride", weight=True),
+    **of_integers("dilation"),
+    **of_padding("conv_transpose2d"),
+    "weight rank": Row(RuntimeError, "Expected 4D weight", {"weight": torch.ones(4, 6, 3)}),
+    "weight None": Row(TypeError, "'weight' must be Tensor", {"weight": None}),
+    "channels": Row(RuntimeError, "expected input to have 4 channels", {"input": INPUT[:, :3]}),
+    "groups do not divide": Row(RuntimeError, "Given groups=3", {"groups": 3}),
+    "groups zero": Row(RuntimeError, "expected groups to be at least 1", {"groups": 0}),
+    "groups negative": Row(RuntimeError, "expected groups to be at least 1", {"groups": -2}),
+    "groups None": Row(TypeError, "'groups' must be int", {"groups": None}),
+    "groups str": Row(TypeError, "'groups' must be int", {"groups": "1"}),
+    "groups tuple": Row(TypeError, "'groups' must be int", {"groups": (1, 1)}),
+    "bias shape": Row(RuntimeError, "bias .* with 6 elements", {"bias": torch.ones(5)}),
+    "bias rank": Row(RuntimeError, "bias to be 1-dimensional", {"bias": torch.ones(6, 1)}),
+    "bias bool": Row(TypeError, "'bias' must be Tensor", {"bias": True}),
+    "kernel zero": Row(
+        RuntimeError, "expected kernel_size to be at least 1", {"weight": torch.ones(4, 6, 0, 3)}
+    ),
+    "input type": Row(
+        RuntimeError, "Input type .Double. and weight type .Float.", {"input": INPUT.double()}
+    ),
+    # PyTorch's computes these on the CPU, some from memory that is not there.
+    "integers": Row(
+        RuntimeError,
+        "Expected input of a floating point or complex type, but got Long",
+        {"input": INPUT.long(), "weight": TRANSPOSED_WEIGHT.long()},
+        same_in_torch=False,
+    ),
+    "bias type": Row(
+        RuntimeError, "bias type .Double.", {"bias": torch.ones(6).double()}, same_in_torch=False
+    ),
+    "device": Row(
+        RuntimeError,
+        "Input device .cpu. and weight device .meta.",
+        {"weight": TRANSPOSED_WEIGHT.to("meta")},
+        same_in_torch=False,
+    ),
+    "bias device": Row(
+        RuntimeError,
+        "Input device .cpu. and bias device .meta.",
+        {"bias": torch.ones(6, device="meta")},
+        same_in_torch=False,
+    ),
+    "padding leaves nothing": Row(
+        RuntimeError, "leaves nothing of the 10 elements", {"padding": 5}
+    ),
+    "padding pair leaves nothing": Row(
+        RuntimeError,
+        r"padding \(4, 6\) in spatial dimension 1 leaves nothing of the 10 elements",
+        {"padding": ((0, 9), (4, 6))},
+        same_in_torch=False,
+    ),
+    "output_padding None": Row(TypeError, "'output_padding' must be", {"output_padding": None}),
+    "output_padding str": Row(TypeError, "'output_padding' must be", {"output_padding": "1"}),
+    "output_padding float": Row(TypeError, "'output_padding' must be", {"output_padding": 0.5}),
+    "output_padding count": Row(
+        RuntimeError, "output_padding to be .* a list of 2", {"output_padding": (0, 0, 0)}
+    ),
+    "output_padding negative": Row(
+        RuntimeError, "expected output_padding to be at least 0", {"output_padding": -1}
+    ),
+    "output_padding of the stride": Row(
+        RuntimeError,
+        "output padding must be smaller than either stride or dilation",
+        {"output_padding": 2, "stride": 2, "padding": 1},
+    ),
+    "output_padding with valid": Row(
+        RuntimeError,
+        "output padding must be smaller than either stride or dilation",
+        {"output_padding": 1, "padding": "valid"},
+        same_in_torch=False,
+    ),
+    "output_padding with same": Row(
+        RuntimeError,
+        r"with padding='same' give conv_transpose2d an output_size, .* output_padding=\[1, 1\]",
+        {"output_padding": 1, "stride": 2},
+        same_in_torch=False,
+    ),
+    "output_padding with same_lower": Row(
+        RuntimeError,
+        r"with padding='same_lower' .* output_padding=\[0, 1\]",
+        {"output_padding": (0, 1), "stride": 2, "padding": "same_lower"},
+        same_in_torch=False,
+    ),
+    # PyTorch's function has no output_size.
+    **{
+        name: Row(error, message, arguments, same_in_torch=False)
+        for name, error, message, arguments in (
+            ("output_size str", TypeError, "'output_size' must be", {"output_size": "8"}),
+            ("output_size floats", TypeError, "'output_size' must be", {"output_size": (8, 8.0)}),
+            ("output_size bool", TypeError, "'output_size' must be", {"output_size": True}),
+            ("output_size past", ValueError, "must fit int64", {"output_size": (2**70, 8)}),
+            ("output_size none", RuntimeError, "to have 2 values", {"output_size": ()}),
+            ("output_size few", RuntimeError, "to have 2 values", {"output_size": (8,)}),
+            ("output_size many", RuntimeError, "to have 2 values", {"output_size": (1, 6, 8, 8)}),
+            (
+                "output_size small",
+                RuntimeError,
+                "output_size to be from 15 to 16 in spatial dimension 1, for 8 input elements with "
+                r"stride 2, but got output_size=\[15, 14\]",
+                {"output_size": (15, 14), "stride": 2},
+            ),
+            (
+                "output_size large",
+                RuntimeError,
+                r"from 15 to 16 in spatial dimension 0, .* output_size=\[17, 16\]",
+                {"output_size": (17, 16), "stride": 2},
+            ),
+            (
+                "output_size negative",
+                RuntimeError,
+                r"from 8 to 8 .* output_size=\[-1, 8\]",
+                {"output_size": (-1, 8)},
+            ),
+            (
+                "output_size of amounts",
+                RuntimeError,
+                r"from 15 to 17 in spatial dimension 0, .* stride 3, .* output_size=\[18, 24\]",
+                {"output_size": (18, 24), "stride": 3, "padding": ((4, 5), (1, 0))},
+            ),
+            (
+                "output_size of valid",
+                RuntimeError,
+                r"from 17 to 18 in spatial dimension 0",
+                {"output_size": (16, 17), "stride": 2, "padding": "valid"},
+            ),
+            *(
+                (
+                    f"output_size and output_padding, {padding}",
+                    RuntimeError,
+                    r"got both: output_size=\[16, 16\] and output_padding=\[1\]",
+                    {"output_size": (16, 16), "output_padding": 1, "stride": 2, "padding": padding},
+                )
+                for padding in ("same", "valid", 1)
+            ),
+        )
+    },
+    # PyTorch says that they are 0 or negative.
+    "stride overflow": Row(
+        RuntimeError, "larger than int64 can count", {"stride": 2**62}, same_in_torch=False
+    ),
+    "dilation overflow": Row(
+        RuntimeError, "more elements than int64", {"dilation": HUGE}, same_in_torch=False
+    ),
+}
+
+MAX_POOL_ROWS = {
+    **of_pool("max_pool2d"),
+    **of_integers("dilation"),
+    "dilated kernel too large": Row(
+        RuntimeError, "Output size is too small", {"dilation": 4, "padding": 0}
+    ),
+    "dilation overflow": Row(
+        RuntimeError, "more elements than int64", {"dilation": HUGE}, same_in_torch=False
+    ),
+    # PyTorch's takes anything.
+    **{
+        f"return_indices {value!r}": Row(
+            TypeError, "'return_indices' must be bool", {"return_indices": value}, False
+        )
+        for value in (None, 1, "True", (True,))
+    },
+}
+
+AVG_POOL_ROWS = {
+    **of_pool("avg_pool2d"),
+    "count_include_pad str": Row(
+        TypeError, "'count_include_pad' must be bool", {"count_include_pad": "True"}
+    ),
+    "count_include_pad tuple": Row(
+        TypeError, "'count_include_pad' must be bool", {"count_include_pad": (True, True)}
+    ),
+    "divisor_override zero": Row(
+        RuntimeError, "expected divisor_override not to be 0", {"divisor_override": 0}
+    ),
+    "divisor_override float": Row(
+        TypeError, "'divisor_override' must be int", {"divisor_override": 1.5}
+    ),
+    "divisor_override str": Row(
+        TypeError, "'divisor_override' must be int", {"divisor_override": "9"}
+    ),
+    "divisor_override past int64": Row(
+        ValueError, "'divisor_override' must fit int64", {"divisor_override": 2**70}
+    ),
+}
+
+# PyTorch's pad takes amounts.
+PAD_ROWS = {
+    name: Row(row.error, row.message, row.arguments, same_in_torch=False)
+    for name, row in {
+        **{n: row for n, row in of_input("pad").items() if n not in ("input rank", "input flat")},
+        **{n: row for n, row in of_integers("kernel_size").items() if "count" not in n},
+        **of_integers("stride", weight=True),
+        **of_integers("dilation"),
+        "kernel_size count": Row(
+            RuntimeError,
+            r"1 to 3 values .* kernel_size=\[3, 3, 3, 3\]",
+            {"kernel_size": (3, 3, 3, 3)},
+        ),
+        "kernel_size for more dimensions than there are": Row(
+            RuntimeError,
+            r"as many last dimensions of the input, but got kernel_size=\[3, 3, 3\]",
+            {"kernel_size": (3, 3, 3), "input": torch.ones(3, 3)},
+        ),
+        "input without dimensions": Row(
+            RuntimeError, "for input of size: ", {"input": torch.ones(())}
+        ),
+        "input of too many": Row(
+            RuntimeError, "expected kernel_size to be", {"input": torch.ones(1, 1, 2, 2, 2, 2)}
+        ),
+        "padding name": Row(RuntimeError, "string: 'sane'", {"padding": "sane"}),
+        "padding causal": Row(
+            RuntimeError, "'causal' is for one dimension alone", {"padding": "causal"}
+        ),
+        "padding None": Row(TypeError, "'padding' must be str", {"padding": None}),
+        "padding int": Row(TypeError, "'padding' must be str", {"padding": 1}),
+        "padding pairs": Row(TypeError, "'padding' must be str", {"padding": ((0, 1), (0, 1))}),
+        "mode name": Row(RuntimeError, "mode must be 'constant', .*'zeros'", {"mode": "zeros"}),
+        "mode None": Row(TypeError, "'mode' must be str", {"mode": None}),
+        "value str": Row(TypeError, "'value' must be float or None", {"value": "0"}),
+        "value tuple": Row(TypeError, "'value' must be float or None", {"value": (0,)}),
+        "value complex": Row(TypeError, "'value' must be float or None", {"value": 1j}),
+        "value with reflect": Row(
+            RuntimeError, "value is for mode='constant'", {"value": 0, "mode": "reflect"}
+        ),
+        "reflect too wide": Row(
+            RuntimeError,
+            "'reflect' can add 0 to 7 elements on a side of 8",
+            {"mode": "reflect", "kernel_size": 17},
+        ),
+        "circular too wide": Row(
+            RuntimeError,
+            "'circular' can add 0 to 8 elements on a side of 8",
+            {"mode": "circular", "kernel_size": 18},
+        ),
+        "dilation overflow": Row(RuntimeError, "more elements than int64", {"dilation": HUGE}),
+    }.items()
+}
+
+FAMILY = {
+    (function, name): row
+    for function, rows in {
+        "conv_transpose2d": CONV_TRANSPOSE_ROWS,
+        "max_pool2d": MAX_POOL_ROWS,
+        "avg_pool2d": AVG_POOL_ROWS,
+        "pad": PAD_ROWS,
+    }.items()
+    for name, row in rows.items()
+}
+
+
+@pytest.mark.parametrize("function", GOOD)
+def test_good_arguments_are_good(function: str) -> None:
+    """What the rows differ from."""
+    assert getattr(samepad.functional, function)(**GOOD[function]).numel() > 0
+
+
+@pytest.mark.parametrize(("function", "name"), FAMILY)
+def test_the_family_refuses(function: str, name: str) -> None:
+    row = FAMILY[function, name]
+    arguments = {**GOOD[function], **row.arguments}
+    with pytest.raises(row.error, match=row.message) as raised:
+        getattr(samepad.functional, function)(**arguments)
+    assert raised.type is row.error
+    assert "Exception raised from" not in str(raised.value), "the C++ stack is not for users"
+    if row.same_in_torch:
+        with pytest.raises(row.error) as theirs:
+            getattr(F, function)(**arguments)
+        assert theirs.type is row.error
+
+
+class Sub(torch.Tensor):
+    """Calls with one are traced: the operator is called, not the binding."""
+
+
+def traced_message(row: Row) -> str:
+    """Of wrong types the dispatcher may speak, which names the argument too."""
+    return next(iter(row.arguments)) if row.error in (TypeError, ValueError) else row.message
+
+
+TRACEABLE = [
+    key
+    for key, row in FAMILY.items()
+    if isinstance(row.arguments.get("input", INPUT), torch.Tensor)
+]
+
+
+@pytest.mark.parametrize(("function", "name"), TRACEABLE)
+def test_traced_calls_of_the_family_refuse_too(function: str, name: str) -> None:
+    row = FAMILY[function, name]
+    arguments = {**GOOD[function], **row.arguments}
+    arguments["input"] = arguments["input"].as_subclass(Sub)
+    with pytest.raises((row.error, RuntimeError), match=traced_message(row)):
+        getattr(samepad.functional, function)(**arguments)
+
+
+@pytest.mark.parametrize(("function", "name"), TRACEABLE)
+def test_compiled_calls_of_the_family_refuse_too(function: str, name: str) -> None:
+    """The compiler reports an error in its own class."""
+    row = FAMILY[function, name]
+    torch.compiler.reset()
+    compiled = torch.compile(getattr(samepad.functional, function), backend="eager", fullgraph=True)
+    with pytest.raises(Exception, match=traced_message(row)):
+        compiled(**{**GOOD[function], **row.arguments})
 
 
 @pytest.mark.parametrize("dimensions", [1, 3])

@@ -136,5 +136,5 @@ def test_refuses() -> None:
     model = nn.Sequential(samepad.SamePadConv2d(3, 3, 3), nn.BatchNorm2d(3))
     with pytest.raises(ValueError, match="'1' is in training mode"):
         samepad.fuse_conv_bn(model)
-    with pytest.raises(TypeError, match="must be a torch.nn.Module, not int"):
+    with pytest.raises(TypeError, match="not int"):
         samepad.fuse_conv_bn(3)  # type: ignore[arg-type]

@@ -185,10 +185,10 @@ constexpr int64_t crop_offset(const Pads<int64_t>& pads, int64_t stride) {
 /// up with `ceil_mode`, where the last window has to start before the padding after.
 constexpr int64_t pooled_output_size(int64_t n, int64_t extent, int64_t stride,
                                      const Pads<int64_t>& pads, bool ceil_mode) {
-  const int64_t steps = n + pads.before + pads.after - extent;
-  const int64_t floored = steps / stride + 1;
-  const bool one_more = ceil_mode && steps % stride != 0 && floored * stride < n + pads.before;
-  return one_more ? floored + 1 : floored;
+  const int64_t steps = n + pads.before + pads.after - extent + (ceil_mode ? stride - 1 : 0);
+  // Rounded down, where the kernel exceeds the padded input too.
+  const int64_t size = steps / stride + 1 - (steps % stride < 0 ? 1 : 0);
+  return ceil_mode && (size - 1) * stride >= n + pads.before ? size - 1 : size;
 }
 
 /// How a pool with the same padding on both sides computes the windows of one with `pads`.
