@@ -1,13 +1,12 @@
-#include <c10/util/Exception.h>
 #include <samepad/conv.h>
 #include <samepad/nn/conv.h>
-#include <torch/nn/init.h>
-#include <torch/types.h>
+#include <samepad/nn/separable.h>
 
 #include <array>
-#include <cmath>
 #include <ostream>
 #include <string_view>
+
+#include "module.h"
 
 namespace samepad {
 namespace {
@@ -26,16 +25,7 @@ std::string_view padding_mode_name(const SamePadConvOptions<D>& options) {
 
 template <size_t D>
 void check(const SamePadConvOptions<D>& options) {
-  TORCH_CHECK(options.in_channels() > 0 && options.out_channels() > 0 && options.groups() > 0,
-              "in_channels, out_channels and groups must be positive integers, but got ",
-              options.in_channels(), ", ", options.out_channels(), " and ", options.groups());
-  TORCH_CHECK(options.in_channels() % options.groups() == 0, "in_channels (", options.in_channels(),
-              ") must be divisible by groups (", options.groups(), ")");
-  TORCH_CHECK(options.out_channels() % options.groups() == 0, "out_channels (",
-              options.out_channels(), ") must be divisible by groups (", options.groups(), ")");
-  for (const int64_t kernel : *options.kernel_size()) {
-    TORCH_CHECK(kernel >= 1, "kernel_size must be at least 1, but got ", options.kernel_size());
-  }
+  detail::check_channels(options);
   if (const PadMode* mode = options.padding().mode()) {
     TORCH_CHECK(*mode != PadMode::causal || D == 1,
                 "padding='causal' is for SamePadConv1d alone, but got it in SamePadConv", D, "d");
@@ -58,30 +48,19 @@ SamePadConvNdImpl<D, Derived>::SamePadConvNdImpl(SamePadConvOptions<D> options_)
 template <size_t D, typename Derived>
 void SamePadConvNdImpl<D, Derived>::reset() {
   check(options);
-  std::vector<int64_t> sizes{options.out_channels(), options.in_channels() / options.groups()};
-  sizes.insert(sizes.end(), options.kernel_size()->begin(), options.kernel_size()->end());
-  weight = this->register_parameter("weight", torch::empty(sizes));
-  if (options.bias()) {
-    bias = this->register_parameter("bias", torch::empty({options.out_channels()}));
-  } else {
-    this->register_parameter("bias", at::Tensor(), /*requires_grad=*/false);
-  }
+  detail::register_parameters(*this, options.out_channels(),
+                              options.in_channels() / options.groups());
   reset_parameters();
 }
 
 template <size_t D, typename Derived>
 void SamePadConvNdImpl<D, Derived>::reset_parameters() {
-  torch::nn::init::kaiming_uniform_(weight, std::sqrt(5));
-  if (bias.defined()) {
-    const auto fan_in = std::get<0>(torch::nn::init::_calculate_fan_in_and_fan_out(weight));
-    const double bound = 1 / std::sqrt(fan_in);
-    torch::nn::init::uniform_(bias, -bound, bound);
-  }
+  detail::draw_parameters(*this);
 }
 
 template <size_t D, typename Derived>
 void SamePadConvNdImpl<D, Derived>::pretty_print(std::ostream& stream) const {
-  stream << "samepad::SamePadConv" << D << "d(" << options.in_channels() << ", "
+  stream << detail::printed_name(*this) << '(' << options.in_channels() << ", "
          << options.out_channels() << ", kernel_size=" << options.kernel_size()
          << ", stride=" << options.stride() << ", padding=" << options.padding();
   if (*options.dilation() != *torch::ExpandingArray<D>(1)) {
@@ -108,5 +87,7 @@ at::Tensor SamePadConvNdImpl<D, Derived>::forward(const at::Tensor& input) {
 template class SamePadConvNdImpl<1, SamePadConv1dImpl>;
 template class SamePadConvNdImpl<2, SamePadConv2dImpl>;
 template class SamePadConvNdImpl<3, SamePadConv3dImpl>;
+template class SamePadConvNdImpl<1, SamePadDepthwiseConv1dImpl>;
+template class SamePadConvNdImpl<2, SamePadDepthwiseConv2dImpl>;
 
 }  // namespace samepad

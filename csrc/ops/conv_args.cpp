@@ -61,6 +61,9 @@ void check_channels(const ConvArgs& args, WeightLayout layout) {
               args.input.sizes(), " with ", *in, " channels");
 }
 
+/// PyTorch's transposed convolutions count with `int`.
+Range limits(WeightLayout layout) { return layout == WeightLayout::input_first ? kInt : Range{}; }
+
 }  // namespace
 
 /// The name that `at::pad` gives to torch.nn's `padding_mode`.
@@ -88,8 +91,8 @@ ConvArgs::ConvArgs(const char* function, int64_t dimensions, WeightLayout layout
                    c10::SymIntArrayRef dilation_, c10::SymInt groups_)
     : SlidingWindow{std::move(input_),
                     {},
-                    expand("stride", stride_, dimensions),
-                    expand("dilation", dilation_, dimensions)},
+                    expand("stride", stride_, dimensions, limits(layout)),
+                    expand("dilation", dilation_, dimensions, limits(layout))},
       weight(std::move(weight_)),
       bias(bias_ && bias_->defined() ? std::move(bias_) : std::nullopt),
       groups(std::move(groups_)) {

@@ -75,13 +75,25 @@ Cut cut_for_mode(const TransposedArgs& args, int64_t i, PadMode mode) {
 }
 
 /// Given amounts: PyTorch's `output_padding` is the tail, or follows from its `output_size`.
-Cut cut_for_amounts(const TransposedArgs& args, int64_t i, const Pads<c10::SymInt>& crop) {
+Cut cut_for_amounts(const TransposedArgs& args, int64_t i, const Pads<int64_t>& crop) {
+  const int64_t longest = std::max(args.stride[i], args.dilation[i]) - 1;
+  TORCH_CHECK(args.output_padding[i] <= longest,
+              "expected output_padding to be smaller than stride or dilation, ", args.stride[i],
+              " and ", args.dilation[i], " in spatial dimension ", i,
+              ", but got output_padding=", at::IntArrayRef(args.output_padding));
+  const auto full = args.full_size(i).maybe_as_int();
+  const int64_t tail = args.output_size ? longest : args.output_padding[i];
+  // Compared one by one: their sum might not fit.
+  TORCH_CHECK(!full || (crop.before < *full + tail && crop.after < *full + tail - crop.before),
+              "padding (", crop.before, ", ", crop.after, ") in spatial dimension ", i,
+              " leaves nothing of the ", *full, " elements of the transposed convolution");
+  const Pads<c10::SymInt> amounts{crop.before, crop.after};
   if (!args.output_size) {
-    return {crop, args.output_padding[i]};
+    return {amounts, tail};
   }
   const c10::SymInt least = args.full_size(i) - crop.before - crop.after;
   check_output_size(args, i, least, least + (args.stride[i] - 1));
-  return {crop, (*args.output_size)[i] - least};
+  return {amounts, (*args.output_size)[i] - least};
 }
 
 at::Tensor convolve(const TransposedArgs& args, const SymDims& padding,
@@ -140,18 +152,6 @@ at::Tensor run(const TransposedArgs& args, const CutList& cuts) {
   return detail::dense_part(convolve(args, padding, output_padding), parts);
 }
 
-/// The result must have elements, as PyTorch's transposed convolutions do not check.
-void check_not_cropped_away(const TransposedArgs& args, const CutList& cuts) {
-  for (const auto i : c10::irange(args.dimensions())) {
-    const auto full = args.full_size(i).maybe_as_int();
-    const auto crop = detail::known(cuts[i].crop);
-    const auto tail = cuts[i].tail.maybe_as_int();
-    TORCH_CHECK(!full || !crop || !tail || *full - crop->before - crop->after + *tail >= 1,
-                "padding (", crop->before, ", ", crop->after, ") in spatial dimension ", i,
-                " leaves nothing of the ", *full, " elements of the transposed convolution");
-  }
-}
-
 void check_countable(const TransposedArgs& args) {
   for (const auto i : c10::irange(args.dimensions())) {
     const auto n = args.size(i).maybe_as_int();
@@ -207,12 +207,18 @@ TransposedArgs arguments(const at::Tensor& input, const at::Tensor& weight,
                          c10::SymIntArrayRef dilation, at::OptionalSymIntArrayRef output_size) {
   TransposedArgs args{ConvArgs(kNames[D - 1], D, detail::WeightLayout::input_first, input, weight,
                                bias, stride, dilation, std::move(groups)),
-                      std::nullopt, detail::expand("output_padding", output_padding, D, 0)};
+                      std::nullopt,
+                      detail::expand("output_padding", output_padding, D, {.least = 0})};
   check_countable(args);
   if (output_size.has_value()) {
-    TORCH_CHECK(output_size->size() == D, "expected output_size to have ", D,
-                " values, one per spatial dimension, but got output_size=", *output_size);
-    args.output_size = SymDims(output_size->begin(), output_size->end());
+    const size_t count = output_size->size();
+    TORCH_CHECK(count == 1 || count == D,
+                "expected output_size to be a single integer value or a list of ", D,
+                " values to match the spatial dimensions, but got output_size=", *output_size);
+    args.output_size.emplace();
+    for (const auto i : c10::irange(D)) {
+      args.output_size->push_back((*output_size)[count == 1 ? 0 : i]);
+    }
     for (const int64_t extra : args.output_padding) {
       TORCH_CHECK(extra == 0, "expected output_size or output_padding, but got both: output_size=",
                   *output_size, " and output_padding=", output_padding);
@@ -241,14 +247,13 @@ at::Tensor conv_transpose_amounts(const at::Tensor& input, const at::Tensor& wei
   const auto args = arguments<D>(input, weight, bias, stride, output_padding, std::move(groups),
                                  dilation, output_size);
   const PadList pads = detail::pads_for_amounts(D, padding);
+  detail::check_not_negative(kNames[D - 1], pads);
   CutList cuts;
   for (const auto i : c10::irange(D)) {
     // Amounts are specialised, as a convolution is for one padding.
     const auto amount = [](const c10::SymInt& a) { return a.guard_int(__FILE__, __LINE__); };
     cuts.push_back(cut_for_amounts(args, i, {amount(pads[i].before), amount(pads[i].after)}));
   }
-  detail::check_not_negative(kNames[D - 1], pads);
-  check_not_cropped_away(args, cuts);
   return run(args, cuts);
 }
 

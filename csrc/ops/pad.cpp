@@ -45,6 +45,7 @@ at::Tensor pad_mode(const at::Tensor& input, c10::SymIntArrayRef kernel_size,
               "value is for mode='constant', but got value=", value.value_or(0), " with mode='",
               mode, "'");
   const auto pads = pads_for_mode(padded, rule);
+  check_countable(padded, pads);
   check_fill(padded, pads, mode);
   return detail::add_padding(input, pads, mode, value);
 }

@@ -49,9 +49,10 @@ SlidingWindow arguments(const char* function, const at::Tensor& input,
                         c10::SymIntArrayRef kernel_size, c10::SymIntArrayRef stride,
                         c10::SymIntArrayRef dilation) {
   detail::check_input_dimensions(function, D, input);
-  SlidingWindow window{input, detail::expand("kernel_size", kernel_size, D),
-                       detail::expand("stride", stride.empty() ? kernel_size : stride, D),
-                       detail::expand("dilation", dilation, D)};
+  SlidingWindow window{
+      input, detail::expand("kernel_size", kernel_size, D, detail::kInt),
+      detail::expand("stride", stride.empty() ? kernel_size : stride, D, detail::kInt),
+      detail::expand("dilation", dilation, D, detail::kInt)};
   detail::check_extents(window.kernel, window.dilation);
   return window;
 }

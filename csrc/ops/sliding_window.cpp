@@ -11,7 +11,7 @@
 
 namespace samepad::detail {
 
-Dims expand(const char* argument, c10::SymIntArrayRef values, int64_t dimensions, int64_t least) {
+Dims expand(const char* argument, c10::SymIntArrayRef values, int64_t dimensions, Range range) {
   const auto count = static_cast<int64_t>(values.size());
   TORCH_CHECK(count == 1 || count == dimensions, "expected ", argument,
               " to be a single integer value or a list of ", dimensions,
@@ -19,7 +19,9 @@ Dims expand(const char* argument, c10::SymIntArrayRef values, int64_t dimensions
   Dims expanded;
   for (const auto i : c10::irange(dimensions)) {
     expanded.push_back(values[count == 1 ? 0 : i].guard_int(__FILE__, __LINE__));
-    TORCH_CHECK(expanded.back() >= least, "expected ", argument, " to be at least ", least,
+    TORCH_CHECK(expanded.back() >= range.least, "expected ", argument, " to be at least ",
+                range.least, ", but got ", argument, "=", values);
+    TORCH_CHECK(expanded.back() <= range.most, "expected ", argument, " to be at most ", range.most,
                 ", but got ", argument, "=", values);
   }
   return expanded;
@@ -110,19 +112,28 @@ void check_fill(const SlidingWindow& window, const PadList& pads, std::string_vi
   }
 }
 
+void check_countable(const SlidingWindow& window, const PadList& pads) {
+  for (const auto i : c10::irange(window.dimensions())) {
+    const auto n = window.size(i).maybe_as_int();
+    const auto amounts = known(pads[i]);
+    int64_t padded = 0;
+    TORCH_CHECK(!n || !amounts ||
+                    (!__builtin_add_overflow(*n, amounts->before, &padded) &&
+                     !__builtin_add_overflow(padded, amounts->after, &padded)),
+                "padding (", pads[i].before, ", ", pads[i].after, ") in spatial dimension ", i,
+                " makes the input larger than int64 can count");
+  }
+}
+
 void check_fits(const SlidingWindow& window, const PadList& pads) {
+  check_countable(window, pads);
   for (const auto i : c10::irange(window.dimensions())) {
     const auto n = window.size(i).maybe_as_int();
     const auto amounts = known(pads[i]);
     if (!n || !amounts) {
       continue;
     }
-    const auto [before, after] = *amounts;
-    int64_t padded = 0;
-    TORCH_CHECK(!__builtin_add_overflow(*n, before, &padded) &&
-                    !__builtin_add_overflow(padded, after, &padded),
-                "padding (", before, ", ", after, ") in spatial dimension ", i,
-                " makes the input larger than int64 can count");
+    const int64_t padded = *n + amounts->before + amounts->after;
     TORCH_CHECK(padded >= window.extent(i), "Calculated padded input size in spatial dimension ", i,
                 ": ", padded, ". Kernel size: ", window.kernel[i],
                 ", dilation: ", window.dilation[i], ". The kernel spans ", window.extent(i),

@@ -9,6 +9,7 @@
 #include <samepad/padding.h>
 
 #include <cstdint>
+#include <limits>
 #include <optional>
 #include <string_view>
 #include <vector>
@@ -22,10 +23,18 @@ using SymDims = c10::SmallVector<c10::SymInt, 3>;
 /// Padding of each spatial dimension; symbolic where the input's sizes are.
 using PadList = c10::SmallVector<Pads<c10::SymInt>, 3>;
 
-/// The values of `argument`, one integer or `dimensions` integers, each at least `least`.
+/// What an argument's values may be.
+struct Range {
+  int64_t least = 1;
+  int64_t most = std::numeric_limits<int64_t>::max();
+};
+
+/// What PyTorch's pools and transposed convolutions count with `int`.
+inline constexpr Range kInt{.least = 1, .most = std::numeric_limits<int>::max()};
+
+/// The values of `argument`, one integer or `dimensions` integers, each in the range.
 /// Symbolic values are specialised: a computation is for one stride and one kernel.
-Dims expand(const char* argument, c10::SymIntArrayRef values, int64_t dimensions,
-            int64_t least = 1);
+Dims expand(const char* argument, c10::SymIntArrayRef values, int64_t dimensions, Range range = {});
 
 /// Throws where the extent of a dilated kernel exceeds int64_t.
 void check_extents(const Dims& kernel, const Dims& dilation);
@@ -68,7 +77,10 @@ void check_not_negative(const char* function, const PadList& pads);
 /// What at::pad's modes other than "constant" can fill is limited by the input's size.
 void check_fill(const SlidingWindow& window, const PadList& pads, std::string_view fill);
 
-/// The padded input must hold the kernel at least once, and its size must be countable.
+/// The padded input's size must be countable.
+void check_countable(const SlidingWindow& window, const PadList& pads);
+
+/// That, and it must hold the kernel at least once.
 void check_fits(const SlidingWindow& window, const PadList& pads);
 
 /// `input` with `pads` around its last dimensions; `fill` is one of at::pad's modes, `value` what

@@ -156,7 +156,7 @@ Args:
         dilation; not with "same" and "same_lower", which take an `output_size` instead.
     groups: Number of blocks that the channels are split into; divides C and O.
     dilation: Spacing of the kernel's elements, an int or {dimensions} ints, each at least 1.
-    output_size: m, {dimensions} ints, in place of `output_padding`: with "same" and "same_lower"
+    output_size: m, an int or {dimensions} ints, in place of `output_padding`: with "same" and "same_lower"
         (n - 1) s < m <= n s, otherwise up to s - 1 more than the size without `output_padding`.
 
 Returns:
@@ -270,6 +270,8 @@ def _max_pool(dimensions: int) -> MaxPool:
     ) -> Any:
         if not _traced(input):
             return eager(input, kernel_size, stride, padding, dilation, ceil_mode, return_indices)
+        if not isinstance(return_indices, bool):
+            raise TypeError(f"argument 'return_indices' must be bool, not {return_indices!r}")
         return (operator_with_indices if return_indices else operator)(
             input,
             listed("kernel_size", kernel_size),

@@ -3,44 +3,14 @@
 #include <ops/plan.h>
 #include <samepad/conv.h>
 
+#include "case.h"
 #include "naive.h"
 
 namespace samepad {
 namespace {
 
-using Sizes = std::vector<int64_t>;
-
 using Function = decltype(&conv2d);
 constexpr Function kConvs[] = {conv1d, conv2d, conv3d};
-
-struct Case {
-  Sizes size;
-  Sizes kernel;
-  Sizes stride;
-  Sizes dilation;
-  int64_t groups;
-};
-
-void PrintTo(const Case& c, std::ostream* stream) {
-  *stream << "size " << at::IntArrayRef(c.size) << " kernel " << at::IntArrayRef(c.kernel)
-          << " stride " << at::IntArrayRef(c.stride) << " dilation " << at::IntArrayRef(c.dilation)
-          << " groups " << c.groups;
-}
-
-const Case kCases[] = {
-    {{7}, {3}, {1}, {1}, 1},
-    {{8}, {4}, {1}, {1}, 1},
-    {{8}, {3}, {2}, {2}, 2},
-    {{2}, {5}, {3}, {1}, 1},
-    {{5}, {1}, {3}, {1}, 4},
-    {{8, 8}, {3, 3}, {2, 2}, {1, 1}, 1},
-    {{7, 8}, {3, 3}, {2, 2}, {1, 1}, 4},
-    {{6, 9}, {2, 5}, {1, 2}, {3, 1}, 2},
-    {{9, 4}, {4, 1}, {3, 2}, {1, 2}, 1},
-    {{1, 1}, {3, 2}, {2, 1}, {1, 1}, 1},
-    {{4, 5, 6}, {3, 2, 3}, {2, 2, 1}, {1, 1, 2}, 2},
-    {{5, 3, 4}, {2, 2, 2}, {1, 1, 1}, {1, 1, 1}, 1},
-};
 
 struct Tensors {
   at::Tensor input;
@@ -49,12 +19,8 @@ struct Tensors {
 
   explicit Tensors(const Case& c) {
     at::manual_seed(0);
-    Sizes input_sizes{2, 4};
-    input_sizes.insert(input_sizes.end(), c.size.begin(), c.size.end());
-    Sizes weight_sizes{8, 4 / c.groups};
-    weight_sizes.insert(weight_sizes.end(), c.kernel.begin(), c.kernel.end());
-    input = at::randn(input_sizes, at::kDouble);
-    weight = at::randn(weight_sizes, at::kDouble);
+    input = at::randn(shape(2, 4, c.size), at::kDouble);
+    weight = at::randn(shape(8, 4 / c.groups, c.kernel), at::kDouble);
     bias = at::randn({8}, at::kDouble);
   }
 

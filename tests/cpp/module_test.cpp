@@ -112,5 +112,116 @@ TEST(SamePadConv, TrainsInASequential) {
   }
 }
 
+TEST(SamePadConvTranspose, IsWhatTheFunctionGives) {
+  SamePadConvTranspose2d layer(SamePadConvTranspose2dOptions(4, 6, 3).stride(2).groups(2));
+  const Tensor input = torch::randn({2, 4, 5, 6});
+  EXPECT_EQ(layer->weight.sizes(), at::IntArrayRef({4, 3, 3, 3}));
+  EXPECT_TRUE(torch::equal(
+      layer(input), samepad::conv_transpose2d(input, layer->weight, layer->bias, 2, "same", 0, 2)));
+  const std::vector<int64_t> spatial{9, 12};
+  const std::vector<int64_t> whole{2, 6, 9, 12};
+  EXPECT_EQ(layer(input, spatial).sizes(), at::IntArrayRef(whole));
+  EXPECT_TRUE(torch::equal(layer(input, spatial), layer(input, whole)));
+}
+
+TEST(SamePadConvTranspose, DrawsAndComputesWhatTorchDoesForAmounts) {
+  torch::manual_seed(3);
+  SamePadConvTranspose2d layer(
+      SamePadConvTranspose2dOptions(4, 8, 3).stride(2).padding(1).output_padding(1));
+  torch::manual_seed(3);
+  torch::nn::ConvTranspose2d theirs(
+      torch::nn::ConvTranspose2dOptions(4, 8, 3).stride(2).padding(1).output_padding(1));
+  const Tensor input = torch::randn({2, 4, 5, 6});
+  EXPECT_TRUE(torch::equal(layer(input), theirs(input)));
+  // As in torch::nn, an output_size takes the place of the output_padding.
+  const std::vector<int64_t> size{9, 11};
+  EXPECT_TRUE(torch::equal(layer(input, size), theirs(input, size)));
+}
+
+TEST(SamePadPools, AreWhatTheFunctionsGive) {
+  const Tensor input = torch::randn({2, 4, 7, 8});
+  SamePadMaxPool2d max(SamePadMaxPool2dOptions(3).stride(2).padding("same_lower"));
+  EXPECT_TRUE(torch::equal(max(input), samepad::max_pool2d(input, 3, 2, "same_lower")));
+  const auto [values, indices] = max->forward_with_indices(input);
+  EXPECT_TRUE(torch::equal(values, max(input)));
+  EXPECT_TRUE(torch::equal(
+      indices, std::get<1>(samepad::max_pool2d_with_indices(input, 3, 2, "same_lower"))));
+  EXPECT_TRUE(torch::equal(SamePadMaxPool2d(2)(input), samepad::max_pool2d(input, 2)));
+  EXPECT_TRUE(torch::equal(SamePadAvgPool2d(3)(input), samepad::avg_pool2d(input, 3)));
+  EXPECT_TRUE(torch::equal(
+      SamePadAvgPool2d(SamePadAvgPool2dOptions(3).stride(2).count_include_pad(true))(input),
+      samepad::avg_pool2d(input, 3, 2, "same", false, true)));
+  EXPECT_TRUE(torch::equal(
+      SamePadAvgPool2d(SamePadAvgPool2dOptions(3).padding(1).divisor_override(2))(input),
+      at::avg_pool2d(input, 3, 3, 1, false, true, 2)));
+  EXPECT_TRUE(torch::equal(SamePadAvgPool1d(2)(input[0]), samepad::avg_pool1d(input[0], 2)));
+  EXPECT_TRUE(torch::equal(SamePadMaxPool3d(2)(input), samepad::max_pool3d(input, 2)));
+}
+
+TEST(SamePadDepthwiseConv, IsAConvolutionWithAGroupForEachChannel) {
+  SamePadDepthwiseConv2d layer(SamePadDepthwiseConv2dOptions(4, 3, 2).stride(2).bias(false));
+  const Tensor input = torch::randn({2, 4, 7, 8});
+  EXPECT_EQ(layer->weight.sizes(), at::IntArrayRef({8, 1, 3, 3}));
+  EXPECT_TRUE(torch::equal(layer(input),
+                           samepad::conv2d(input, layer->weight, {}, 2, "same", 1, /*groups=*/4)));
+  EXPECT_EQ(SamePadDepthwiseConv1d(4, 3)(torch::randn({4, 9})).sizes(), at::IntArrayRef({4, 9}));
+}
+
+TEST(SamePadSeparableConv, IsADepthwiseAndAPointwiseConvolution) {
+  SamePadSeparableConv2d layer(SamePadConv2dOptions(4, 6, 3).stride(2), /*depth_multiplier=*/2);
+  const Tensor input = torch::randn({2, 4, 7, 8});
+  const auto parameters = layer->named_parameters();
+  EXPECT_EQ(parameters.keys(),
+            (std::vector<std::string>{"depthwise.weight", "pointwise.weight", "pointwise.bias"}));
+  EXPECT_EQ(parameters["depthwise.weight"].sizes(), at::IntArrayRef({8, 1, 3, 3}));
+  EXPECT_EQ(parameters["pointwise.weight"].sizes(), at::IntArrayRef({6, 8, 1, 1}));
+  EXPECT_TRUE(torch::equal(layer(input), layer->pointwise(layer->depthwise(input))));
+  EXPECT_EQ(layer(input).sizes(), at::IntArrayRef({2, 6, 4, 4}));
+  EXPECT_EQ(SamePadSeparableConv1d(3, 5, 2)(torch::randn({3, 9})).sizes(), at::IntArrayRef({5, 9}));
+}
+
+TEST(Modules, Print) {
+  EXPECT_EQ(printed(SamePadConvTranspose2d(
+                SamePadConvTranspose2dOptions(8, 4, 3).stride(2).padding(1).output_padding(1))),
+            "samepad::SamePadConvTranspose2d(8, 4, kernel_size=[3, 3], stride=[2, 2], padding=1, "
+            "output_padding=[1, 1])");
+  EXPECT_EQ(printed(SamePadMaxPool2d(SamePadMaxPool2dOptions(3).stride(2))),
+            "samepad::SamePadMaxPool2d(kernel_size=[3, 3], stride=[2, 2], padding=same, "
+            "dilation=[1, 1], ceil_mode=false)");
+  EXPECT_EQ(printed(SamePadAvgPool1d(SamePadAvgPool1dOptions(3).padding({{0, 1}}))),
+            "samepad::SamePadAvgPool1d(kernel_size=3, stride=3, padding=((0, 1),))");
+  EXPECT_EQ(
+      printed(SamePadSeparableConv1d(2, 4, 3)),
+      "samepad::SamePadSeparableConv1d(\n"
+      "  (depthwise): samepad::SamePadDepthwiseConv1d(2, 2, kernel_size=3, stride=1, "
+      "padding=same, groups=2, bias=false)\n"
+      "  (pointwise): samepad::SamePadConv1d(2, 4, kernel_size=1, stride=1, padding=same)\n)");
+}
+
+TEST(Modules, TrainSaveAndCloneInASequential) {
+  const auto make = [] {
+    return torch::nn::Sequential(
+        SamePadConv2d(SamePadConv2dOptions(1, 4, 3).stride(2)), SamePadMaxPool2d(2),
+        SamePadSeparableConv2d(4, 6, 3), SamePadAvgPool2d(SamePadAvgPool2dOptions(3).stride(1)),
+        SamePadConvTranspose2d(SamePadConvTranspose2dOptions(6, 1, 3).stride(4)));
+  };
+  torch::nn::Sequential net = make();
+  const Tensor input = torch::randn({2, 1, 12, 12});
+  const Tensor output = net->forward(input);
+  EXPECT_EQ(output.sizes(), input.sizes());
+  output.pow(2).sum().backward();
+  ASSERT_EQ(net->parameters().size(), 7);
+  for (const auto& parameter : net->named_parameters()) {
+    EXPECT_GT(parameter.value().grad().abs().sum().item<float>(), 0) << parameter.key();
+  }
+  std::stringstream stream;
+  torch::save(net, stream);
+  torch::nn::Sequential loaded = make();
+  torch::load(loaded, stream);
+  EXPECT_TRUE(torch::equal(loaded->forward(input), output));
+  const auto copy = std::dynamic_pointer_cast<torch::nn::SequentialImpl>(net->clone());
+  EXPECT_TRUE(torch::equal(copy->forward(input), output));
+}
+
 }  // namespace
 }  // namespace samepad

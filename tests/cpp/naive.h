@@ -5,7 +5,9 @@
 #include <ATen/ATen.h>
 #include <samepad/padding.h>
 
+#include <algorithm>
 #include <cstdint>
+#include <limits>
 #include <utility>
 #include <vector>
 
@@ -100,6 +102,133 @@ inline at::Tensor conv(at::Tensor input, at::Tensor weight, Conv args) {
     output = output.squeeze(2);
   }
   return output;
+}
+
+/// Three spatial dimensions, of which those that are missing are of size 1.
+inline at::Tensor to_3d(at::Tensor tensor) {
+  while (tensor.dim() < 5) {
+    tensor = tensor.unsqueeze(2);
+  }
+  return tensor;
+}
+
+template <class T>
+std::vector<T> to_3d(std::vector<T> values, T missing) {
+  values.insert(values.begin(), 3 - values.size(), missing);
+  return values;
+}
+
+inline at::Tensor from_3d(at::Tensor tensor, size_t dimensions) {
+  for (size_t i = dimensions; i < 3; ++i) {
+    tensor = tensor.squeeze(2);
+  }
+  return tensor;
+}
+
+/// Every element of the input adds the kernel, times itself, to the full result, of which the sizes
+/// from the crop's start on are returned; past its end there are zeros.
+inline at::Tensor conv_transpose(const at::Tensor& input, const at::Tensor& weight,
+                                 const Conv& args, std::vector<int64_t> sizes) {
+  const size_t dimensions = args.stride.size();
+  const at::Tensor x = to_3d(input);
+  const at::Tensor w = to_3d(weight);
+  const auto stride = to_3d(args.stride, int64_t{1});
+  const auto dilation = to_3d(args.dilation, int64_t{1});
+  const auto crops = to_3d(args.pads, {0, 0});
+  sizes = to_3d(sizes, int64_t{1});
+  const int64_t out_per_group = w.size(1);
+  const int64_t in_per_group = x.size(1) / args.groups;
+  at::Tensor output = at::zeros(
+      {x.size(0), out_per_group * args.groups, sizes[0], sizes[1], sizes[2]}, at::kDouble);
+  const auto source = x.accessor<double, 5>();
+  const auto kernel = w.accessor<double, 5>();
+  auto target = output.accessor<double, 5>();
+  const int64_t positions = x.size(2) * x.size(3) * x.size(4);
+  const int64_t taps = w.size(2) * w.size(3) * w.size(4);
+  for (int64_t n = 0; n < x.size(0); ++n) {
+    for (int64_t c = 0; c < x.size(1); ++c) {
+      for (int64_t o = 0; o < out_per_group; ++o) {
+        for (int64_t a = 0; a < positions; ++a) {
+          for (int64_t b = 0; b < taps; ++b) {
+            const int64_t at[] = {a / (x.size(3) * x.size(4)), a / x.size(4) % x.size(3),
+                                  a % x.size(4)};
+            const int64_t tap[] = {b / (w.size(3) * w.size(4)), b / w.size(4) % w.size(3),
+                                   b % w.size(4)};
+            int64_t to[3];
+            bool inside = true;
+            for (size_t i = 0; i < 3; ++i) {
+              to[i] = at[i] * stride[i] + tap[i] * dilation[i] - crops[i].first;
+              inside = inside && to[i] >= 0 && to[i] < sizes[i];
+            }
+            if (inside) {
+              target[n][c / in_per_group * out_per_group + o][to[0]][to[1]][to[2]] +=
+                  source[n][c][at[0]][at[1]][at[2]] * kernel[c][o][tap[0]][tap[1]][tap[2]];
+            }
+          }
+        }
+      }
+    }
+  }
+  return from_3d(output, dimensions);
+}
+
+struct Pooled {
+  at::Tensor max;
+  at::Tensor mean;    ///< of the elements in the input
+  at::Tensor padded;  ///< mean with padding counted as zeros
+};
+
+/// Pools one window at a time, looking at every element of it.
+inline Pooled pool(const at::Tensor& input, const std::vector<int64_t>& window, const Conv& args) {
+  const size_t dimensions = args.stride.size();
+  const at::Tensor x = to_3d(input);
+  const auto kernel = to_3d(window, int64_t{1});
+  const auto stride = to_3d(args.stride, int64_t{1});
+  const auto dilation = to_3d(args.dilation, int64_t{1});
+  const auto pads = to_3d(args.pads, {0, 0});
+  std::vector<int64_t> out{x.size(0), x.size(1)};
+  for (int64_t i = 0; i < 3; ++i) {
+    const int64_t padded = x.size(i + 2) + pads[i].first + pads[i].second;
+    out.push_back((padded - (kernel[i] - 1) * dilation[i] - 1) / stride[i] + 1);
+  }
+  Pooled result{at::empty(out, at::kDouble), at::empty(out, at::kDouble),
+                at::empty(out, at::kDouble)};
+  const auto source = x.accessor<double, 5>();
+  auto max = result.max.accessor<double, 5>();
+  auto mean = result.mean.accessor<double, 5>();
+  auto padded = result.padded.accessor<double, 5>();
+  const int64_t taps = kernel[0] * kernel[1] * kernel[2];
+  for (int64_t n = 0; n < out[0]; ++n) {
+    for (int64_t c = 0; c < out[1]; ++c) {
+      for (int64_t a = 0; a < out[2] * out[3] * out[4]; ++a) {
+        const int64_t at[] = {a / (out[3] * out[4]), a / out[4] % out[3], a % out[4]};
+        double largest = -std::numeric_limits<double>::infinity();
+        double sum = 0;
+        int64_t count = 0;
+        for (int64_t b = 0; b < taps; ++b) {
+          const int64_t tap[] = {b / (kernel[1] * kernel[2]), b / kernel[2] % kernel[1],
+                                 b % kernel[2]};
+          int64_t from[3];
+          bool inside = true;
+          for (int64_t i = 0; i < 3; ++i) {
+            from[i] = at[i] * stride[i] + tap[i] * dilation[i] - pads[i].first;
+            inside = inside && from[i] >= 0 && from[i] < x.size(i + 2);
+          }
+          if (inside) {
+            const double value = source[n][c][from[0]][from[1]][from[2]];
+            largest = std::max(largest, value);
+            sum += value;
+            ++count;
+          }
+        }
+        max[n][c][at[0]][at[1]][at[2]] = largest;
+        mean[n][c][at[0]][at[1]][at[2]] = sum / static_cast<double>(count);
+        padded[n][c][at[0]][at[1]][at[2]] = sum / static_cast<double>(taps);
+      }
+    }
+  }
+  return {from_3d(result.max, dimensions), from_3d(result.mean, dimensions),
+          from_3d(result.padded, dimensions)};
 }
 
 }  // namespace naive

@@ -6,6 +6,9 @@
 #include <samepad/conv.h>
 #include <samepad/conv_transpose.h>
 #include <samepad/nn/conv.h>
+#include <samepad/nn/conv_transpose.h>
+#include <samepad/nn/pool.h>
+#include <samepad/nn/separable.h>
 #include <samepad/pad.h>
 #include <samepad/padding.h>
 #include <samepad/padding_argument.h>
