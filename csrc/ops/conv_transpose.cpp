@@ -92,7 +92,9 @@ Cut cut_for_amounts(const TransposedArgs& args, int64_t i, const Pads<int64_t>& 
     return {amounts, tail};
   }
   const c10::SymInt least = args.full_size(i) - crop.before - crop.after;
-  check_output_size(args, i, least, least + (args.stride[i] - 1));
+  const auto known_least = least.maybe_as_int();
+  check_output_size(args, i, known_least ? c10::SymInt(std::max<int64_t>(*known_least, 1)) : least,
+                    least + (args.stride[i] - 1));
   return {amounts, (*args.output_size)[i] - least};
 }
 

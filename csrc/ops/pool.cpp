@@ -191,11 +191,14 @@ std::optional<Fit> fit(const Pool& window, const PadList& pads, const Dims& want
   return result;
 }
 
-/// Output sizes, or nothing where they are symbolic.
+/// Output sizes, or nothing where they are symbolic. Where they are rounded up, whether a last
+/// window starts in the padding depends on the size, which is specialised then.
 std::optional<Dims> output_sizes(const SlidingWindow& window, const PadList& pads, bool ceil_mode) {
   Dims sizes;
   for (const auto i : c10::irange(window.dimensions())) {
-    const auto n = window.size(i).maybe_as_int();
+    const c10::SymInt size = window.size(i);
+    const std::optional<int64_t> n =
+        ceil_mode ? size.guard_int(__FILE__, __LINE__) : size.maybe_as_int();
     const auto amounts = detail::known(pads[i]);
     if (!n || !amounts) {
       return std::nullopt;
@@ -220,6 +223,12 @@ std::optional<Dims> symmetric(const SlidingWindow& window, const PadList& pads) 
   return padding;
 }
 
+void keep(Outputs& outputs, const std::vector<detail::Part>& parts) {
+  for (at::Tensor& output : outputs) {
+    output = detail::dense_part(output, parts);
+  }
+}
+
 template <class Pool>
 Outputs run(const Pool& pool, const PadList& pads, bool ceil_mode) {
   detail::check_fits(pool, pads);
@@ -231,13 +240,20 @@ Outputs run(const Pool& pool, const PadList& pads, bool ceil_mode) {
   for (const bool rounding_up : {ceil_mode, true}) {
     if (const auto found = fit(pool, pads, *wanted, rounding_up)) {
       Outputs outputs = pool.run(pool.input, found->padding, found->ceil_mode);
-      for (at::Tensor& output : outputs) {
-        output = detail::dense_part(output, found->parts);
-      }
+      keep(outputs, found->parts);
       return outputs;
     }
   }
-  return pool.run_padded(pads, ceil_mode);
+  Outputs outputs = pool.run_padded(pads, ceil_mode);
+  std::vector<detail::Part> parts;
+  for (const auto i : c10::irange(pool.dimensions())) {
+    // Rounded up, a last window may start in padding that is part of the input by now.
+    if (outputs[0].size(pool.axis(i)) > (*wanted)[i]) {
+      parts.push_back({pool.axis(i), 0, (*wanted)[i]});
+    }
+  }
+  keep(outputs, parts);
+  return outputs;
 }
 
 template <class Pool>

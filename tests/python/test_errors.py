@@ -240,6 +240,13 @@ def of_pool(function: str) -> dict[str, Row]:
         "complex input": Row(
             NotImplementedError, "'ComplexFloat'", {"input": INPUT.to(torch.complex64)}
         ),
+        # PyTorch's pools count with int.
+        "kernel_size past int": Row(
+            RuntimeError, "kernel_size to be at most 2147483647", {"kernel_size": HUGE}
+        ),
+        "stride past int": Row(
+            RuntimeError, "stride to be at most 2147483647", {"stride": (1, 2**31)}
+        ),
         "ceil_mode str": Row(TypeError, "'ceil_mode' must be bool", {"ceil_mode": "True"}),
         "ceil_mode tuple": Row(TypeError, "'ceil_mode' must be bool", {"ceil_mode": (True,)}),
     }
@@ -307,6 +314,17 @@ CONV_TRANSPOSE_ROWS = {
         {"padding": ((0, 9), (4, 6))},
         same_in_torch=False,
     ),
+    "padding pair leaves nothing at all": Row(
+        RuntimeError,
+        "leaves nothing of the 10 elements",
+        {"padding": ((HUGE, HUGE), (0, 0))},
+        same_in_torch=False,
+    ),
+    "output_padding past all": Row(
+        RuntimeError,
+        "output_padding to be smaller than stride or dilation, 2 and 1",
+        {"output_padding": HUGE, "stride": 2, "padding": 1},
+    ),
     "output_padding None": Row(TypeError, "'output_padding' must be", {"output_padding": None}),
     "output_padding str": Row(TypeError, "'output_padding' must be", {"output_padding": "1"}),
     "output_padding float": Row(TypeError, "'output_padding' must be", {"output_padding": 0.5}),
@@ -318,12 +336,12 @@ CONV_TRANSPOSE_ROWS = {
     ),
     "output_padding of the stride": Row(
         RuntimeError,
-        "output padding must be smaller than either stride or dilation",
+        r"output_padding to be smaller than stride or dilation, 2 and 1 .* output_padding=\[2, 2\]",
         {"output_padding": 2, "stride": 2, "padding": 1},
     ),
     "output_padding with valid": Row(
         RuntimeError,
-        "output padding must be smaller than either stride or dilation",
+        r"output_padding to be smaller than stride or dilation, 1 and 1 .* output_padding=\[1, 1\]",
         {"output_padding": 1, "padding": "valid"},
         same_in_torch=False,
     ),
@@ -347,9 +365,9 @@ CONV_TRANSPOSE_ROWS = {
             ("output_size floats", TypeError, "'output_size' must be", {"output_size": (8, 8.0)}),
             ("output_size bool", TypeError, "'output_size' must be", {"output_size": True}),
             ("output_size past", ValueError, "must fit int64", {"output_size": (2**70, 8)}),
-            ("output_size none", RuntimeError, "to have 2 values", {"output_size": ()}),
-            ("output_size few", RuntimeError, "to have 2 values", {"output_size": (8,)}),
-            ("output_size many", RuntimeError, "to have 2 values", {"output_size": (1, 6, 8, 8)}),
+            ("output_size none", RuntimeError, "or a list of 2", {"output_size": ()}),
+            ("output_size many", RuntimeError, "or a list of 2", {"output_size": (1, 6, 8, 8)}),
+            ("output_size int", RuntimeError, r"from 8 to 8 .*=\[9, 9\]", {"output_size": 9}),
             (
                 "output_size small",
                 RuntimeError,
@@ -383,6 +401,15 @@ CONV_TRANSPOSE_ROWS = {
             ),
             *(
                 (
+                    f"output_size {size} of what is cropped away",
+                    RuntimeError,
+                    "output_size|leaves nothing",
+                    {"output_size": (size, 22), "stride": 3, "padding": ((12, 13), (1, 1))},
+                )
+                for size in (-1, 0)
+            ),
+            *(
+                (
                     f"output_size and output_padding, {padding}",
                     RuntimeError,
                     r"got both: output_size=\[16, 16\] and output_padding=\[1\]",
@@ -392,13 +419,9 @@ CONV_TRANSPOSE_ROWS = {
             ),
         )
     },
-    # PyTorch says that they are 0 or negative.
-    "stride overflow": Row(
-        RuntimeError, "larger than int64 can count", {"stride": 2**62}, same_in_torch=False
-    ),
-    "dilation overflow": Row(
-        RuntimeError, "more elements than int64", {"dilation": HUGE}, same_in_torch=False
-    ),
+    # PyTorch's transposed convolutions and pools are of ints, and not all of them check that.
+    "stride past int": Row(RuntimeError, "stride to be at most 2147483647", {"stride": 2**31}),
+    "dilation past int": Row(RuntimeError, "dilation to be at most 2147483647", {"dilation": HUGE}),
 }
 
 MAX_POOL_ROWS = {
@@ -407,9 +430,7 @@ MAX_POOL_ROWS = {
     "dilated kernel too large": Row(
         RuntimeError, "Output size is too small", {"dilation": 4, "padding": 0}
     ),
-    "dilation overflow": Row(
-        RuntimeError, "more elements than int64", {"dilation": HUGE}, same_in_torch=False
-    ),
+    "dilation past int": Row(RuntimeError, "dilation to be at most 2147483647", {"dilation": HUGE}),
     # PyTorch's takes anything.
     **{
         f"return_indices {value!r}": Row(
@@ -491,6 +512,9 @@ PAD_ROWS = {
             {"mode": "circular", "kernel_size": 18},
         ),
         "dilation overflow": Row(RuntimeError, "more elements than int64", {"dilation": HUGE}),
+        "kernel_size overflow": Row(
+            RuntimeError, "larger than int64 can count", {"kernel_size": HUGE}
+        ),
     }.items()
 }
 
@@ -593,6 +617,85 @@ def test_conv1d_and_conv3d_refuse(
     assert raised.type is error
 
 
+@pytest.mark.parametrize("dimensions", [1, 3])
+@pytest.mark.parametrize(
+    ("function", "error", "message", "arguments"),
+    [
+        *(
+            (function, *rest)
+            for function in ("conv_transpose", "max_pool", "avg_pool")
+            for rest in (
+                (RuntimeError, "expected stride to be at least 1", {"stride": 0}),
+                (RuntimeError, "stride to be a single integer", {"stride": (1, 1, 1, 1)}),
+                (RuntimeError, "'causal' is for conv1d alone", {"padding": "causal"}),
+                (RuntimeError, "Invalid padding string", {"padding": "sane"}),
+                (RuntimeError, "expected padding to be a mode", {"padding": (1, 2, 3, 4)}),
+                (RuntimeError, "negative padding", {"padding": -1}),
+                (RuntimeError, "negative padding", {"padding": "negative pair"}),
+                (RuntimeError, "input to", {"input": torch.ones(8)}),
+                (TypeError, "'padding' must be str, int", {"padding": None}),
+                (TypeError, "'stride' must be", {"stride": "2"}),
+            )
+        ),
+        *(
+            (function, *rest)
+            for function in ("max_pool", "avg_pool")
+            for rest in (
+                (RuntimeError, "expected kernel_size to be at least 1", {"kernel_size": 0}),
+                (RuntimeError, "kernel_size to be a single", {"kernel_size": (3, 3, 3, 3)}),
+                (RuntimeError, "to be at most 2 elements", {"padding": "wide pair"}),
+                (RuntimeError, "at most half", {"padding": 2}),
+                (
+                    RuntimeError,
+                    "[Oo]utput size|smaller than kernel",
+                    {"kernel_size": 9, "padding": 0},
+                ),
+                (TypeError, "'ceil_mode' must be bool", {"ceil_mode": None}),
+            )
+        ),
+        ("conv_transpose", RuntimeError, "Given groups=3", {"groups": 3}),
+        ("conv_transpose", RuntimeError, "dilation to be at least 1", {"dilation": -1}),
+        ("conv_transpose", RuntimeError, "dilation to be at most 2147483647", {"dilation": 2**31}),
+        ("conv_transpose", RuntimeError, "weight type", {"weight": "double"}),
+        ("conv_transpose", RuntimeError, "leaves nothing of the 10", {"padding": 5}),
+        ("conv_transpose", RuntimeError, "from 8 to 8", {"output_size": "small"}),
+        ("conv_transpose", RuntimeError, "to be a single integer", {"output_size": (8,) * 4}),
+        ("conv_transpose", RuntimeError, "output_padding is for amounts", {"output_padding": 1}),
+        ("conv_transpose", TypeError, "'output_size' must be", {"output_size": "8"}),
+        ("max_pool", RuntimeError, "dilation to be at least 1", {"dilation": -1}),
+        ("max_pool", RuntimeError, "dilation to be at most 2147483647", {"dilation": HUGE}),
+        ("max_pool", TypeError, "'return_indices' must be bool", {"return_indices": 1}),
+        ("avg_pool", TypeError, "'count_include_pad' must be", {"count_include_pad": "True"}),
+    ],
+)
+def test_the_family_refuses_in_1_and_3_dimensions(
+    dimensions: int, function: str, error: type[Exception], message: str, arguments: dict[str, Any]
+) -> None:
+    good: dict[str, Any] = {"input": torch.ones(1, 4, *[8] * dimensions), "kernel_size": 3}
+    if function == "conv_transpose":
+        good = {"input": good["input"], "weight": torch.ones(4, 6, *[3] * dimensions)}
+    bad = {
+        "double": torch.ones(4, 6, *[3] * dimensions).double(),
+        "negative pair": ((0, 0),) * (dimensions - 1) + ((0, -1),),
+        "wide pair": ((0, 0),) * (dimensions - 1) + ((3, 0),),
+        "small": (8,) * (dimensions - 1) + (7,),
+    }
+    arguments = {name: bad.get(str(value), value) for name, value in arguments.items()}
+    call = getattr(samepad.functional, f"{function}{dimensions}d")
+    with pytest.raises(error, match=message) as raised:
+        call(**{**good, **arguments})
+    assert raised.type is error
+    call(**good)
+
+
+@pytest.mark.parametrize("divisor", [0, 1.5])
+def test_avg_pool3d_refuses_a_divisor_and_avg_pool1d_has_none(divisor: Any) -> None:
+    with pytest.raises((TypeError, RuntimeError), match="divisor_override"):
+        samepad.functional.avg_pool3d(torch.ones(1, 4, 8, 8, 8), 3, divisor_override=divisor)
+    with pytest.raises(TypeError, match="divisor_override"):
+        samepad.functional.avg_pool1d(torch.ones(1, 4, 8), 3, divisor_override=1)  # type: ignore[call-arg]
+
+
 def test_causal_is_for_one_dimension() -> None:
     with pytest.raises(RuntimeError, match="'causal' is for conv1d alone, but got it in conv3d"):
         samepad.functional.conv3d(
@@ -668,6 +771,167 @@ def test_module_refuses(name: str) -> None:
     assert raised.type is error
     with pytest.raises(error):
         make_and_call(nn.Conv2d)
+
+
+#: Of every other module: what it is made with, and a row for each mistake.
+OTHER_MODULES: dict[
+    str, tuple[dict[str, Any], dict[str, tuple[type[Exception], str, dict[str, Any]]]]
+]
+OTHER_MODULES = {
+    "ConvTranspose2d": (
+        {"in_channels": 4, "out_channels": 6, "kernel_size": 3},
+        {
+            "groups zero": MODULES["groups zero"],
+            "groups": MODULES["groups"],
+            "padding_mode": (ValueError, "[Oo]nly .*zeros", {"padding_mode": "reflect"}),
+            "stride None": MODULES["stride None"],
+            "dilation zero": MODULES["dilation zero"],
+            "kernel zero": MODULES["kernel zero"],
+            "kernel count": MODULES["kernel count"],
+            "output_padding": (
+                RuntimeError,
+                "to be smaller than stride or dilation",
+                {"output_padding": 2, "stride": 2, "padding": 1},
+            ),
+            "output_padding count": (
+                RuntimeError,
+                "output_padding to be .* a list of 2",
+                {"output_padding": (1, 1, 1), "stride": 2, "padding": 1},
+            ),
+        },
+    ),
+    "MaxPool2d": (
+        {"kernel_size": 3},
+        {
+            "kernel None": (TypeError, "'kernel_size' must be int", {"kernel_size": None}),
+            "kernel zero": (RuntimeError, "expected kernel_size to be", {"kernel_size": 0}),
+            "kernel count": (RuntimeError, "a list of 2", {"kernel_size": (3, 3, 3)}),
+            "padding over half": (RuntimeError, "at most half", {"padding": 2}),
+            "dilation zero": MODULES["dilation zero"],
+            "dilation None": (TypeError, "'dilation' must be int", {"dilation": None}),
+            "ceil_mode": (TypeError, "'ceil_mode' must be bool", {"ceil_mode": "True"}),
+        },
+    ),
+    "AvgPool2d": (
+        {"kernel_size": 3},
+        {
+            "kernel None": (TypeError, "'kernel_size' must be int", {"kernel_size": None}),
+            "kernel zero": (RuntimeError, "expected kernel_size to be", {"kernel_size": 0}),
+            "kernel count": (RuntimeError, "a list of 2", {"kernel_size": (3, 3, 3)}),
+            "padding over half": (RuntimeError, "at most half", {"padding": 2}),
+            "ceil_mode": (TypeError, "'ceil_mode' must be bool", {"ceil_mode": None}),
+            "count": (TypeError, "'count_include_pad' must be", {"count_include_pad": "True"}),
+            "divisor zero": (RuntimeError, "divisor_override not to be 0", {"divisor_override": 0}),
+            "divisor float": (TypeError, "'divisor_override' must be", {"divisor_override": 0.5}),
+        },
+    ),
+}
+#: What all of them refuse.
+for _, rows in OTHER_MODULES.values():
+    shared = ("padding None", "padding float", "padding count", "stride zero", "stride count")
+    rows.update({name: MODULES[name] for name in (*shared, "padding name", "padding causal")})
+MODULE_ROWS = [(name, row) for name, (_, rows) in OTHER_MODULES.items() for row in rows]
+
+
+@pytest.mark.parametrize(("name", "row"), MODULE_ROWS)
+@pytest.mark.filterwarnings("ignore:Initializing zero-element tensors is a no-op:UserWarning")
+def test_other_modules_refuse(name: str, row: str) -> None:
+    """As torch.nn's, some when they are made and some when they are called."""
+    good, rows = OTHER_MODULES[name]
+    error, message, arguments = rows[row]
+    ours, theirs = getattr(samepad, f"SamePad{name}"), getattr(nn, name)
+    with pytest.raises(error, match=message) as raised:
+        ours(**{**good, **arguments})(INPUT)
+    assert raised.type is error
+    with pytest.raises((error, TypeError)):  # of names for its padding PyTorch says the type
+        theirs(**{**good, **arguments})(INPUT)
+
+
+@pytest.mark.parametrize(
+    ("name", "arguments"),
+    [
+        *((name, arguments) for name, (arguments, _) in OTHER_MODULES.items()),
+        ("DepthwiseConv2d", {"in_channels": 4, "kernel_size": 3}),
+        ("SeparableConv2d", {"in_channels": 4, "out_channels": 6, "kernel_size": 3}),
+    ],
+)
+@pytest.mark.parametrize(
+    ("error", "message", "padding"),
+    [
+        (ValueError, r"Invalid padding string 'causal'.* in 2-D", "causal"),
+        (ValueError, "Invalid padding string 'SAME'", "SAME"),
+        (RuntimeError, "expected padding to be a mode", ((0, 1),)),
+        (RuntimeError, "expected padding to be a mode", (0, 1, 0, 1)),
+        (RuntimeError, "expected padding to be a mode", ()),
+        (TypeError, "'padding' must be str, int", None),
+        (TypeError, "'padding' must be str, int", True),
+        (TypeError, "'padding' must be str, int", 1.0),
+        (TypeError, "'padding' must be str, int", ("same", "same")),
+        (TypeError, "'padding' must be str, int", ((0, 1), 1)),
+    ],
+)
+def test_modules_refuse_a_padding_when_they_are_made(
+    name: str, arguments: dict[str, Any], error: type[Exception], message: str, padding: Any
+) -> None:
+    lazy = {key: value for key, value in arguments.items() if key != "in_channels"}
+    made = [(f"SamePad{name}", arguments), (f"LazySamePad{name}", lazy)]
+    for cls, given in [each for each in made if hasattr(samepad, each[0])]:
+        with pytest.raises(error, match=message) as raised:
+            getattr(samepad, cls)(**given, padding=padding)
+        assert raised.type is error
+
+
+@pytest.mark.parametrize("padding", ["same", "same_lower"])
+@pytest.mark.parametrize("dimensions", [1, 2, 3])
+def test_output_padding_is_refused_where_an_output_size_is_for_it(
+    dimensions: int, padding: str
+) -> None:
+    message = f"with padding='{padding}' call the layer with an output_size"
+    name = f"SamePadConvTranspose{dimensions}d"
+    for cls, channels in ((name, (4, 6)), (f"Lazy{name}", (6,))):
+        with pytest.raises(ValueError, match=message):
+            getattr(samepad, cls)(*channels, 3, stride=2, padding=padding, output_padding=1)
+
+
+def test_transposed_layers_refuse_output_sizes() -> None:
+    layer = samepad.SamePadConvTranspose2d(4, 6, 3, stride=2)
+    for size in ([14, 16], [16, 17], [14], [6, 16, 16], [1, 1, 6, 16, 16]):
+        with pytest.raises(RuntimeError, match="output_size"):
+            layer(INPUT, size)
+    with pytest.raises(TypeError, match="'output_size' must be"):
+        layer(INPUT, [16, 15.5])
+    # Of an unbatched input, three values are all its dimensions.
+    assert layer(INPUT[0], [6, 15, 16]).shape == (6, 15, 16)
+
+
+@pytest.mark.parametrize("dimensions", [1, 2])
+@pytest.mark.filterwarnings("ignore:Initializing zero-element tensors is a no-op:UserWarning")
+def test_depthwise_and_separable_layers_refuse(dimensions: int) -> None:
+    depthwise = getattr(samepad, f"SamePadDepthwiseConv{dimensions}d")
+    separable = getattr(samepad, f"SamePadSeparableConv{dimensions}d")
+    input = torch.ones(1, 4, *[8] * dimensions)
+    for multiplier in (0, -1, 1.5, None, "2"):
+        for cls, channels in ((depthwise, (4,)), (separable, (4, 6))):
+            with pytest.raises((TypeError, ValueError, RuntimeError)):
+                cls(*channels, 3, depth_multiplier=multiplier)(input)
+    for layer in (depthwise(5, 3), separable(5, 6, 3)):
+        with pytest.raises(RuntimeError, match=r"input to have 5 channels, .* 4 channels"):
+            layer(input)
+    with pytest.raises(ValueError, match="groups must be a positive integer"):
+        depthwise(0, 3)
+
+
+@pytest.mark.parametrize("name", ["Conv2d", "ConvTranspose2d"])
+def test_lazy_layers_refuse(name: str) -> None:
+    """What their twins do, when they are made or once they have an input's channels."""
+    cls = getattr(samepad, f"LazySamePad{name}")
+    with pytest.raises(ValueError, match="groups must be a positive integer"):
+        cls(6, 3, groups=0)
+    with pytest.raises(ValueError, match="divisible by groups"):
+        cls(6, 3, groups=3)(INPUT)
+    for input in (torch.ones(8, 8), torch.ones(1, 1, 4, 8, 8)):
+        with pytest.raises(RuntimeError, match=r"Expected 3D .* or 4D"):
+            cls(6, 3)(input)
 
 
 @pytest.mark.parametrize(

@@ -3,6 +3,7 @@
 import torch
 from torch import Tensor, nn
 
+from samepad._arguments import listed
 from samepad.modules.conv import SamePadConv1d, SamePadConv2d, _SamePadConvNd
 from samepad.typing import IntOrTuple, Padding, PaddingMode
 
@@ -28,9 +29,12 @@ class _SamePadDepthwiseConvNd(_SamePadConvNd):
         device: torch.device | str | int | None = None,
         dtype: torch.dtype | None = None,
     ) -> None:
+        (multiplier,) = listed("depth_multiplier", depth_multiplier)
+        if multiplier < 1:
+            raise ValueError(f"depth_multiplier must be at least 1, but got {depth_multiplier}")
         super().__init__(
             in_channels,
-            in_channels * depth_multiplier,
+            in_channels * multiplier,
             kernel_size,
             stride,
             padding,
