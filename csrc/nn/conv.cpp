@@ -5,6 +5,7 @@
 #include <array>
 #include <ostream>
 #include <string_view>
+#include <type_traits>
 
 #include "module.h"
 
@@ -34,6 +35,10 @@ void check(const SamePadConvOptions<D>& options) {
   }
 }
 
+template <class Module>
+constexpr bool kIsDepthwise = std::is_same_v<Module, SamePadDepthwiseConv1dImpl> ||
+                              std::is_same_v<Module, SamePadDepthwiseConv2dImpl>;
+
 constexpr std::array kConvolve{conv1d, conv2d, conv3d};
 
 }  // namespace
@@ -48,6 +53,9 @@ SamePadConvNdImpl<D, Derived>::SamePadConvNdImpl(SamePadConvOptions<D> options_)
 template <size_t D, typename Derived>
 void SamePadConvNdImpl<D, Derived>::reset() {
   check(options);
+  TORCH_CHECK(!kIsDepthwise<Derived> || options.groups() == options.in_channels(),
+              "a depthwise convolution has a group for each of its ", options.in_channels(),
+              " channels, but got groups=", options.groups());
   detail::register_parameters(*this, options.out_channels(),
                               options.in_channels() / options.groups());
   reset_parameters();

@@ -78,8 +78,9 @@ at::Tensor SamePadConvTransposeNdImpl<D, Derived>::forward(
   at::OptionalIntArrayRef spatial = std::nullopt;
   torch::ExpandingArray<D> output_padding = options.output_padding();
   if (output_size.has_value()) {
-    const bool whole = static_cast<int64_t>(output_size->size()) == input.dim();
-    spatial = whole ? output_size->slice(input.dim() - D) : *output_size;
+    const size_t count = output_size->size();
+    const bool whole = static_cast<int64_t>(count) == input.dim() && count > D;
+    spatial = whole ? output_size->slice(count - D) : *output_size;
     // Where the sizes are asked for, they say how much to add.
     output_padding = 0;
   }

@@ -14,11 +14,12 @@
 
 namespace samepad::detail {
 
-/// The name that a module prints: that of its holder, such as samepad::SamePadConv2d.
+/// The name that a module prints: that of its holder, such as samepad::SamePadConv2d, or of a class
+/// that somebody derived from it.
 inline std::string printed_name(const torch::nn::Module& module) {
   constexpr std::string_view kSuffix = "Impl";
   const std::string& name = module.name();
-  return name.substr(0, name.size() - kSuffix.size());
+  return name.ends_with(kSuffix) ? name.substr(0, name.size() - kSuffix.size()) : name;
 }
 
 /// Channels, groups and kernel as torch::nn checks them.

@@ -41,7 +41,31 @@ inline const Case kCases[] = {
     {{4, 5, 6}, {3, 2, 3}, {2, 2, 1}, {1, 1, 2}, 2},
     {{5, 3, 4}, {2, 2, 2}, {1, 1, 1}, {1, 1, 1}, 1},
     {{1, 2, 4}, {3, 3, 3}, {2, 1, 3}, {1, 1, 1}, 1},
+    {{3, 2}, {5, 4}, {3, 2}, {1, 1}, 1},
+    {{7, 5}, {2, 1}, {3, 4}, {1, 1}, 2},
+    {{5, 9}, {3, 2}, {1, 3}, {2, 4}, 4},
+    {{1, 1, 1}, {2, 1, 5}, {3, 2, 2}, {1, 1, 1}, 4},
 };
+
+/// A window over one dimension.
+struct Window {
+  int64_t kernel;
+  int64_t stride;
+  int64_t dilation;
+};
+
+/// Every window up to these.
+inline std::vector<Window> windows(int64_t kernels, int64_t strides, int64_t dilations) {
+  std::vector<Window> all;
+  for (int64_t kernel = 1; kernel <= kernels; ++kernel) {
+    for (int64_t stride = 1; stride <= strides; ++stride) {
+      for (int64_t dilation = 1; dilation <= dilations; ++dilation) {
+        all.push_back({kernel, stride, dilation});
+      }
+    }
+  }
+  return all;
+}
 
 /// (first, second, sizes...).
 inline Sizes shape(int64_t first, int64_t second, const Sizes& sizes) {

@@ -1,10 +1,17 @@
 #include <gtest/gtest.h>
 #include <samepad/samepad.h>
+#include <torch/nn/modules/container/any.h>
 #include <torch/nn/modules/container/sequential.h>
 #include <torch/nn/modules/conv.h>
 #include <torch/serialize.h>
 
+#include <array>
+#include <functional>
+#include <optional>
 #include <sstream>
+#include <string>
+#include <utility>
+#include <vector>
 
 namespace samepad {
 namespace {
@@ -221,6 +228,299 @@ TEST(Modules, TrainSaveAndCloneInASequential) {
   EXPECT_TRUE(torch::equal(loaded->forward(input), output));
   const auto copy = std::dynamic_pointer_cast<torch::nn::SequentialImpl>(net->clone());
   EXPECT_TRUE(torch::equal(copy->forward(input), output));
+}
+
+/// One of every module, with its defaults but for the stride.
+struct ModuleRow {
+  const char* name;
+  std::function<torch::nn::AnyModule()> make;
+  std::vector<int64_t> input;
+  std::vector<int64_t> output;
+  std::vector<std::pair<std::string, std::vector<int64_t>>> state;
+  std::string printed;
+};
+
+void PrintTo(const ModuleRow& row, std::ostream* stream) { *stream << row.name; }
+
+const ModuleRow kModules[] = {
+    {"SamePadConv1d",
+     [] { return torch::nn::AnyModule(SamePadConv1d(SamePadConv1dOptions(4, 6, 3).stride(2))); },
+     {2, 4, 9},
+     {2, 6, 5},
+     {{"weight", {6, 4, 3}}, {"bias", {6}}},
+     "(4, 6, kernel_size=3, stride=2, padding=same)"},
+    {"SamePadConv2d",
+     [] {
+       return torch::nn::AnyModule(SamePadConv2d(SamePadConv2dOptions(4, 6, {3, 2}).stride(2)));
+     },
+     {2, 4, 9, 8},
+     {2, 6, 5, 4},
+     {{"weight", {6, 4, 3, 2}}, {"bias", {6}}},
+     "(4, 6, kernel_size=[3, 2], stride=[2, 2], padding=same)"},
+    {"SamePadConv3d",
+     [] { return torch::nn::AnyModule(SamePadConv3d(SamePadConv3dOptions(4, 6, 3).stride(2))); },
+     {2, 4, 5, 6, 7},
+     {2, 6, 3, 3, 4},
+     {{"weight", {6, 4, 3, 3, 3}}, {"bias", {6}}},
+     "(4, 6, kernel_size=[3, 3, 3], stride=[2, 2, 2], padding=same)"},
+    {"SamePadConvTranspose1d",
+     [] {
+       return torch::nn::AnyModule(
+           SamePadConvTranspose1d(SamePadConvTranspose1dOptions(4, 6, 3).stride(2)));
+     },
+     {2, 4, 5},
+     {2, 6, 10},
+     {{"weight", {4, 6, 3}}, {"bias", {6}}},
+     "(4, 6, kernel_size=3, stride=2, padding=same)"},
+    {"SamePadConvTranspose2d",
+     [] {
+       return torch::nn::AnyModule(SamePadConvTranspose2d(
+           SamePadConvTranspose2dOptions(4, 6, 3).stride({2, 1}).groups(2).dilation(2).bias(
+               false)));
+     },
+     {2, 4, 5, 6},
+     {2, 6, 10, 6},
+     {{"weight", {4, 3, 3, 3}}},
+     "(4, 6, kernel_size=[3, 3], stride=[2, 1], padding=same, dilation=[2, 2], groups=2, "
+     "bias=false)"},
+    {"SamePadConvTranspose3d",
+     [] {
+       return torch::nn::AnyModule(SamePadConvTranspose3d(
+           SamePadConvTranspose3dOptions(4, 6, 3).stride(2).padding("same_lower")));
+     },
+     {2, 4, 2, 3, 4},
+     {2, 6, 4, 6, 8},
+     {{"weight", {4, 6, 3, 3, 3}}, {"bias", {6}}},
+     "(4, 6, kernel_size=[3, 3, 3], stride=[2, 2, 2], padding=same_lower)"},
+    {"SamePadMaxPool1d",
+     [] { return torch::nn::AnyModule(SamePadMaxPool1d(SamePadMaxPool1dOptions(3).stride(2))); },
+     {2, 4, 9},
+     {2, 4, 5},
+     {},
+     "(kernel_size=3, stride=2, padding=same, dilation=1, ceil_mode=false)"},
+    {"SamePadMaxPool2d",
+     [] {
+       return torch::nn::AnyModule(
+           SamePadMaxPool2d(SamePadMaxPool2dOptions({3, 2}).dilation(2).ceil_mode(true)));
+     },
+     {2, 4, 9, 8},
+     {2, 4, 3, 4},
+     {},
+     "(kernel_size=[3, 2], stride=[3, 2], padding=same, dilation=[2, 2], ceil_mode=true)"},
+    {"SamePadMaxPool3d",
+     [] { return torch::nn::AnyModule(SamePadMaxPool3d(2)); },
+     {2, 4, 5, 6, 7},
+     {2, 4, 3, 3, 4},
+     {},
+     "(kernel_size=[2, 2, 2], stride=[2, 2, 2], padding=same, dilation=[1, 1, 1], "
+     "ceil_mode=false)"},
+    {"SamePadAvgPool1d",
+     [] { return torch::nn::AnyModule(SamePadAvgPool1d(SamePadAvgPool1dOptions(3).stride(2))); },
+     {2, 4, 9},
+     {2, 4, 5},
+     {},
+     "(kernel_size=3, stride=2, padding=same)"},
+    {"SamePadAvgPool2d",
+     [] { return torch::nn::AnyModule(SamePadAvgPool2d(3)); },
+     {2, 4, 9, 8},
+     {2, 4, 3, 3},
+     {},
+     "(kernel_size=[3, 3], stride=[3, 3], padding=same)"},
+    {"SamePadAvgPool3d",
+     [] {
+       return torch::nn::AnyModule(
+           SamePadAvgPool3d(SamePadAvgPool3dOptions({3, 2, 1}).stride(2).padding("valid")));
+     },
+     {2, 4, 5, 6, 7},
+     {2, 4, 2, 3, 4},
+     {},
+     "(kernel_size=[3, 2, 1], stride=[2, 2, 2], padding=valid)"},
+    {"SamePadDepthwiseConv1d",
+     [] {
+       return torch::nn::AnyModule(
+           SamePadDepthwiseConv1d(SamePadDepthwiseConv1dOptions(4, 3, 2).padding("causal")));
+     },
+     {2, 4, 9},
+     {2, 8, 9},
+     {{"weight", {8, 1, 3}}, {"bias", {8}}},
+     "(4, 8, kernel_size=3, stride=1, padding=causal, groups=4)"},
+    {"SamePadDepthwiseConv2d",
+     [] {
+       return torch::nn::AnyModule(SamePadDepthwiseConv2d(
+           SamePadDepthwiseConv2dOptions(4, 3).stride({1, 2}).padding_mode(torch::kReflect)));
+     },
+     {2, 4, 9, 8},
+     {2, 4, 9, 4},
+     {{"weight", {4, 1, 3, 3}}, {"bias", {4}}},
+     "(4, 4, kernel_size=[3, 3], stride=[1, 2], padding=same, groups=4, padding_mode=reflect)"},
+    {"SamePadSeparableConv1d",
+     [] {
+       return torch::nn::AnyModule(
+           SamePadSeparableConv1d(SamePadConv1dOptions(4, 6, 3).stride(2).bias(false)));
+     },
+     {2, 4, 9},
+     {2, 6, 5},
+     {{"depthwise.weight", {4, 1, 3}}, {"pointwise.weight", {6, 4, 1}}},
+     "(\n  (depthwise): samepad::SamePadDepthwiseConv1d(4, 4, kernel_size=3, stride=2, "
+     "padding=same, groups=4, bias=false)\n  (pointwise): samepad::SamePadConv1d(4, 6, "
+     "kernel_size=1, stride=1, padding=same, bias=false)\n)"},
+    {"SamePadSeparableConv2d",
+     [] {
+       return torch::nn::AnyModule(SamePadSeparableConv2d(
+           SamePadConv2dOptions(4, 6, 3).stride(2).dilation(2).padding_mode(torch::kCircular), 3));
+     },
+     {2, 4, 9, 8},
+     {2, 6, 5, 4},
+     {{"depthwise.weight", {12, 1, 3, 3}},
+      {"pointwise.weight", {6, 12, 1, 1}},
+      {"pointwise.bias", {6}}},
+     "(\n  (depthwise): samepad::SamePadDepthwiseConv2d(4, 12, kernel_size=[3, 3], stride=[2, 2], "
+     "padding=same, dilation=[2, 2], groups=4, bias=false, padding_mode=circular)\n"
+     "  (pointwise): samepad::SamePadConv2d(12, 6, kernel_size=[1, 1], stride=[1, 1], "
+     "padding=same)\n)"},
+};
+
+class EveryModule : public ::testing::TestWithParam<ModuleRow> {
+ protected:
+  torch::nn::AnyModule module = GetParam().make();
+  Tensor input = torch::randn(GetParam().input);
+
+  /// What the module, or another of its type, computes.
+  Tensor run(torch::nn::AnyModule& any) const { return any.forward(input); }
+};
+
+TEST_P(EveryModule, ComputesAsManyElementsAsSaidOfItsType) {
+  EXPECT_EQ(run(module).sizes(), at::IntArrayRef(GetParam().output));
+  EXPECT_TRUE(torch::allclose(module.forward(input[1]), run(module)[1], 1e-4, 1e-6));
+  module.ptr()->to(torch::kDouble);
+  EXPECT_EQ(module.forward(input.to(torch::kDouble)).scalar_type(), torch::kDouble);
+}
+
+TEST_P(EveryModule, HasTheStateOfItsPythonTwinAndPrintsItsArguments) {
+  std::vector<std::pair<std::string, std::vector<int64_t>>> state;
+  for (const auto& parameter : module.ptr()->named_parameters()) {
+    state.emplace_back(parameter.key(), parameter.value().sizes().vec());
+    EXPECT_TRUE(parameter.value().requires_grad()) << parameter.key();
+  }
+  EXPECT_EQ(state, GetParam().state);
+  EXPECT_TRUE(module.ptr()->named_buffers().is_empty());
+  EXPECT_EQ(printed(*module.ptr()),
+            std::string("samepad::") + GetParam().name + GetParam().printed);
+}
+
+TEST_P(EveryModule, SavesLoadsAndClones) {
+  std::stringstream stream;
+  torch::save(module.ptr(), stream);
+  torch::nn::AnyModule loaded = GetParam().make();
+  auto pointer = loaded.ptr();
+  torch::load(pointer, stream);
+  EXPECT_TRUE(torch::equal(run(loaded), run(module)));
+  torch::nn::AnyModule copy = module.clone();
+  const Tensor before = run(module);
+  EXPECT_TRUE(torch::equal(run(copy), before));
+  EXPECT_EQ(printed(*copy.ptr()), printed(*module.ptr()));
+  torch::NoGradGuard no_grad;
+  for (Tensor& parameter : module.ptr()->parameters()) {
+    parameter.add_(1);
+  }
+  EXPECT_TRUE(torch::equal(run(copy), before));
+}
+
+TEST_P(EveryModule, TrainsInASequential) {
+  torch::nn::Sequential net;
+  net->push_back(module);
+  input.requires_grad_();
+  const Tensor output = net->forward(input);
+  EXPECT_TRUE(torch::equal(output, run(module)));
+  output.pow(2).sum().backward();
+  EXPECT_GT(input.grad().abs().sum().item<float>(), 0);
+  for (const auto& parameter : net->named_parameters()) {
+    EXPECT_GT(parameter.value().grad().abs().sum().item<float>(), 0) << parameter.key();
+  }
+}
+
+INSTANTIATE_TEST_SUITE_P(Table, EveryModule, ::testing::ValuesIn(kModules),
+                         [](const auto& info) { return std::string(info.param.name); });
+
+TEST(Options, HaveTorchsDefaults) {
+  const SamePadConvTranspose2dOptions transposed(3, 8, {4, 5});
+  EXPECT_EQ(transposed.in_channels(), 3);
+  EXPECT_EQ(transposed.out_channels(), 8);
+  EXPECT_EQ(*transposed.kernel_size(), (std::array<int64_t, 2>{4, 5}));
+  EXPECT_EQ(*transposed.stride(), (std::array<int64_t, 2>{1, 1}));
+  EXPECT_EQ(*transposed.padding().mode(), PadMode::same);
+  EXPECT_EQ(*transposed.output_padding(), (std::array<int64_t, 2>{0, 0}));
+  EXPECT_EQ(*transposed.dilation(), (std::array<int64_t, 2>{1, 1}));
+  EXPECT_EQ(transposed.groups(), 1);
+  EXPECT_TRUE(transposed.bias());
+  const SamePadMaxPool2dOptions max({4, 5});
+  EXPECT_EQ(*max.stride(), *max.kernel_size());
+  EXPECT_EQ(*max.padding().mode(), PadMode::same);
+  EXPECT_EQ(*max.dilation(), (std::array<int64_t, 2>{1, 1}));
+  EXPECT_FALSE(max.ceil_mode());
+  const SamePadAvgPool3dOptions avg(4);
+  EXPECT_EQ(*avg.stride(), *avg.kernel_size());
+  EXPECT_EQ(*avg.padding().mode(), PadMode::same);
+  EXPECT_FALSE(avg.ceil_mode());
+  EXPECT_EQ(avg.count_include_pad(), std::nullopt);
+  EXPECT_EQ(avg.divisor_override(), std::nullopt);
+  const SamePadDepthwiseConv2dOptions depthwise(3, 5);
+  EXPECT_EQ(depthwise.out_channels(), 3);
+  EXPECT_EQ(depthwise.groups(), 3);
+}
+
+TEST(SamePadConvTranspose, TakesAnOutputSizeInEveryDimension) {
+  SamePadConvTranspose1d line(SamePadConvTranspose1dOptions(4, 6, 3).stride(3));
+  SamePadConvTranspose3d volume(SamePadConvTranspose3dOptions(4, 6, 3).stride(2).bias(false));
+  for (const std::vector<int64_t>& size : {std::vector<int64_t>{13}, std::vector<int64_t>{6, 13}}) {
+    const Tensor x = torch::randn({4, 5});
+    EXPECT_TRUE(torch::equal(line(x, size), samepad::conv_transpose1d(x, line->weight, line->bias,
+                                                                      3, "same", 0, 1, 1, {{13}})));
+  }
+  for (const std::vector<int64_t>& size :
+       {std::vector<int64_t>{3, 5, 8}, std::vector<int64_t>{2, 6, 3, 5, 8}}) {
+    const Tensor x = torch::randn({2, 4, 2, 3, 4});
+    EXPECT_TRUE(torch::equal(
+        volume(x, size),
+        samepad::conv_transpose3d(x, volume->weight, {}, 2, "same", 0, 1, 1, {{3, 5, 8}})));
+  }
+}
+
+TEST(SamePadPools, PassEveryOptionOn) {
+  const Tensor x = torch::randn({2, 4, 5, 7, 6});
+  const auto max_options =
+      SamePadMaxPool3dOptions(3).stride(2).padding({1, 0, 1}).dilation({1, 2, 1}).ceil_mode(true);
+  EXPECT_TRUE(torch::equal(SamePadMaxPool3d(max_options)(x),
+                           at::max_pool3d(x, 3, 2, {1, 0, 1}, {1, 2, 1}, true)));
+  const auto avg_options = SamePadAvgPool3dOptions(3)
+                               .stride(2)
+                               .padding({1, 0, 1})
+                               .ceil_mode(true)
+                               .count_include_pad(false)
+                               .divisor_override(5);
+  EXPECT_TRUE(torch::equal(SamePadAvgPool3d(avg_options)(x),
+                           at::avg_pool3d(x, 3, 2, {1, 0, 1}, true, false, 5)));
+  EXPECT_TRUE(torch::equal(
+      SamePadAvgPool1d(
+          SamePadAvgPool1dOptions(4).stride(3).padding(1).ceil_mode(true).count_include_pad(false))(
+          x[0][0]),
+      at::avg_pool1d(x[0][0], 4, 3, 1, true, false)));
+  // Amounts count by default, as in torch::nn, and SAME does not, as in TensorFlow.
+  EXPECT_TRUE(torch::equal(SamePadAvgPool2d(SamePadAvgPool2dOptions(3).padding(1))(x[0]),
+                           at::avg_pool2d(x[0], 3, 3, 1)));
+  EXPECT_TRUE(torch::equal(SamePadAvgPool2d(SamePadAvgPool2dOptions(3).stride(1))(x[0]),
+                           at::avg_pool2d(x[0], 3, 1, 1, false, /*count_include_pad=*/false)));
+  const auto [values, indices] = SamePadMaxPool1d(2)->forward_with_indices(x[0][0]);
+  EXPECT_TRUE(torch::equal(x[0][0].gather(2, indices), values));
+}
+
+/// A module of somebody's own, made of one of these.
+struct Stem : SamePadConv2dImpl {
+  using SamePadConv2dImpl::SamePadConv2dImpl;
+};
+
+TEST(Modules, PrintTheNameOfADerivedClass) {
+  EXPECT_NE(printed(Stem(3, 8, 3)).find("Stem(3, 8, kernel_size="), std::string::npos);
 }
 
 }  // namespace

@@ -173,13 +173,29 @@ inline at::Tensor conv_transpose(const at::Tensor& input, const at::Tensor& weig
 }
 
 struct Pooled {
+  at::Tensor sum;
   at::Tensor max;
   at::Tensor mean;    ///< of the elements in the input
   at::Tensor padded;  ///< mean with padding counted as zeros
 };
 
+/// Counts the windows that end inside the padded input. With `ceil_mode`, one more where an element
+/// is left over, unless that one starts after the input.
+inline int64_t windows(int64_t n, int64_t extent, int64_t stride,
+                       std::pair<int64_t, int64_t> padding, bool ceil_mode) {
+  const int64_t end = n + padding.second;
+  int64_t count = 0;
+  int64_t start = -padding.first;
+  for (; start + extent <= end; start += stride) {
+    ++count;
+  }
+  const bool left_over = start - stride + extent < end;
+  return count + (ceil_mode && left_over && start < n ? 1 : 0);
+}
+
 /// Pools one window at a time, looking at every element of it.
-inline Pooled pool(const at::Tensor& input, const std::vector<int64_t>& window, const Conv& args) {
+inline Pooled pool(const at::Tensor& input, const std::vector<int64_t>& window, const Conv& args,
+                   bool ceil_mode = false) {
   const size_t dimensions = args.stride.size();
   const at::Tensor x = to_3d(input);
   const auto kernel = to_3d(window, int64_t{1});
@@ -188,12 +204,13 @@ inline Pooled pool(const at::Tensor& input, const std::vector<int64_t>& window, 
   const auto pads = to_3d(args.pads, {0, 0});
   std::vector<int64_t> out{x.size(0), x.size(1)};
   for (int64_t i = 0; i < 3; ++i) {
-    const int64_t padded = x.size(i + 2) + pads[i].first + pads[i].second;
-    out.push_back((padded - (kernel[i] - 1) * dilation[i] - 1) / stride[i] + 1);
+    const int64_t extent = (kernel[i] - 1) * dilation[i] + 1;
+    out.push_back(windows(x.size(i + 2), extent, stride[i], pads[i], ceil_mode));
   }
   Pooled result{at::empty(out, at::kDouble), at::empty(out, at::kDouble),
-                at::empty(out, at::kDouble)};
+                at::empty(out, at::kDouble), at::empty(out, at::kDouble)};
   const auto source = x.accessor<double, 5>();
+  auto sums = result.sum.accessor<double, 5>();
   auto max = result.max.accessor<double, 5>();
   auto mean = result.mean.accessor<double, 5>();
   auto padded = result.padded.accessor<double, 5>();
@@ -205,15 +222,19 @@ inline Pooled pool(const at::Tensor& input, const std::vector<int64_t>& window, 
         double largest = -std::numeric_limits<double>::infinity();
         double sum = 0;
         int64_t count = 0;
+        int64_t count_padded = 0;
         for (int64_t b = 0; b < taps; ++b) {
           const int64_t tap[] = {b / (kernel[1] * kernel[2]), b / kernel[2] % kernel[1],
                                  b % kernel[2]};
           int64_t from[3];
           bool inside = true;
+          bool padded_inside = true;
           for (int64_t i = 0; i < 3; ++i) {
             from[i] = at[i] * stride[i] + tap[i] * dilation[i] - pads[i].first;
             inside = inside && from[i] >= 0 && from[i] < x.size(i + 2);
+            padded_inside = padded_inside && from[i] < x.size(i + 2) + pads[i].second;
           }
+          count_padded += padded_inside ? 1 : 0;
           if (inside) {
             const double value = source[n][c][from[0]][from[1]][from[2]];
             largest = std::max(largest, value);
@@ -221,14 +242,34 @@ inline Pooled pool(const at::Tensor& input, const std::vector<int64_t>& window, 
             ++count;
           }
         }
+        sums[n][c][at[0]][at[1]][at[2]] = sum;
         max[n][c][at[0]][at[1]][at[2]] = largest;
         mean[n][c][at[0]][at[1]][at[2]] = sum / static_cast<double>(count);
-        padded[n][c][at[0]][at[1]][at[2]] = sum / static_cast<double>(taps);
+        padded[n][c][at[0]][at[1]][at[2]] = sum / static_cast<double>(count_padded);
       }
     }
   }
-  return {from_3d(result.max, dimensions), from_3d(result.mean, dimensions),
-          from_3d(result.padded, dimensions)};
+  return {from_3d(result.sum, dimensions), from_3d(result.max, dimensions),
+          from_3d(result.mean, dimensions), from_3d(result.padded, dimensions)};
+}
+
+/// The gradient, in `x`, of the sum of the elements of f(x) times `cotangent`, by differences.
+template <class Function>
+at::Tensor gradient(const Function& f, const at::Tensor& x, const at::Tensor& cotangent) {
+  constexpr double kStep = 1e-5;
+  at::Tensor moved = x.detach().clone();
+  at::Tensor result = at::empty_like(moved);
+  for (int64_t i = 0; i < moved.numel(); ++i) {
+    const at::Tensor element = moved.view(-1)[i];
+    const double value = element.item<double>();
+    const auto at_value = [&](double v) {
+      element.fill_(v);
+      return (f(moved) * cotangent).sum().template item<double>();
+    };
+    result.view(-1)[i].fill_((at_value(value + kStep) - at_value(value - kStep)) / (2 * kStep));
+    element.fill_(value);
+  }
+  return result;
 }
 
 }  // namespace naive

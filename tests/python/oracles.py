@@ -127,7 +127,7 @@ def keras_conv(conv: Conv, input: Array, weight: Array, bias: Array | None) -> A
     return np.moveaxis(keras.ops.convert_to_numpy(layer(inputs)), -1, 1)
 
 
-_JAX_LAYOUTS = {
+JAX_LAYOUTS = {
     1: ("NCH", "OIH", "NCH"),
     2: ("NCHW", "OIHW", "NCHW"),
     3: ("NCDHW", "OIDHW", "NCDHW"),
@@ -145,7 +145,7 @@ def _jax_function(conv: Conv) -> Callable[..., jax.Array]:
             conv.stride,
             padding.upper() if isinstance(padding, str) else padding,
             rhs_dilation=conv.dilation,
-            dimension_numbers=_JAX_LAYOUTS[conv.dimensions],
+            dimension_numbers=JAX_LAYOUTS[conv.dimensions],
             feature_group_count=conv.groups,
         )
         return output if bias is None else output + bias.reshape(-1, *[1] * conv.dimensions)
@@ -153,7 +153,7 @@ def _jax_function(conv: Conv) -> Callable[..., jax.Array]:
     return convolve
 
 
-def _compiled(function: Callable[..., Any]) -> Callable[..., Any]:
+def compiled(function: Callable[..., Any]) -> Callable[..., Any]:
     # Every case has shapes of its own and runs once: compiling is all the time it takes.
     return jax.jit(function, compiler_options={"xla_backend_optimization_level": 0})
 
@@ -171,7 +171,7 @@ def jax_conv(conv: Conv, input: Array, weight: Array, bias: Array | None) -> Arr
     of the corresponding dimension"). A kernel that does not fit the padded input gives an empty
     output here, an error in PyTorch.
     """
-    return np.asarray(_compiled(_jax_function(conv))(input, weight, bias))
+    return np.asarray(compiled(_jax_function(conv))(input, weight, bias))
 
 
 def cotangent(shape: tuple[int, ...]) -> Array:
@@ -191,10 +191,10 @@ def jax_conv_and_gradients(
         output, pull_back = jax.vjp(_jax_function(conv), *arrays)
         return output, pull_back(cotangent(output.shape))
 
-    return jax.tree.map(np.asarray, _compiled(run)(input, weight, bias))
+    return jax.tree.map(np.asarray, compiled(run)(input, weight, bias))
 
 
-_AUTO_PADS = {"same": "SAME_UPPER", "same_lower": "SAME_LOWER", "valid": "VALID"}
+AUTO_PADS = {"same": "SAME_UPPER", "same_lower": "SAME_LOWER", "valid": "VALID"}
 
 
 def onnxruntime_is_sound(conv: Conv) -> bool:
@@ -214,7 +214,7 @@ def onnxruntime_conv(conv: Conv, input: Array, weight: Array, bias: Array | None
     negative padding; empty sizes ("Invalid input shape").
     """
     if isinstance(conv.padding, str):
-        padding: dict[str, Any] = {"auto_pad": _AUTO_PADS[conv.padding]}
+        padding: dict[str, Any] = {"auto_pad": AUTO_PADS[conv.padding]}
     else:
         padding = {"pads": [amount for side in zip(*conv.padding, strict=True) for amount in side]}
     arrays = {

@@ -1,4 +1,4 @@
-"""What PyTorch does with each operator of the family, as test_transforms.py has it for convolutions."""
+"""What PyTorch does with each operator; test_transforms.py has more on convolutions."""
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field

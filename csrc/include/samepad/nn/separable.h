@@ -3,6 +3,7 @@
 /// \file
 /// Depthwise and separable convolutions, laid out as Keras lays out their weights.
 
+#include <c10/util/Exception.h>
 #include <samepad/nn/conv.h>
 
 namespace samepad {
@@ -16,6 +17,8 @@ struct SamePadDepthwiseConvOptions : SamePadConvOptions<D> {
   SamePadDepthwiseConvOptions(int64_t in_channels, torch::ExpandingArray<D> kernel_size,
                               int64_t depth_multiplier = 1)
       : SamePadConvOptions<D>(in_channels, in_channels * depth_multiplier, kernel_size) {
+    TORCH_CHECK(depth_multiplier >= 1, "depth_multiplier must be at least 1, but got ",
+                depth_multiplier);
     this->groups(in_channels);
   }
 };
@@ -26,6 +29,9 @@ using SamePadDepthwiseConv2dOptions = SamePadDepthwiseConvOptions<2>;
 /// Depthwise convolution over (N, C, L) or (C, L), giving C M channels, of which c M + m is from
 /// channel c. The weight, (C M, 1, k), is Keras's depthwise_kernel, (k, C, M), with the channels
 /// moved to the front.
+///
+/// Constructing or resetting throws `c10::Error` where `SamePadConv1d` does, and where the options
+/// have another number of groups than channels.
 class SAMEPAD_API SamePadDepthwiseConv1dImpl
     : public SamePadConvNdImpl<1, SamePadDepthwiseConv1dImpl> {
  public:
