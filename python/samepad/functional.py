@@ -157,7 +157,8 @@ Args:
     groups: Number of blocks that the channels are split into; divides C and O.
     dilation: Spacing of the kernel's elements, an int or {dimensions} ints, each at least 1.
     output_size: m, an int or {dimensions} ints, in place of `output_padding`: with "same" and
-        "same_lower" (n - 1) s < m <= n s, otherwise up to s - 1 more than the size without `output_padding`.
+        "same_lower" (n - 1) s < m <= n s, otherwise up to s - 1 more than the size without
+        `output_padding`.
 
 Returns:
     (N, O, {outs}) or (O, {outs}). In the SAME modes each size is n s, or `output_size`; otherwise
