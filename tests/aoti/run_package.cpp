@@ -1,23 +1,22 @@
-// run_package MODEL.pt2 (INPUT.pt OUTPUT.pt)...: runs the model on each tensor and saves what it
-// answers.
+// Runs a package that AOTInductor compiled, on ones: run_package MODEL.pt2 HEIGHT WIDTH.
 
-#include <ATen/ATen.h>
+#include <ATen/core/grad_mode.h>
+#include <ATen/ops/ones.h>
 #include <torch/csrc/inductor/aoti_package/model_package_loader.h>
-#include <torch/csrc/jit/serialization/pickle.h>
 
-#include <fstream>
-#include <iterator>
-#include <vector>
+#include <cstdlib>
+#include <iostream>
+#include <string>
 
 int main(int argc, char** argv) {
-  torch::inductor::AOTIModelPackageLoader model(argv[1]);
-  const at::NoGradGuard no_grad;
-  for (int i = 2; i + 1 < argc; i += 2) {
-    std::ifstream file(argv[i], std::ios::binary);
-    const std::vector<char> bytes(std::istreambuf_iterator<char>(file), {});
-    const std::vector<at::Tensor> outputs = model.run({torch::jit::pickle_load(bytes).toTensor()});
-    const std::vector<char> saved = torch::jit::pickle_save(outputs.at(0));
-    std::ofstream(argv[i + 1], std::ios::binary)
-        .write(saved.data(), static_cast<std::streamsize>(saved.size()));
+  if (argc != 4) {
+    std::cerr << "usage: run_package MODEL.pt2 HEIGHT WIDTH\n";
+    return EXIT_FAILURE;
   }
+  const at::NoGradGuard no_grad;
+  torch::inductor::AOTIModelPackageLoader loader(argv[1]);
+  std::vector<at::Tensor> inputs{at::ones({2, 3, std::stoll(argv[2]), std::stoll(argv[3])})};
+  const at::Tensor output = loader.run(inputs).at(0);
+  std::cout << output.sizes() << ' ' << output.sum().item<double>() << '\n';
+  return EXIT_SUCCESS;
 }
