@@ -70,8 +70,8 @@ template <size_t D, typename Derived>
 void SamePadAvgPoolNdImpl<D, Derived>::reset() {
   check(options.padding(), D);
   TORCH_CHECK(D > 1 || !options.divisor_override(),
-              "divisor_override is for 2 and 3 dimensions, but got ", *options.divisor_override(),
-              " in SamePadAvgPool1d");
+              "divisor_override is for 2 and 3 dimensions, but got ",
+              options.divisor_override().value_or(0), " in SamePadAvgPool1d");
 }
 
 template <size_t D, typename Derived>

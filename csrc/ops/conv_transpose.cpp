@@ -29,7 +29,7 @@ constexpr std::array kNames{"conv_transpose1d", "conv_transpose2d", "conv_transp
 
 struct TransposedArgs : ConvArgs {
   /// Empty where the sizes follow from the other arguments.
-  std::optional<SymDims> output_size;
+  SymDims output_size;
   Dims output_padding;
 
   /// Length of the full result in dimension i.
@@ -46,23 +46,23 @@ using CutList = c10::SmallVector<Cut, 3>;
 /// Throws where an output size is not in [least, most].
 void check_output_size(const TransposedArgs& args, int64_t i, const c10::SymInt& least,
                        const c10::SymInt& most) {
-  const c10::SymInt& size = (*args.output_size)[i];
+  const c10::SymInt& size = args.output_size[i];
   TORCH_SYM_CHECK(least.sym_le(size).sym_and(size.sym_le(most)), "expected output_size to be from ",
                   least, " to ", most, " in spatial dimension ", i, ", for ", args.size(i),
                   " input elements with stride ", args.stride[i],
-                  ", but got output_size=", *args.output_size);
+                  ", but got output_size=", c10::SymIntArrayRef(args.output_size));
 }
 
 /// SAME: the gradient of the SAME convolution of m elements, which has n outputs.
 Cut cut_for_mode(const TransposedArgs& args, int64_t i, PadMode mode) {
   const int64_t stride = args.stride[i];
   const int64_t extent = args.extent(i);
-  if (!args.output_size) {
+  if (args.output_size.empty()) {
     const auto crop = transposed_crop(mode, extent, stride);
     return {{crop.before, crop.after}, std::max<int64_t>(0, stride - extent)};
   }
   const c10::SymInt n = args.size(i);
-  const c10::SymInt m = (*args.output_size)[i];
+  const c10::SymInt m = args.output_size[i];
   check_output_size(args, i, args.is_empty(i) ? c10::SymInt(0) : (n - 1) * stride + 1, n * stride);
   const auto known_size = m.maybe_as_int();
   const auto crop = known_size ? [&] {
@@ -82,20 +82,20 @@ Cut cut_for_amounts(const TransposedArgs& args, int64_t i, const Pads<int64_t>& 
               " and ", args.dilation[i], " in spatial dimension ", i,
               ", but got output_padding=", at::IntArrayRef(args.output_padding));
   const auto full = args.full_size(i).maybe_as_int();
-  const int64_t tail = args.output_size ? longest : args.output_padding[i];
+  const int64_t tail = !args.output_size.empty() ? longest : args.output_padding[i];
   // Compared one by one: their sum might not fit.
   TORCH_CHECK(!full || (crop.before < *full + tail && crop.after < *full + tail - crop.before),
               "padding (", crop.before, ", ", crop.after, ") in spatial dimension ", i,
               " leaves nothing of the ", *full, " elements of the transposed convolution");
   const Pads<c10::SymInt> amounts{crop.before, crop.after};
-  if (!args.output_size) {
+  if (args.output_size.empty()) {
     return {amounts, tail};
   }
   const c10::SymInt least = args.full_size(i) - crop.before - crop.after;
   const auto known_least = least.maybe_as_int();
   check_output_size(args, i, known_least ? c10::SymInt(std::max<int64_t>(*known_least, 1)) : least,
                     least + (args.stride[i] - 1));
-  return {amounts, (*args.output_size)[i] - least};
+  return {amounts, args.output_size[i] - least};
 }
 
 at::Tensor convolve(const TransposedArgs& args, const SymDims& padding,
@@ -133,7 +133,7 @@ Call call_for_any_size(const TransposedArgs& args, int64_t i, const Pads<c10::Sy
   const auto shared = transposed_crop(PadMode::same, args.extent(i), args.stride[i]);
   const c10::SymInt start = crop.before - shared.before;
   return {shared.before, std::max<int64_t>(0, args.stride[i] - args.extent(i)),
-          detail::Part{args.axis(i), start, start + (*args.output_size)[i]}};
+          detail::Part{args.axis(i), start, start + args.output_size[i]}};
 }
 
 at::Tensor run(const TransposedArgs& args, const CutList& cuts) {
@@ -209,17 +209,16 @@ TransposedArgs arguments(const at::Tensor& input, const at::Tensor& weight,
                          c10::SymIntArrayRef dilation, at::OptionalSymIntArrayRef output_size) {
   TransposedArgs args{ConvArgs(kNames[D - 1], D, detail::WeightLayout::input_first, input, weight,
                                bias, stride, dilation, std::move(groups)),
-                      std::nullopt,
+                      {},
                       detail::expand("output_padding", output_padding, D, {.least = 0})};
   check_countable(args);
   if (output_size.has_value()) {
-    const size_t count = output_size->size();
+    const auto count = static_cast<int64_t>(output_size->size());
     TORCH_CHECK(count == 1 || count == D,
                 "expected output_size to be a single integer value or a list of ", D,
                 " values to match the spatial dimensions, but got output_size=", *output_size);
-    args.output_size.emplace();
     for (const auto i : c10::irange(D)) {
-      args.output_size->push_back((*output_size)[count == 1 ? 0 : i]);
+      args.output_size.push_back((*output_size)[count == 1 ? 0 : i]);
     }
     for (const int64_t extra : args.output_padding) {
       TORCH_CHECK(extra == 0, "expected output_size or output_padding, but got both: output_size=",

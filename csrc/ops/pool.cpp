@@ -175,7 +175,7 @@ std::optional<Fit> fit(const Pool& window, const PadList& pads, const Dims& want
   Fit result{{}, ceil_mode, {}};
   for (const auto i : c10::irange(window.dimensions())) {
     const int64_t n = window.size(i).expect_int();
-    const auto amounts = *detail::known(pads[i]);
+    const Pads<int64_t> amounts{pads[i].before.expect_int(), pads[i].after.expect_int()};
     const auto found = fit_pool(n, window.kernel[i], window.stride[i], window.dilation[i], amounts,
                                 ceil_mode, wanted[i]);
     if (!found || !window.fits(i, amounts, found->padding, ceil_mode)) {

@@ -17,20 +17,17 @@ std::string replace_all(std::string text, std::string_view from, std::string_vie
   return text;
 }
 
-// What holds of every operator here: safe under torch.compile, shown by opcheck in the tests.
-const std::vector<at::Tag> kTags{at::Tag::pt2_compliant_tag};
-
 /// Defines the operators of these numbers of dimensions, each with two overloads: a `padding` that
 /// names a mode, and `.padding` with amounts: one for all dimensions, one per dimension, or before
 /// and after of each dimension in turn. In the schema, $D is the number of dimensions, $overload
 /// the overload's name and $padding the argument.
-void define(torch::Library& m, std::string_view schema,
+void define(torch::Library& m, const std::vector<at::Tag>& tags, std::string_view schema,
             std::initializer_list<std::string_view> every = {"1", "2", "3"}) {
   for (const std::string_view dimensions : every) {
     const std::string common = replace_all(std::string(schema), "$D", dimensions);
     const auto overload = [&](std::string_view name, std::string_view padding) {
       const auto full = replace_all(replace_all(common, "$overload", name), "$padding", padding);
-      m.def(full.c_str(), kTags);
+      m.def(full.c_str(), tags);
     };
     overload("", "str padding=\"same\"");
     overload(".padding", "SymInt[" + std::string(dimensions) + "] padding=0");
@@ -40,25 +37,28 @@ void define(torch::Library& m, std::string_view schema,
 }  // namespace
 
 TORCH_LIBRARY(samepad, m) {
-  define(m,
+  // What holds of every operator here: safe under torch.compile, shown by opcheck in the tests.
+  const std::vector<at::Tag> tags{at::Tag::pt2_compliant_tag};
+
+  define(m, tags,
          "conv$Dd$overload(Tensor input, Tensor weight, Tensor? bias=None, SymInt[$D] stride=1, "
          "$padding, SymInt[$D] dilation=1, SymInt groups=1, str padding_mode=\"zeros\") -> Tensor");
-  define(m,
+  define(m, tags,
          "conv_transpose$Dd$overload(Tensor input, Tensor weight, Tensor? bias=None, "
          "SymInt[$D] stride=1, $padding, SymInt[$D] output_padding=0, SymInt groups=1, "
          "SymInt[$D] dilation=1, SymInt[$D]? output_size=None) -> Tensor");
-  define(m,
+  define(m, tags,
          "max_pool$Dd$overload(Tensor input, SymInt[$D] kernel_size, SymInt[$D] stride=[], "
          "$padding, SymInt[$D] dilation=1, bool ceil_mode=False) -> Tensor");
-  define(m,
+  define(m, tags,
          "max_pool$Dd_with_indices$overload(Tensor input, SymInt[$D] kernel_size, "
          "SymInt[$D] stride=[], $padding, SymInt[$D] dilation=1, bool ceil_mode=False) "
          "-> (Tensor, Tensor)");
-  define(m,
+  define(m, tags,
          "avg_pool$Dd$overload(Tensor input, SymInt[$D] kernel_size, SymInt[$D] stride=[], "
          "$padding, bool ceil_mode=False, bool? count_include_pad=None) -> Tensor",
          {"1"});
-  define(m,
+  define(m, tags,
          "avg_pool$Dd$overload(Tensor input, SymInt[$D] kernel_size, SymInt[$D] stride=[], "
          "$padding, bool ceil_mode=False, bool? count_include_pad=None, "
          "int? divisor_override=None) -> Tensor",
@@ -66,5 +66,5 @@ TORCH_LIBRARY(samepad, m) {
   m.def(
       "pad(Tensor input, SymInt[1] kernel_size, SymInt[1] stride=1, SymInt[1] dilation=1, "
       "str padding=\"same\", str mode=\"constant\", float? value=None) -> Tensor",
-      kTags);
+      tags);
 }

@@ -145,8 +145,8 @@ at::Tensor add_padding(const at::Tensor& input, const PadList& pads, std::string
                        std::optional<double> value) {
   std::vector<c10::SymInt> added;    // last dimension first, as at::pad takes them
   std::vector<c10::SymInt> cropped;  // negative amounts, once the others are there to be cropped
-  for (auto pad = pads.rbegin(); pad != pads.rend(); ++pad) {
-    for (const auto& amount : {pad->before, pad->after}) {
+  for (auto i = static_cast<int64_t>(pads.size()) - 1; i >= 0; --i) {
+    for (const auto& amount : {pads[i].before, pads[i].after}) {
       const bool crops = amount.maybe_as_int().value_or(0) < 0;
       added.push_back(crops ? 0 : amount);
       cropped.push_back(crops ? amount : 0);
