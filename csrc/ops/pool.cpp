@@ -11,7 +11,7 @@
 #include <ATen/ops/avg_pool1d.h>
 #include <ATen/ops/avg_pool2d.h>
 #include <ATen/ops/avg_pool3d.h>
-#include <ATen/ops/clamp.h>
+#include <ATen/ops/clamp_max.h>
 #include <ATen/ops/floor_divide.h>
 #include <ATen/ops/max_pool1d.h>
 #include <ATen/ops/max_pool1d_with_indices.h>
@@ -21,6 +21,7 @@
 #include <ATen/ops/max_pool3d_with_indices.h>
 #include <ATen/ops/ones.h>
 #include <ATen/ops/remainder.h>
+#include <ATen/ops/where.h>
 #include <c10/util/Exception.h>
 #include <c10/util/irange.h>
 #include <samepad/pool.h>
@@ -98,18 +99,20 @@ struct MaxPool : SlidingWindow {
     return outputs;
   }
 
-  /// Indices into `padded` as indices into the input: of the nearest element where one is of
-  /// padding, which has lost to all others and so can be, undilated, only where its window holds
-  /// nothing more.
+  /// Indices into `padded` as indices into the input. One of padding, which loses to all that is
+  /// larger than the type's lowest value, is its window's first: the window's first element that is
+  /// not padding takes its place, as in at::max_pool, or the nearest where all of them are.
   at::Tensor without_padding(at::Tensor rest, const at::Tensor& padded, const PadList& pads) const {
     at::Tensor result;
     c10::SymInt step = 1;
     for (int64_t i = dimensions() - 1; i >= 0; --i) {
       const c10::SymInt length = padded.sym_size(axis(i));
       const at::Tensor position =
-          at::clamp(at::remainder(rest, at::Scalar(length)) - at::Scalar(pads[i].before),
-                    at::Scalar(0), at::Scalar(size(i) - 1));
-      result = result.defined() ? result + position * at::Scalar(step) : position;
+          at::remainder(rest, at::Scalar(length)) - at::Scalar(pads[i].before);
+      const at::Tensor inside =
+          at::where(position < 0, at::remainder(position, dilation[i]), position);
+      const at::Tensor nearest = at::clamp_max(inside, at::Scalar(size(i) - 1));
+      result = result.defined() ? result + nearest * at::Scalar(step) : nearest;
       rest = at::floor_divide(rest, at::Scalar(length));
       step = step * size(i);
     }

@@ -1,4 +1,4 @@
-#include <samepad/conv.h>
+#include <samepad/pad.h>
 
 #include <iostream>
 

@@ -255,12 +255,26 @@ TEST(Pool, IgnoresPaddingInEveryFloatingType) {
 }
 
 TEST(Pool, TakesNaNsAndInfinitiesAsTheyAre) {
-  const double inf = std::numeric_limits<double>::infinity();
-  const auto x = at::tensor({-inf, -inf, -inf, -inf, 1., NAN}).view({1, 1, 6});
+  constexpr double kInf = std::numeric_limits<double>::infinity();
+  const auto x = at::tensor({-kInf, -kInf, -kInf, -kInf, 1., NAN}).view({1, 1, 6});
   const auto [values, indices] = samepad::max_pool1d_with_indices(x, 2, 2);
-  EXPECT_TRUE(at::equal(values.view(3).slice(0, 0, 2), at::tensor({-inf, -inf})));
+  EXPECT_TRUE(at::equal(values.view(3).slice(0, 0, 2), at::tensor({-kInf, -kInf})));
   EXPECT_TRUE(values.view(3)[2].isnan().item<bool>());
   EXPECT_TRUE(((indices >= 0) & (indices < 6)).all().item<bool>());
+}
+
+TEST(Pool, IndicesOfTheLowestValueAreOfTheirWindows) {
+  // Padding ties with it. Dilated, the first element of a window is not the nearest to the padding.
+  constexpr double kInf = std::numeric_limits<double>::infinity();
+  const auto bytes = at::tensor({9, 9, 0}, at::kByte).view({1, 1, 3});
+  const auto of_bytes = std::get<1>(samepad::max_pool1d_with_indices(bytes, 2, 1, "same", 4));
+  EXPECT_EQ(of_bytes.view(3)[0].item<int64_t>(), 2);
+  const auto low = at::full({1, 1, 5, 5}, -kInf);
+  const auto [values, indices] = samepad::max_pool2d_with_indices(low, 2, 1, {{0, 3}, {3, 0}}, 3);
+  EXPECT_TRUE(at::equal(values, low));
+  // Rows start in the input; columns 0 to 2 before it, and their windows hold the columns 0 to 2.
+  const auto columns = at::tensor({0, 1, 2, 0, 1});
+  EXPECT_TRUE(at::equal(indices[0][0], at::arange(5).mul(5).view({5, 1}) + columns));
 }
 
 TEST(Pool, IndicesAreForMaxUnpool) {

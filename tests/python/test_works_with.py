@@ -21,6 +21,10 @@ from torch import Tensor, nn
 from torch._dynamo.testing import CompileCounter
 from torch.utils.flop_counter import FlopCounterMode
 
+# What these tools leave open, sockets and pipes of their worker processes, is closed whenever the
+# garbage collector gets to it, and counts against the test that happens to run then.
+pytestmark = pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
+
 #: Sizes that need different pads, large enough for no layer to meet a size of 1, which compilers
 #: and exporters take for one of its own kind.
 SIZES = [(40, 36), (41, 36), (40, 37), (43, 39), (33, 50)]

@@ -26,8 +26,8 @@ namespace samepad {
 /// \param padding         see `Padding`; not causal, not negative.
 /// \param output_padding  elements to add after, as in `at::conv_transpose1d`; 0 with `same` and
 ///                        `same_lower`, which take an `output_size` instead.
-/// \param output_size     m, one value per spatial dimension: (L - 1) stride < m <= L stride with
-///                        `same` and `same_lower`, elsewhere the sizes from that without
+/// \param output_size     m, one value or one per spatial dimension: (L - 1) stride < m <= L stride
+///                        with `same` and `same_lower`, elsewhere the sizes from that without
 ///                        `output_padding` to stride - 1 more.
 /// \throws c10::Error     where an argument is none of the above, naming it.
 SAMEPAD_API at::Tensor conv_transpose1d(const at::Tensor& input, const at::Tensor& weight,
