@@ -82,7 +82,7 @@ Cut cut_for_amounts(const TransposedArgs& args, int64_t i, const Pads<int64_t>& 
               " and ", args.dilation[i], " in spatial dimension ", i,
               ", but got output_padding=", at::IntArrayRef(args.output_padding));
   const auto full = args.full_size(i).maybe_as_int();
-  const int64_t tail = !args.output_size.empty() ? longest : args.output_padding[i];
+  const int64_t tail = args.output_size.empty() ? args.output_padding[i] : args.stride[i] - 1;
   // Compared one by one: their sum might not fit.
   TORCH_CHECK(!full || (crop.before < *full + tail && crop.after < *full + tail - crop.before),
               "padding (", crop.before, ", ", crop.after, ") in spatial dimension ", i,

@@ -411,6 +411,7 @@ def pad(
         TypeError: An argument has another type.
         RuntimeError: A value or the number of values is not as above; "reflect" would pad n
             elements or more, or "circular" more than n.
+        NotImplementedError: More than two dimensions stay unpadded, and `mode` is not "constant".
 
     Example:
         >>> pad(torch.ones(1, 1, 4), 3, stride=2, value=-1.0)

@@ -1,7 +1,11 @@
-// Runs a package that AOTInductor compiled, on ones: run_package MODEL.pt2 HEIGHT WIDTH.
+// Runs a package that AOTInductor compiled: run_package MODEL.pt2 HEIGHT WIDTH.
+//
+// The input is sin(0), sin(1), ... of shape (2, 3, HEIGHT, WIDTH); prints the output's shape, then
+// its elements, one to a line.
 
 #include <ATen/core/grad_mode.h>
-#include <ATen/ops/ones.h>
+#include <ATen/ops/arange.h>
+#include <c10/util/irange.h>
 #include <torch/csrc/inductor/aoti_package/model_package_loader.h>
 
 #include <cstdlib>
@@ -15,9 +19,16 @@ int main(int argc, char** argv) {
     return EXIT_FAILURE;
   }
   const at::NoGradGuard no_grad;
+  const int64_t height = std::stoll(argv[2]);
+  const int64_t width = std::stoll(argv[3]);
   torch::inductor::AOTIModelPackageLoader loader(argv[1]);
-  std::vector<at::Tensor> inputs{at::ones({2, 3, std::stoll(argv[2]), std::stoll(argv[3])})};
-  const at::Tensor output = loader.run(inputs).at(0);
-  std::cout << output.sizes() << ' ' << output.sum().item<double>() << '\n';
+  const at::Tensor input = at::arange(2 * 3 * height * width, at::kFloat).sin();
+  std::vector<at::Tensor> inputs{input.view({2, 3, height, width})};
+  const at::Tensor output = loader.run(inputs).at(0).contiguous();
+  std::cout << output.sizes() << '\n';
+  std::cout.precision(9);
+  for (const auto i : c10::irange(output.numel())) {
+    std::cout << output.const_data_ptr<float>()[i] << '\n';
+  }
   return EXIT_SUCCESS;
 }

@@ -83,6 +83,24 @@ class Case:
         return [amount if isinstance(amount, tuple) else (amount, amount) for amount in amounts]
 
 
+def padded_axes(kernel: Any, shape: tuple[int, ...]) -> int:
+    """How many of its input's last dimensions `pad` pads."""
+    count = len(each(kernel, 1))
+    return count if count > 1 else max(len(shape) - 2, 1)
+
+
+def pads_alone(case: Case) -> Pairs:
+    """What `pad` adds."""
+    d = padded_axes(case.options["kernel_size"], case.shapes[0])
+    names = ("kernel_size", "stride", "dilation")
+    values = (
+        value * d if len(value) == 1 else value
+        for value in (each(case.options[name], 1) for name in names)
+    )
+    axes = zip(case.shapes[0][-d:], *values, strict=True)
+    return [naive.pads(case.options["padding"], *axis) for axis in axes]
+
+
 def each(value: Any, dimensions: int) -> tuple[Any, ...]:
     return value if isinstance(value, tuple) else (value,) * dimensions
 
@@ -218,6 +236,57 @@ def _padding(rng: random.Random, d: int, extents: tuple[int, ...], low: int) -> 
     return tuple((rng.randint(low, e - 1), rng.randint(low, e - 1)) for e in extents)
 
 
+def _draw_lengthening(
+    rng: random.Random, options: dict[str, Any], sizes: tuple[int, ...], extents: Any, d: int
+) -> None:
+    """The tail of a transposed convolution with given amounts, by either of PyTorch's names."""
+    steps, dilation = each(options["stride"], d), each(options["dilation"], d)
+    if rng.random() < 0.4:
+        amounts = each(0 if options["padding"] == "valid" else options["padding"], d)
+        least = [
+            (n - 1) * s + e - sum(each(amount, 2))
+            for n, s, e, amount in zip(sizes, steps, extents, amounts, strict=True)
+        ]
+        options["output_size"] = tuple(
+            max(size, 1) + rng.randint(0, s - 1 + min(size - 1, 0))
+            for size, s in zip(least, steps, strict=True)
+            if size + s > 1
+        )
+        if len(options["output_size"]) < d:
+            raise _IllegalError
+        return
+    longest = [max(pair) - 1 for pair in zip(steps, dilation, strict=True)]
+    if rng.random() < 0.2:
+        options["output_padding"] = rng.randint(0, min(longest))
+    else:
+        options["output_padding"] = tuple(rng.randint(0, most) for most in longest)
+
+
+def _draw_pad(rng: random.Random, seed: int, shape: tuple[int, ...], d: int) -> Case:
+    """Pads around as many last dimensions as the kernel has, or for an int all but two."""
+    kernel = _some(rng, rng.randint(1, d), 1, 5)
+    padded_dimensions = padded_axes(kernel, shape)
+    options: dict[str, Any] = {
+        "kernel_size": kernel,
+        "stride": _some(rng, padded_dimensions, 1, 4),
+        "dilation": rng.choice([1, 1, _some(rng, padded_dimensions, 1, 3)]),
+        "padding": rng.choice(MODES + ["causal"] * (padded_dimensions == 1)),
+        "mode": rng.choice(["constant", "constant", "reflect", "replicate", "circular"]),
+    }
+    if options["mode"] == "constant" and rng.random() < 0.5:
+        options["value"] = rng.choice([-1.5, 2])
+    # PyTorch fills with the input's own elements only in all of its dimensions but one or two,
+    # none of them empty but the batch.
+    if options["mode"] != "constant" and (len(shape) - padded_dimensions > 2 or 0 in shape[1:]):
+        raise _IllegalError
+    case = Case("pad", seed, (shape,), options)
+    for n, pair in zip(shape[-padded_dimensions:], pads_alone(case), strict=True):
+        limit = {"reflect": n - 1, "circular": n}.get(options["mode"], max(pair))
+        if max(pair) > limit:
+            raise _IllegalError
+    return case
+
+
 def draw(rng: random.Random, seed: int) -> Case:
     d = rng.choice([1, 1, 2, 2, 2, 3])
     family = rng.choice(["conv", "conv", "conv_transpose", "max_pool", "avg_pool", "pad"])
@@ -236,20 +305,7 @@ def draw(rng: random.Random, seed: int) -> Case:
     shapes = [(*batch, channels, *sizes)]
     options: dict[str, Any] = {"stride": stride}
     if family == "pad":
-        options |= {
-            "kernel_size": each(kernel, d),
-            "dilation": dilation,
-            "padding": rng.choice(MODES + ["causal"] * (d == 1)),
-            "mode": rng.choice(["constant", "constant", "reflect", "replicate", "circular"]),
-        }
-        if options["mode"] == "constant" and rng.random() < 0.5:
-            options["value"] = rng.choice([-1.5, 2])
-        axes = zip(sizes, each(kernel, d), each(stride, d), each(dilation, d), strict=True)
-        for n, pair in ((axis[0], naive.pads(options["padding"], *axis)) for axis in axes):
-            limit = {"reflect": n - 1, "circular": n}.get(options["mode"], 100)
-            if options["mode"] != "constant" and (n == 0 or max(pair) > limit):
-                raise _IllegalError
-        return Case("pad", seed, tuple(shapes), options)
+        return _draw_pad(rng, seed, shapes[0], d)
     function = f"{family}{d}d"
     if "conv" in family:
         other = rng.randint(1, 2)
@@ -272,7 +328,7 @@ def draw(rng: random.Random, seed: int) -> Case:
                 for n, s in zip(sizes, steps, strict=True)
             )
         elif not isinstance(options["padding"], str) or options["padding"] == "valid":
-            options["output_padding"] = tuple(rng.randint(0, s - 1) for s in steps)
+            _draw_lengthening(rng, options, sizes, extents, d)
     else:
         options |= {"kernel_size": kernel, "padding": _padding(rng, d, extents, 0)}
         options["ceil_mode"] = rng.random() < 0.3
@@ -318,7 +374,8 @@ def _check_legal(case: Case, family: str) -> None:
         case.sizes, case.kernel, case.extents, case.stride, case.dilation, pairs, strict=True
     ):
         if family == "conv_transpose":
-            if not same and (n - 1) * s + e - before * amounts - after * amounts < 1:
+            shortest = (n - 1) * s + e - before * amounts - after * amounts
+            if not same and shortest < 1 and "output_size" not in case.options:
                 raise _IllegalError
             continue
         if not same and n + before + after < e:
@@ -401,17 +458,7 @@ def is_dense(tensor: Tensor) -> bool:
 def expected(case: Case, given: list[Tensor]) -> Array:
     x, *others = (tensor.numpy().astype(np.float64) for tensor in given)
     if case.function == "pad":
-        d = len(case.options["kernel_size"])
-        sizes = x.shape[-d:]
-        axes = zip(
-            sizes,
-            each(case.options["kernel_size"], d),
-            each(case.options["stride"], d),
-            each(case.options["dilation"], d),
-            strict=True,
-        )
-        pairs = [naive.pads(case.options["padding"], *axis) for axis in axes]
-        return padded(x, pairs, case.options["mode"], case.options.get("value", 0))
+        return padded(x, pads_alone(case), case.options["mode"], case.options.get("value", 0))
     x = x if case.batched else x[None]
     if "pool" in case.function:
         output = pool(case, x)

@@ -399,6 +399,12 @@ CONV_TRANSPOSE_ROWS = {
                 r"from 17 to 18 in spatial dimension 0",
                 {"output_size": (16, 17), "stride": 2, "padding": "valid"},
             ),
+            (
+                "output_size where dilation is above stride",
+                RuntimeError,
+                r"padding \(7, 7\) in spatial dimension 0 leaves nothing of the 14 elements",
+                {"output_size": (1, 1), "dilation": 3, "padding": 7},
+            ),
             *(
                 (
                     f"output_size {size} of what is cropped away",

@@ -153,6 +153,9 @@ def scripted(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str]:
     model = torch.nn.Sequential(
         samepad.SamePadConv2d(3, 8, 3, stride=2),
         samepad.SamePadConv2d(8, 4, 3, stride=2, padding=((1, 0), (0, 2))),
+        samepad.SamePadMaxPool2d(3, 2),
+        samepad.SamePadAvgPool2d(2, 1, "same_lower"),
+        samepad.SamePadConvTranspose2d(4, 2, 3, 2),
     )
     file = tmp_path_factory.mktemp("torchscript") / "model.pt"
     torch.jit.script(model).save(str(file))
