@@ -21,6 +21,7 @@
 #include <ATen/ops/max_pool3d_with_indices.h>
 #include <ATen/ops/ones.h>
 #include <ATen/ops/remainder.h>
+#include <ATen/ops/sign.h>
 #include <ATen/ops/where.h>
 #include <c10/util/Exception.h>
 #include <c10/util/irange.h>
@@ -70,10 +71,11 @@ double lowest(at::ScalarType type) {
 struct MaxPool : SlidingWindow {
   bool with_indices;
 
-  /// Whether dimension i padded by p on both sides can stand for `pads`, beyond having the windows.
-  bool fits(int64_t /*i*/, const Pads<int64_t>& /*pads*/, int64_t /*p*/, bool /*ceil_mode*/) const {
-    return true;
-  }
+  /// Whether PyTorch's pool takes dimension i as it is.
+  bool fits(int64_t /*i*/) const { return true; }
+
+  /// Whether padding counts as elements.
+  bool counts_padding() const { return false; }
 
   Outputs run(const at::Tensor& x, at::IntArrayRef padding, bool ceil_mode) const {
     if (!with_indices) {
@@ -124,13 +126,10 @@ struct AvgPool : SlidingWindow {
   bool count_include_pad;
   std::optional<int64_t> divisor_override;
 
-  /// Padding that counts has to be as long as it is said to be, where windows may end in it. And
   /// at::avg_pool3d refuses an input shorter than the kernel, however it is padded.
-  bool fits(int64_t i, const Pads<int64_t>& pads, int64_t p, bool ceil_mode) const {
-    const bool counted =
-        !count_include_pad || divisor_override || p == pads.after || (!ceil_mode && p > pads.after);
-    return counted && (dimensions() < 3 || size(i) >= kernel[i]);
-  }
+  bool fits(int64_t i) const { return dimensions() < 3 || size(i) >= kernel[i]; }
+
+  bool counts_padding() const { return count_include_pad && !divisor_override; }
 
   at::Tensor mean(const at::Tensor& x, at::IntArrayRef padding, bool ceil_mode) const {
     if (dimensions() == 1) {
@@ -149,19 +148,30 @@ struct AvgPool : SlidingWindow {
     const auto pad_and_pool = [&](const at::Tensor& x) {
       return mean(detail::add_padding(x, pads, "constant"), none, ceil_mode);
     };
-    const at::Tensor with_zeros = pad_and_pool(input);
     if (count_include_pad || divisor_override) {
-      return {with_zeros};
+      return {pad_and_pool(input)};
     }
     // The mean of ones is the fraction of a window that is not padding.
     c10::SymDimVector sizes(1, 1);
     for (const auto i : c10::irange(dimensions())) {
       sizes.push_back(size(i));
     }
-    const auto type =
-        input.is_floating_point() ? at::toOpMathType(input.scalar_type()) : at::kFloat;
+    const bool integral = !input.is_floating_point();
+    const auto type = integral ? at::kDouble : at::toOpMathType(input.scalar_type());
     const at::Tensor fraction = pad_and_pool(at::ones_symint(sizes, input.options().dtype(type)));
-    return {(with_zeros / fraction).to(input.scalar_type())};
+    if (!integral) {
+      return {(pad_and_pool(input) / fraction).to(input.scalar_type())};
+    }
+    // PyTorch's means of integers are rounded towards zero. The true quotient is a whole number or
+    // at least 1 / elements away from one, which is more than what rounding errors come to.
+    int64_t elements = 1;
+    for (const int64_t k : kernel) {
+      elements *= k;
+    }
+    const at::Tensor quotient = pad_and_pool(input.to(type)) / fraction;
+    return {(quotient + at::sign(quotient) * (0.5 / static_cast<double>(elements)))
+                .trunc()
+                .to(input.scalar_type())};
   }
 };
 
@@ -180,8 +190,8 @@ std::optional<Fit> fit(const Pool& window, const PadList& pads, const Dims& want
     const int64_t n = window.size(i).expect_int();
     const Pads<int64_t> amounts{pads[i].before.expect_int(), pads[i].after.expect_int()};
     const auto found = fit_pool(n, window.kernel[i], window.stride[i], window.dilation[i], amounts,
-                                ceil_mode, wanted[i]);
-    if (!found || !window.fits(i, amounts, found->padding, ceil_mode)) {
+                                ceil_mode, wanted[i], window.counts_padding());
+    if (!found || !window.fits(i)) {
       return std::nullopt;
     }
     const int64_t p = found->padding;

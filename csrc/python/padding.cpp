@@ -44,9 +44,9 @@ using Pair = std::pair<int64_t, int64_t>;
 std::optional<std::tuple<int64_t, int64_t, int64_t>> fit_pool(int64_t n, int64_t kernel,
                                                               int64_t stride, int64_t dilation,
                                                               Pair pads, bool ceil_mode,
-                                                              int64_t wanted) {
-  const auto fit =
-      samepad::fit_pool(n, kernel, stride, dilation, {pads.first, pads.second}, ceil_mode, wanted);
+                                                              int64_t wanted, bool counts) {
+  const auto fit = samepad::fit_pool(n, kernel, stride, dilation, {pads.first, pads.second},
+                                     ceil_mode, wanted, counts);
   if (!fit) {
     return std::nullopt;
   }
@@ -71,7 +71,8 @@ void register_padding(py::module_& m) {
         py::arg("dilation") = 1, py::arg("padding") = "same", py::arg("mode") = "constant",
         py::arg("value") = py::none(), kOperatorDoc);
   m.def("_fit_pool", fit_pool, py::arg("n"), py::arg("kernel"), py::arg("stride"),
-        py::arg("dilation"), py::arg("pads"), py::arg("ceil_mode"), py::arg("wanted"));
+        py::arg("dilation"), py::arg("pads"), py::arg("ceil_mode"), py::arg("wanted"),
+        py::arg("counts"));
   m.def("_fit_transposed", fit_transposed, py::arg("stride"), py::arg("dilation"), py::arg("crop"),
         py::arg("tail"));
   m.def("same_padding", wrap(same_padding), py::arg("input_size"), py::arg("kernel_size"),

@@ -24,6 +24,22 @@ def become(cls: type[Layer], layer: nn.Module, **changes: Any) -> Layer:
     return new
 
 
+def has_own_computation(layer: nn.Module) -> bool:
+    """Whether a layer computes something else than samepad's or torch.nn's class that it is of.
+
+    Its class may change the constructor, as samepad.nn's do.
+    """
+    known = next(
+        cls
+        for cls in type(layer).__mro__
+        if cls.__module__.startswith(("samepad.modules.", "torch.nn.modules."))
+    )
+    return any(
+        name in vars(layer) or getattr(type(layer), name, None) is not getattr(known, name, None)
+        for name in ("forward", "_conv_forward")
+    )
+
+
 def replace(model: nn.Module, replacements: Mapping[nn.Module, nn.Module]) -> nn.Module:
     """`model` with layers replaced, wherever and as often as they are in it."""
     for parent in list(model.modules()):

@@ -88,15 +88,17 @@ def register_conversion(
             wrong.
 
     Raises:
-        TypeError: `cls` is no nn.Module class; or it is no subclass of one of those, and there is
-            no `conversion`.
+        TypeError: `cls` is no nn.Module class, or `conversion` no function; or `cls` is no subclass
+            of one of those, and there is no `conversion`.
 
     Example:
-        A layer that pads in `forward` and has a convolution of its own:
+        A layer that pads in `forward` and has a convolution of its own, `conv`. It becomes a module
+        that has one too, so that the state_dict keeps its names:
 
-        >>> samepad.register_conversion(
-        ...     Conv2dSamePadding, lambda layer: samepad.convert(layer.conv, lambda *_: True)
-        ... )
+        >>> def replacement(layer):
+        ...     conv = samepad.convert(layer.conv, lambda *_: True)
+        ...     return nn.Sequential(OrderedDict(conv=conv))
+        >>> samepad.register_conversion(Conv2dSamePadding, replacement)
         >>> model = samepad.convert(model)
     """
     if not (isinstance(cls, type) and issubclass(cls, nn.Module)):
@@ -106,6 +108,8 @@ def register_conversion(
             f"{cls.__name__} is no subclass of a convolution or pool of torch.nn: register it with "
             "a conversion, a function of a layer that makes the new one"
         )
+    if conversion is not None and not callable(conversion):
+        raise TypeError(f"conversion must be a function of a layer, not {conversion!r}")
     _REGISTERED[cls] = _Registered(conversion, note, differs)
 
 
@@ -194,14 +198,17 @@ def _obstacle(layer: Any) -> str | None:
     ):
         return "has a load_state_dict hook that refers to it"
     known = _known(layer)
-    if isinstance(known, _Peer):
+    if isinstance(known, _Peer) or (known and known.conversion is None):
         on_top = layer.padding
         if isinstance(on_top, str) or (any(on_top) if isinstance(on_top, tuple) else on_top):
             return f"pads by {on_top} on top of its SAME padding"
     if known:
         return None
     if type(layer) not in _STAND_INS and not isinstance(layer, Padded):
-        return f"{type(layer).__name__} may compute more than nn.{_torch_class(layer).__name__}"
+        return (
+            f"{type(layer).__name__} may compute more than nn.{_torch_class(layer).__name__}: see "
+            "samepad.register_conversion"
+        )
     return None
 
 
@@ -270,8 +277,12 @@ def _replacement(layer: nn.Module, padding: Padding) -> nn.Module:
         )
     for name, value in vars(nn.Module()).items():
         if isinstance(value, dict) and name not in ("_parameters", "_buffers", "_modules"):
-            # Hooks, in their own dictionaries, which the handles that remove them hold.
-            vars(new)[name] = vars(layer)[name]
+            # Hooks, in their own dictionaries, which the handles that remove them hold, unless the
+            # new layer has some as well.
+            given = vars(layer)[name]
+            vars(new)[name] = (
+                type(value)({**given, **vars(new)[name]}) if vars(new)[name] else given
+            )
     return new.train(layer.training)
 
 
@@ -314,8 +325,9 @@ def convert(
 ) -> nn.Module | tuple[nn.Module, ConversionReport]:
     """Replace convolutions and pools of `model` by samepad's, which share their parameters.
 
-    The model is changed in place, as by `nn.SyncBatchNorm.convert_sync_batchnorm`; its parameters,
-    and so its optimizer and its state_dict, stay the same objects. `copy.deepcopy` it first to
+    The model is changed in place, as by `nn.SyncBatchNorm.convert_sync_batchnorm`; its parameters
+    stay the same objects, which an optimizer may hold, under the same names, but for what a
+    function given to `register_conversion` makes. `copy.deepcopy` it first to
     keep the original. A layer that is in several places is converted once and stays shared. Where
     an error is raised, nothing has been changed. Convert before parametrizing, before
     DistributedDataParallel or fully_shard, and before torch.compile.
@@ -376,7 +388,9 @@ def convert(
             layers.append(LayerReport(name, before, type(new).__name__, *about))
         else:
             kept = getattr(layer, "padding", None)
-            unwanted = "was not selected" if select else f"padding={kept!r} is not 'same'"
+            unwanted = (
+                "was not selected" if select is not None else f"padding={kept!r} is not 'same'"
+            )
             layers.append(LayerReport(name, before, None, obstacle or unwanted))
 
     # Every new layer exists by now, so nothing can fail half-way.

@@ -10,7 +10,7 @@ from torch.nn.modules.conv import _ConvNd
 from torch.nn.utils import parametrize
 from torch.nn.utils.fusion import fuse_conv_bn_weights
 
-from samepad._replacing import replace
+from samepad._replacing import has_own_computation, replace
 from samepad.modules.padded import Padded
 
 __all__ = ["fuse_conv_bn"]
@@ -45,6 +45,12 @@ def _pairs(model: nn.Module) -> Iterator[tuple[_ConvNd, _BatchNorm]]:
             if node.op == "call_module"
         }
         calls = Counter(layers.values())
+        # What else reads their parameters.
+        read = {
+            module.get_submodule(str(node.target).rpartition(".")[0])
+            for node in graph.nodes
+            if node.op == "get_attr"
+        }
         for node, norm in layers.items():
             before = node.args[0] if node.args else None
             if not isinstance(before, fx.Node):
@@ -54,6 +60,7 @@ def _pairs(model: nn.Module) -> Iterator[tuple[_ConvNd, _BatchNorm]]:
                 isinstance(norm, _BatchNorm)
                 and isinstance(conv, _ConvNd)
                 and len(before.users) == 1
+                and not read.intersection((conv, norm))
                 and all(calls[layer] == owners[layer] == 1 for layer in (conv, norm))
             ):
                 yield conv, norm
@@ -65,8 +72,14 @@ def _can_fuse(conv: _ConvNd, norm: _BatchNorm) -> bool:
         and not (conv.transposed and conv.groups > 1)
         and not parametrize.is_parametrized(conv)
         and not parametrize.is_parametrized(norm)
-        and not conv._forward_hooks
-        and not norm._forward_pre_hooks
+        and not any(map(has_own_computation, (conv, norm)))
+        # Pruning and the old spectral_norm keep the weight elsewhere, and make it in such hooks.
+        and not any(
+            hooks
+            for layer in (conv, norm)
+            for hooks in (layer._forward_pre_hooks, layer._forward_hooks)
+        )
+        and all("weight" in layer._parameters for layer in (conv, norm))
     )
 
 
@@ -95,18 +108,21 @@ def fuse_conv_bn(model: nn.Module) -> nn.Module:
         weight' = weight gamma / sqrt(var + eps)
         bias' = (bias - mean) gamma / sqrt(var + eps) + beta
 
-    Left as they are: transposed convolutions with groups, layers that are parametrized, have hooks
-    between them or occur in several places, and normalization without running statistics.
+    Left as they are: transposed convolutions with groups, layers that are parametrized or pruned,
+    have hooks or a `forward` of their own (timm's BatchNormAct2d, which is an activation too),
+    occur in several places or have parameters that something else reads, and normalization without
+    running statistics.
 
     Args:
         model: A module in eval mode; it is not changed.
 
     Returns:
-        The copy, in eval mode.
+        The copy.
 
     Raises:
         TypeError: `model` is no module.
-        ValueError: `model` is in training mode, where normalization depends on the batch.
+        ValueError: A normalization to be folded, which the message names, is in training mode,
+            where it depends on the batch.
 
     Example:
         >>> model = nn.Sequential(samepad.SamePadConv2d(3, 8, 3, 2, bias=False), nn.BatchNorm2d(8))

@@ -14,19 +14,23 @@ They are subclasses of torch.nn's, and isinstance(layer, nn.Conv2d) holds for th
 well, which other packages make.
 """
 
-import inspect
-from typing import Any
+import abc as _abc
+import inspect as _inspect
+import sys as _sys
+from typing import Any as _Any
 
-import torch
+import torch as _torch
 
-# Not `modules`, which is a name of torch.nn.
+# What is imported here has names of its own: the others are torch.nn's.
 from samepad import modules as _modules
 
+__all__ = [name for name in dir(_torch.nn) if not name.startswith("_")]
 
-class _StandIn(type):
+
+class _StandIn(_abc.ABCMeta):
     """The type of the classes here, which count what they stand in for as their own."""
 
-    _torch_class: type[torch.nn.Module]
+    _torch_class: type[_torch.nn.Module]
 
     def __instancecheck__(cls, instance: object) -> bool:
         return cls.__subclasscheck__(type(instance))
@@ -38,18 +42,18 @@ class _StandIn(type):
         return known or (own is not None and issubclass(subclass, own))
 
 
-def _stand_in(name: str, ours: type[torch.nn.Module]) -> type[torch.nn.Module]:
+def _stand_in(name: str, ours: type[_torch.nn.Module]) -> type[_torch.nn.Module]:
     """`ours` with the signature of torch.nn's class `name`."""
-    theirs = getattr(torch.nn, name)
-    signature = inspect.signature(theirs.__init__)
+    theirs = getattr(_torch.nn, name)
+    signature = _inspect.signature(theirs.__init__)
 
-    def init(self: torch.nn.Module, *args: Any, **kwargs: Any) -> None:
+    def init(self: _torch.nn.Module, *args: _Any, **kwargs: _Any) -> None:
         _, *given = signature.bind(self, *args, **kwargs).arguments.items()
         ours.__init__(self, **{"padding": 0, **dict(given)})
 
     init.__name__ = "__init__"
     init.__signature__ = signature  # type: ignore[attr-defined]
-    attributes: dict[str, Any] = {
+    attributes: dict[str, _Any] = {
         "__doc__": ours.__doc__,
         "__init__": init,
         "__module__": __name__,
@@ -80,9 +84,19 @@ LazyConvTranspose2d = _stand_in("LazyConvTranspose2d", _modules.LazySamePadConvT
 LazyConvTranspose3d = _stand_in("LazyConvTranspose3d", _modules.LazySamePadConvTranspose3d)
 
 
-def __getattr__(name: str) -> Any:
-    return getattr(torch.nn, name)
+# `import samepad.nn.functional as F` and `from samepad.nn.parameter import Parameter` give
+# torch.nn's own modules.
+for _name, _module in vars(_torch.nn).items():
+    if _inspect.ismodule(_module) and _module.__name__ == f"torch.nn.{_name}":
+        _sys.modules[f"{__name__}.{_name}"] = _module
+
+
+def __getattr__(name: str) -> _Any:
+    # Not its path: the import system would read torch.nn's files a second time.
+    if name.startswith("__"):
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(_torch.nn, name)
 
 
 def __dir__() -> list[str]:
-    return sorted({*globals(), *dir(torch.nn)})
+    return sorted({*globals(), *__all__})

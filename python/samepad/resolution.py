@@ -1,6 +1,7 @@
 """SAME layers as plain torch.nn layers, for one size of input."""
 
 import copy
+import operator
 import warnings
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
@@ -12,7 +13,7 @@ from torch import Tensor, nn
 from torch.nn.utils import parametrize
 
 from samepad import _C
-from samepad._replacing import become, replace
+from samepad._replacing import become, has_own_computation, replace
 from samepad.modules.conv import _SamePadConvNd
 from samepad.modules.conv_transpose import _SamePadConvTransposeNd
 from samepad.modules.padded import Padded
@@ -32,6 +33,8 @@ class _Call:
     output_size: tuple[int, ...]
     #: Whether the call asked for the output's size.
     sized: bool
+    #: Whether the input was of integers.
+    integral: bool
 
 
 @dataclass(frozen=True)
@@ -50,7 +53,8 @@ class _UnresolvableError(Exception):
 
 
 def _each(value: Any, dimensions: int) -> tuple[Any, ...]:
-    return tuple(value) if isinstance(value, (tuple, list)) else (value,) * dimensions
+    values = tuple(value) if isinstance(value, (tuple, list)) else (value,)
+    return values * dimensions if len(values) == 1 else values
 
 
 def _pairs(layer: Any, size: Sequence[int], dilation: Sequence[int]) -> tuple[Pair, ...]:
@@ -108,11 +112,12 @@ def _pool_plan(layer: Any, call: _Call) -> _Plan:
     )
     pairs = _pairs(layer, call.input_size, dilation)
     counts = getattr(layer, "count_include_pad", False)
+    divided = bool(getattr(layer, "divisor_override", None))
     # SAME has no size to round up, as in the operators.
     rounds_up = layer.ceil_mode and not isinstance(layer.padding, str)
     for ceil_mode in (rounds_up, True):
         fits = [
-            _C._fit_pool(n, k, s, d, pair, ceil_mode, wanted)
+            _C._fit_pool(n, k, s, d, pair, ceil_mode, wanted, counts and not divided)
             for n, wanted, k, s, d, pair in zip(
                 call.input_size, call.output_size, kernel, stride, dilation, pairs, strict=True
             )
@@ -121,20 +126,27 @@ def _pool_plan(layer: Any, call: _Call) -> _Plan:
         if len(found) < dimensions:
             continue
         padding, skipped, dropped = zip(*found, strict=True)
-        # As in the operators: padding that counts has to be as long as it is said to be, and
         # nn.AvgPool3d refuses an input shorter than the kernel.
-        counted = all(p == after for p, (_, after) in zip(padding, pairs, strict=True))
-        refused = isinstance(layer, nn.AvgPool3d) and any(
-            n < k for n, k in zip(call.input_size, kernel, strict=True)
-        )
-        if (counted or not counts) and not refused:
+        if not isinstance(layer, nn.AvgPool3d) or all(
+            n >= k for n, k in zip(call.input_size, kernel, strict=True)
+        ):
             return _Plan(
                 (("padding", padding), ("ceil_mode", ceil_mode)),
                 crops=tuple(zip(skipped, dropped, strict=True)),
             )
-    if isinstance(layer, _SamePadAvgPoolNd) and not counts:
+    if isinstance(layer, _SamePadAvgPoolNd) and not counts and not divided:
         raise _UnresolvableError("no plain pool leaves such a padding out of its means")
-    return _Plan((("padding", (0,) * dimensions), ("ceil_mode", rounds_up)), pads=pairs)
+    if isinstance(layer, _SamePadMaxPoolNd) and call.integral:
+        raise _UnresolvableError("no plain layer pads integers by what a maximum ignores")
+    # Rounded up, a last window may start in padding that is part of the input by now.
+    crops = []
+    for n, wanted, k, s, d, pair in zip(
+        call.input_size, call.output_size, kernel, stride, dilation, pairs, strict=True
+    ):
+        fit = _C._fit_pool(n + sum(pair), k, s, d, (0, 0), rounds_up, wanted, counts=False)
+        crops.append((0, fit[2] if fit else 0))
+    changes = (("padding", (0,) * dimensions), ("ceil_mode", rounds_up))
+    return _Plan(changes, pads=pairs, crops=tuple(crops))
 
 
 _PLANS: dict[type[nn.Module], Callable[[Any, _Call], _Plan]] = {
@@ -148,11 +160,8 @@ _PLANS: dict[type[nn.Module], Callable[[Any, _Call], _Plan]] = {
 def _plan(layer: Padded, call: _Call) -> _Plan:
     if parametrize.is_parametrized(layer):
         raise _UnresolvableError("it is parametrized: remove_parametrizations first")
-    # Its class, or one that only changes the constructor, as samepad.nn's do.
-    methods = ("forward", "_conv_forward")
-    ours = next(cls for cls in type(layer).__mro__ if cls.__module__.startswith("samepad.modules"))
-    if any(getattr(type(layer), name, 0) is not getattr(ours, name, 0) for name in methods):
-        raise _UnresolvableError(f"{type(layer).__name__} computes more than {ours.__name__}")
+    if has_own_computation(layer):
+        raise _UnresolvableError(f"this {type(layer).__name__} has a computation of its own")
     if 0 in call.input_size:
         raise _UnresolvableError("plain layers refuse an empty input")
     plan = next(plan for cls, plan in _PLANS.items() if isinstance(layer, cls))
@@ -193,7 +202,10 @@ def _plain(layer: Any, plan: _Plan, sized: bool) -> nn.Module:
         layers["crop"] = _pad_layer(
             "zeros", 0.0, [(-before, -after) for before, after in plan.crops]
         )
-    if len(layers) == 1:
+    extra = dict(plan.changes).get("output_padding")
+    # nn.ConvTranspose*d takes no output_size that needs an output_padding of the stride or more.
+    lengthened = extra is not None and any(map(operator.ge, extra, layer.stride))
+    if len(layers) == 1 and not (sized and lengthened):
         return layers["layer"]
     if getattr(layer, "return_indices", False):
         raise _UnresolvableError("no plain pool has its windows, and indices can't be cut")
@@ -210,9 +222,10 @@ def _run(model: nn.Module, example_inputs: tuple[Any, ...]) -> dict[Padded, list
         def size(tensor: Tensor) -> tuple[int, ...]:
             return tuple(tensor.shape[-layer._dimensions :])
 
-        input, *others = (*inputs, *kwargs.values())
+        input = inputs[0] if inputs else kwargs["input"]
+        wanted = inputs[1] if len(inputs) > 1 else kwargs.get("output_size")
         result = output[0] if isinstance(output, tuple) else output
-        call = _Call(size(input), size(result), others not in ([], [None]))
+        call = _Call(size(input), size(result), wanted is not None, not input.is_floating_point())
         if call not in calls[layer]:
             calls[layer].append(call)
 
@@ -254,7 +267,8 @@ def resolve_static(model: nn.Module, *example_inputs: Any) -> nn.Module:
         TypeError: `model` is no module, or there are no example inputs.
         ValueError: A layer, which the message names, meets two sizes that need different pads, or
             has no plain equivalent: it is parametrized, a subclass that computes something else,
-            its input is empty, or it returns indices of windows that no plain pool has.
+            its input is empty, it returns indices of windows that no plain pool has, no plain
+            average pool leaves its padding out, or it pads integers for a maximum.
 
     Warns:
         UserWarning: The example inputs do not reach a layer, which is left as it is.
@@ -285,7 +299,9 @@ def resolve_static(model: nn.Module, *example_inputs: Any) -> nn.Module:
         try:
             plans = {_plan(layer, call): call for call in seen}
             if len(plans) > 1:
-                sizes = " and ".join(str(call.input_size) for call in plans.values())
+                sizes = " and ".join(
+                    f"{call.input_size} to {call.output_size}" for call in plans.values()
+                )
                 raise _UnresolvableError(f"it meets sizes {sizes}, which need different pads")
             sized = any(call.sized for call in seen)
             replacements[layer] = _plain(layer, next(iter(plans)), sized)

@@ -205,12 +205,17 @@ def pool(case: Case, x: Array) -> Array:
         return np.where(np.isnan(cut), -np.inf, cut).max(taps)
     total = np.nansum(windows(padded(x, pairs), case, at), taps)
     if case.options.get("divisor_override"):
-        return total / case.options["divisor_override"]
+        return rounded(case, total / case.options["divisor_override"])
     counts = case.options["count_include_pad"]
     if counts is None:
         counts = not isinstance(case.options["padding"], str)
     real = windows(inside, case, at)
-    return total / ((~np.isnan(real)).sum(taps) if counts else np.nansum(real, taps))
+    return rounded(case, total / ((~np.isnan(real)).sum(taps) if counts else np.nansum(real, taps)))
+
+
+def rounded(case: Case, means: Array) -> Array:
+    """Means of integers are integers, rounded towards zero."""
+    return np.trunc(means) if "int" in case.dtype else means
 
 
 # Cases
@@ -344,6 +349,8 @@ def draw(rng: random.Random, seed: int) -> Case:
     # PyTorch's max_pool1d, without indices, does not pool integers.
     if family == "max_pool" and (d > 1 or options["return_indices"]):
         dtypes += ["int64", "int32", "uint8"]
+    if family == "avg_pool":
+        dtypes += ["int64"] * 2
     dtype = rng.choice(dtypes)
     layouts = ["contiguous"] * 3 + ["strided"]
     # PyTorch's max pools count the elements of channels_last bytes in bytes.

@@ -2,6 +2,7 @@
 
 import copy
 import sys
+from collections import OrderedDict
 from typing import Any
 from unittest.mock import MagicMock
 
@@ -199,7 +200,7 @@ def test_layers_with_their_own_computation_are_left_with_the_reason() -> None:
     )
     _, report = samepad.convert(model, return_report=True)
     assert [layer.note for layer in report.left] == [
-        "Standardized may compute more than nn.Conv2d",
+        "Standardized may compute more than nn.Conv2d: see samepad.register_conversion",
         "is parametrized: convert first, parametrize then",
         "is lazy: run the model once first",
     ]
@@ -459,6 +460,47 @@ def test_registered_classes_are_converted() -> None:
 
 
 @pytest.mark.usefixtures("_registry")
+def test_a_conversion_may_keep_the_names_of_the_parameters() -> None:
+    def replacement(layer: Conv2dSamePadding) -> nn.Module:
+        conv = samepad.convert(layer.conv, lambda *_: True)
+        return nn.Sequential(OrderedDict(conv=conv))
+
+    samepad.register_conversion(Conv2dSamePadding, replacement)
+    model: nn.Module = nn.Sequential(Conv2dSamePadding(3, 4, 3, stride=2))
+    state = copy.deepcopy(model.state_dict())
+    model = samepad.convert(model)
+    assert isinstance(model[0].conv, samepad.SamePadConv2d)  # type: ignore[index, union-attr]
+    model.load_state_dict(state)
+
+
+@pytest.mark.usefixtures("_registry")
+def test_hooks_of_both_layers_run() -> None:
+    samepad.register_conversion(
+        Conv2dSamePadding, lambda layer: samepad.convert(layer.conv, lambda *_: True)
+    )
+    model = nn.Sequential(Conv2dSamePadding(3, 4, 3))
+    calls: list[str] = []
+    model[0].register_forward_hook(lambda *_: calls.append("outer"))
+    model[0].conv.register_forward_hook(lambda *_: calls.append("inner"))
+    samepad.convert(model)(torch.ones(1, 3, 5, 5))
+    assert calls == ["outer", "inner"]
+
+
+@pytest.mark.usefixtures("_registry")
+def test_padding_on_top_of_a_registered_layers_own_is_an_obstacle() -> None:
+    samepad.register_conversion(InheritedSamePadding)
+    model = nn.Sequential(InheritedSamePadding(3, 4, 3))
+    model[0].padding = (1, 1)
+    _, report = samepad.convert(model, return_report=True)
+    assert report.left[0].note == "pads by (1, 1) on top of its SAME padding"
+
+
+def test_an_empty_selection_selects_nothing() -> None:
+    _, report = samepad.convert(nn.Sequential(nn.Conv2d(1, 1, 3)), [], return_report=True)
+    assert report.left[0].note == "was not selected"
+
+
+@pytest.mark.usefixtures("_registry")
 def test_a_registered_class_alone_is_meant() -> None:
     class Sub(InheritedSamePadding):
         pass
@@ -474,6 +516,8 @@ def test_registration_refuses_what_it_can_not_use() -> None:
         samepad.register_conversion(3)  # type: ignore[arg-type]
     with pytest.raises(TypeError, match="register it with a conversion"):
         samepad.register_conversion(Conv2dSamePadding)
+    with pytest.raises(TypeError, match="must be a function of a layer, not 3"):
+        samepad.register_conversion(Conv2dSamePadding, 3)  # type: ignore[arg-type]
     samepad.register_conversion(Conv2dSamePadding, lambda _: "no layer")  # type: ignore[return-value, arg-type]
     model = nn.Sequential(Conv2dSamePadding(3, 4, 3))
     with pytest.raises(TypeError, match="the conversion of Conv2dSamePadding must return"):

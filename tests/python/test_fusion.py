@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 import samepad
 import torch
+import torch.nn.utils.prune
 from torch import Tensor, nn
 
 
@@ -15,8 +16,9 @@ def trained(model: nn.Module, *size: int) -> nn.Module:
         if isinstance(norm, nn.modules.batchnorm._BatchNorm) and norm.affine:
             nn.init.uniform_(norm.weight, 0.5, 2)
             nn.init.normal_(norm.bias)
-    for _ in range(3):
-        model(torch.randn(4, *size) * 3 + 1)
+    with torch.no_grad():
+        for _ in range(3):
+            model(torch.randn(4, *size) * 3 + 1)
     return model.eval()
 
 
@@ -111,10 +113,51 @@ def parametrized() -> nn.Module:
     return nn.Sequential(conv, nn.BatchNorm2d(3))
 
 
+class ReadsTheWeight(nn.Module):
+    """Something else in the model uses the convolution's weight."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.conv = samepad.SamePadConv2d(3, 3, 3)
+        self.norm = nn.BatchNorm2d(3)
+
+    def forward(self, input: Tensor) -> Tensor:
+        return self.norm(self.conv(input)) + self.conv.weight.sum()  # type: ignore[no-any-return]
+
+
+class Doubled(samepad.SamePadConv2d):
+    def forward(self, input: Tensor) -> Tensor:
+        return 2 * super().forward(input).relu()
+
+
+class NormAndActivation(nn.BatchNorm2d):
+    """Such as timm's BatchNormAct2d."""
+
+    def forward(self, input: Tensor) -> Tensor:
+        return super().forward(input).relu()  # type: ignore[no-any-return]
+
+
+def pruned() -> nn.Module:
+    model = nn.Sequential(samepad.SamePadConv2d(3, 3, 3), nn.BatchNorm2d(3))
+    nn.utils.prune.l1_unstructured(model[0], "weight", 0.5)
+    return model
+
+
+def hooked_norm() -> nn.Module:
+    model = nn.Sequential(samepad.SamePadConv2d(3, 3, 3), nn.BatchNorm2d(3))
+    model[1].register_forward_hook(lambda _, __, output: output * 2)
+    return model
+
+
 @pytest.mark.parametrize(
     "make",
     [
         Branching,
+        ReadsTheWeight,
+        pruned,
+        hooked_norm,
+        lambda: nn.Sequential(Doubled(3, 3, 3), nn.BatchNorm2d(3)),
+        lambda: nn.Sequential(samepad.SamePadConv2d(3, 3, 3), NormAndActivation(3)),
         shared,
         hooked,
         parametrized,

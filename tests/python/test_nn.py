@@ -1,5 +1,6 @@
 """samepad.nn: torch.nn with convolutions and pools that take 'same' at every stride."""
 
+import abc
 import copy
 import inspect
 import pickle
@@ -32,6 +33,38 @@ def test_every_other_name_is_torch_nns() -> None:
             assert getattr(nn, name) is getattr(torch.nn, name)
     with pytest.raises(AttributeError, match="Konv2d"):
         nn.Konv2d  # noqa: B018
+
+
+def test_submodules_are_torch_nns() -> None:
+    import samepad.nn.functional as F
+    from samepad.nn.parameter import Parameter
+    from samepad.nn.utils import parametrize
+
+    assert F is torch.nn.functional
+    assert Parameter is torch.nn.Parameter
+    assert parametrize is torch.nn.utils.parametrize
+
+
+def test_star_import_gives_what_torch_nns_gives() -> None:
+    names: dict[str, Any] = {}
+    exec("from samepad.nn import *", names)
+    expected: dict[str, Any] = {}
+    exec("from torch.nn import *", expected)
+    assert names.keys() == expected.keys()
+    assert names["Conv2d"] is nn.Conv2d
+    assert names["Linear"] is torch.nn.Linear
+
+
+def test_a_class_may_have_an_abstract_base_beside() -> None:
+    class Base(abc.ABC):
+        @abc.abstractmethod
+        def name(self) -> str: ...
+
+    class Own(nn.Conv2d, Base):
+        def name(self) -> str:
+            return "own"
+
+    assert isinstance(Own(1, 1, 1), Base)
 
 
 @pytest.mark.parametrize("name", CLASSES)

@@ -86,7 +86,7 @@ def test_a_build_without_torch_says_what_to_install(tmp_path: Path) -> None:
 USER = """
 import torch
 import samepad
-from samepad import SamePadConv2d, functional as F
+from samepad import SamePadConv2d, functional as F, nn
 
 layer = SamePadConv2d(3, 8, (3, 5), stride=2, padding=((0, 1), (1, 1)), padding_mode="reflect")
 SamePadConv2d(3, 8, 3, padding="same_lower", device="cpu", dtype=torch.float64)
@@ -95,6 +95,13 @@ convolved: torch.Tensor = F.conv2d(output, layer.weight, layer.bias, (2, 1), "sa
 pads: tuple[tuple[int, int], ...] = samepad.same_padding((28, 28), 3, stride=2, mode="same")
 model: torch.nn.Module = samepad.convert(torch.nn.Sequential(layer))
 model, report = samepad.convert(model, lambda name, layer: "stem" in name, return_report=True)
+class Net(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.conv = nn.Conv2d(3, 8, 3, stride=2, padding="same")
+        self.pool = nn.MaxPool2d(3, 2, padding="same")
+        self.back = nn.ConvTranspose2d(8, 3, 3, 2, padding=((0, 1), (0, 1)))
+        self.rest = nn.Sequential(nn.Linear(3, 3), nn.ReLU())
 print(report, [entry.name for entry in report.replaced], samepad.cmake_prefix_path)
 """
 

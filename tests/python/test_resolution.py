@@ -127,7 +127,9 @@ def test_two_sizes_with_the_same_pads_are_fine() -> None:
 
 
 def test_two_sizes_with_different_pads_are_refused_by_name() -> None:
-    with pytest.raises(ValueError, match=r"'conv': it meets sizes \(8, 9\) and \(9, 9\)"):
+    with pytest.raises(
+        ValueError, match=r"'conv': it meets sizes \(8, 9\) to \(4, 5\) and \(9, 9\)"
+    ):
         samepad.resolve_static(Twice(), torch.randn(1, 3, 8, 9), torch.randn(1, 3, 9, 9))
 
 
@@ -149,6 +151,53 @@ def test_calls_with_an_output_size(size: tuple[int, int]) -> None:
     input = torch.randn(2, 3, *size)
     resolved = samepad.resolve_static(model, input)
     torch.testing.assert_close(resolved(input), model(input))
+
+
+@pytest.mark.parametrize(
+    ("layer", "size", "output_size"),
+    [
+        # An output_padding longer than the stride, which nn.ConvTranspose2d gives no output_size.
+        (
+            samepad.SamePadConvTranspose2d(3, 4, 2, 1, "same_lower", dilation=3),
+            (17, 18),
+            (17, 18),
+        ),
+        # Windows that would start in the padding after.
+        (samepad.SamePadAvgPool2d(4, 4, ((0, 3), (1, 2)), ceil_mode=True), (2, 2), None),
+        (samepad.SamePadMaxPool2d(4, 4, ((0, 3), (1, 2)), ceil_mode=True), (2, 2), None),
+        (samepad.SamePadAvgPool2d(4, 3, ((0, 3), (1, 2)), divisor_override=3), (5, 6), None),
+        (samepad.SamePadMaxPool2d((3,), 2), (8, 9), None),  # type: ignore[arg-type]
+    ],
+)
+def test_corners(layer: nn.Module, size: tuple[int, int], output_size: Any) -> None:
+    class Model(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.layer = layer
+
+        def forward(self, input: Tensor) -> Any:
+            if output_size is None:
+                return self.layer(input)
+            return self.layer(output_size=output_size, input=input)
+
+    model = Model().double()
+    input = torch.randn(2, 3, *size, dtype=torch.float64)
+    if isinstance(layer, samepad.SamePadAvgPool2d) and not layer.divisor_override:
+        layer.count_include_pad = True
+    torch.testing.assert_close(samepad.resolve_static(model, input)(input), model(input))
+
+
+def test_integers_are_not_padded_for_a_maximum() -> None:
+    layer, input = samepad.SamePadMaxPool2d(4, 1, dilation=2), torch.ones(1, 1, 9, 9).int()
+    with pytest.raises(ValueError, match="no plain layer pads integers"):
+        samepad.resolve_static(layer, input)
+
+
+def test_a_forward_of_its_own_is_refused() -> None:
+    layer = samepad.SamePadConv2d(1, 1, 3)
+    layer.forward = lambda input: input  # type: ignore[method-assign]
+    with pytest.raises(ValueError, match="has a computation of its own"):
+        samepad.resolve_static(layer, torch.ones(1, 1, 9, 9))
 
 
 def test_indices_of_windows_that_a_plain_pool_has() -> None:
@@ -205,7 +254,7 @@ class Named(samepad.SamePadConv2d):
 
 def test_subclasses_that_compute_more_are_refused() -> None:
     input = torch.ones(1, 1, 4, 4)
-    with pytest.raises(ValueError, match="Scaled computes more than SamePadConv2d"):
+    with pytest.raises(ValueError, match="this Scaled has a computation of its own"):
         samepad.resolve_static(Scaled(1, 1, 3), input)
     assert type(samepad.resolve_static(Named(1, 1, 3), input)) is nn.Conv2d
     assert type(samepad.resolve_static(samepad.nn.Conv2d(1, 1, 3), input)) is nn.Conv2d

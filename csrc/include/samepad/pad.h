@@ -36,13 +36,11 @@ SAMEPAD_API std::vector<Pads<int64_t>> same_padding(at::IntArrayRef input_size,
 /// \param kernel_size  one value, or one per dimension, each at least 1; `stride` and `dilation`
 ///                     one value or as many.
 /// \param padding      which rule chooses the amounts; `causal` for one dimension.
-/// \param mode         what the padding holds, as in `at::pad`: "constant", "reflect", "replicate"
-/// or
-///                     "circular".
+/// \param mode         what the padding holds, as in `at::pad`: "constant", "reflect",
+///                     "replicate" or "circular".
 /// \param value        what "constant" fills with, 0 by default.
-/// \throws c10::Error  where an argument is none of the above, naming it; where "reflect" would pad
-/// n
-///                     elements or more, or "circular" more than n.
+/// \throws c10::Error  where an argument is none of the above, naming it; where "reflect" would
+///                     pad n elements or more, or "circular" more than n.
 SAMEPAD_API at::Tensor pad(const at::Tensor& input, at::IntArrayRef kernel_size,
                            at::IntArrayRef stride = 1, at::IntArrayRef dilation = 1,
                            PadMode padding = PadMode::same, std::string_view mode = "constant",

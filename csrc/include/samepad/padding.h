@@ -201,16 +201,18 @@ struct PoolFit {
 /// windows of an asymmetric padding are among those of a symmetric one, p = before, or the crop
 /// identity's p. With stride over 1, `ceil_mode` makes SAME's last window one of them. Empty where
 /// there is no such p within half the kernel size, which is PyTorch's limit, or where, dilated, a
-/// window might hold padding alone, which PyTorch's pools do not check for.
+/// window might hold padding alone, which PyTorch's pools do not check for. Padding that `counts`,
+/// as elements of a mean, has to be as long as it is said to be where windows may end in it.
 constexpr std::optional<PoolFit> fit_pool(int64_t n, int64_t kernel, int64_t stride,
                                           int64_t dilation, const Pads<int64_t>& pads,
-                                          bool ceil_mode, int64_t wanted) {
+                                          bool ceil_mode, int64_t wanted, bool counts = false) {
   const int64_t extent = kernel_extent(kernel, dilation);
   // The crop identity's p is over half the kernel for every SAME but that of stride 1.
   const int64_t cropping = stride == 1 ? crop_padding(pads, stride) : pads.before;
   for (const int64_t p : {pads.before, cropping}) {
     const int64_t skipped = (p - pads.before) / stride;
-    if (n >= dilation && p <= kernel / 2 &&
+    const bool counted = !counts || p == pads.after || (!ceil_mode && p > pads.after);
+    if (counted && n >= dilation && p <= kernel / 2 &&
         pooled_output_size(n, extent, stride, {p, p}, ceil_mode) - skipped >= wanted) {
       return PoolFit{p, skipped};
     }

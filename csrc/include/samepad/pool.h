@@ -22,8 +22,7 @@ namespace samepad {
 ///
 /// \param stride   the kernel size where it is empty.
 /// \param padding  see `Padding`; not causal, not negative. Amounts are at most half the kernel
-/// size,
-///                 as in `at::max_pool1d`; those of pairs at most (k - 1) dilation.
+///                 size, as in `at::max_pool1d`; those of pairs at most (k - 1) dilation.
 /// \throws c10::Error  where an argument is none of the above, naming it.
 SAMEPAD_API at::Tensor max_pool1d(const at::Tensor& input, at::IntArrayRef kernel_size,
                                   at::IntArrayRef stride = {},

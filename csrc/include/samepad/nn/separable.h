@@ -59,8 +59,7 @@ TORCH_MODULE(SamePadDepthwiseConv2d);
 ///
 /// Submodules, whose parameters are Keras's with the channels moved to the front:
 ///   depthwise  in_channels to in_channels depth_multiplier channels, with everything that
-///   `options`
-///              asks for but the bias
+///              `options` asks for but the bias
 ///   pointwise  to out_channels, a kernel of 1, with the bias
 ///
 /// Constructing or resetting throws `c10::Error` where `options` has groups, the depth_multiplier
