@@ -69,8 +69,9 @@ at::Tensor conv_amounts(const at::Tensor& input, const at::Tensor& weight,
                         const std::optional<at::Tensor>& bias, c10::SymIntArrayRef stride,
                         c10::SymIntArrayRef padding, c10::SymIntArrayRef dilation,
                         c10::SymInt groups, std::string_view padding_mode) {
-  return run(arguments<D>(input, weight, bias, stride, dilation, std::move(groups), padding_mode),
-             detail::pads_for_amounts(D, padding));
+  auto args = arguments<D>(input, weight, bias, stride, dilation, std::move(groups), padding_mode);
+  args.as_torch = true;
+  return run(args, detail::pads_for_amounts(D, padding));
 }
 
 template <int64_t D>

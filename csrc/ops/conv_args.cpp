@@ -1,5 +1,6 @@
 #include "conv_args.h"
 
+#include <ATen/TensorSubclassLikeUtils.h>
 #include <ATen/autocast_mode.h>
 #include <c10/util/Exception.h>
 #include <samepad/padding.h>
@@ -66,7 +67,15 @@ Range limits(WeightLayout layout) { return layout == WeightLayout::input_first ?
 
 }  // namespace
 
-/// The name that `at::pad` gives to torch.nn's `padding_mode`.
+bool is_plain(const at::Tensor& tensor) {
+  return !at::isTensorSubclassLike(tensor) && !tensor.is_neg() && !tensor._is_zerotensor() &&
+         !tensor._fw_grad(/*level=*/0).defined();
+}
+
+bool is_plain(const ConvArgs& args) {
+  return is_plain(args.input) && is_plain(args.weight) && (!args.bias || is_plain(*args.bias));
+}
+
 std::string fill_name(std::string_view padding_mode) {
   if (padding_mode == "zeros") {
     return "constant";

@@ -29,7 +29,17 @@ struct ConvArgs : SlidingWindow {
   c10::SymInt groups;
   /// How `at::pad` names what the padding holds.
   std::string fill = "constant";
+  /// Whether the padding was given as torch.nn takes it. Where the convolution is one that PyTorch
+  /// computes, its result is then PyTorch's, bit for bit.
+  bool as_torch = false;
 };
+
+/// Whether a tensor has sizes and memory, and no transform, mode or tangent to see through. For
+/// others the graph that fits every size is wanted.
+bool is_plain(const at::Tensor& tensor);
+
+/// Whether all of the tensors are.
+bool is_plain(const ConvArgs& args);
 
 /// The name that `at::pad` gives to torch.nn's `padding_mode`.
 std::string fill_name(std::string_view padding_mode);

@@ -1,6 +1,5 @@
 #include "plan.h"
 
-#include <ATen/TensorSubclassLikeUtils.h>
 #include <ATen/core/grad_mode.h>
 #include <ATen/ops/conv1d_ops.h>
 #include <ATen/ops/conv2d_ops.h>
@@ -9,6 +8,8 @@
 
 #include <algorithm>
 #include <limits>
+
+#include "depthwise.h"
 
 namespace samepad::detail {
 namespace {
@@ -90,12 +91,6 @@ bool is_symmetric(const ConvArgs& args, const PadList& pads) {
   return true;
 }
 
-/// Plain tensors have sizes, memory and no transform to see through; for others the graph that
-/// fits every size is wanted, which is the `pad` plan's.
-bool is_plain(const ConvArgs& args) {
-  return !at::isTensorSubclassLike(args.input) && !at::isTensorSubclassLike(args.weight);
-}
-
 bool needs_gradient(const ConvArgs& args) {
   return at::GradMode::is_enabled() && (args.input.requires_grad() || args.weight.requires_grad() ||
                                         (args.bias && args.bias->requires_grad()));
@@ -151,13 +146,20 @@ bool can_crop(const ConvArgs& args, const PadList& pads) {
 }  // namespace
 
 Plan choose_plan(const ConvArgs& args, const PadList& pads) {
-  if (is_symmetric(args, pads)) {
+  const bool symmetric = is_symmetric(args, pads);
+  if (symmetric && args.as_torch) {
+    return Plan::symmetric;
+  }
+  if (forced_plan.value_or(Plan::depthwise) == Plan::depthwise && can_run_depthwise(args, pads)) {
+    return Plan::depthwise;
+  }
+  if (symmetric) {
     return Plan::symmetric;
   }
   if (!can_crop(args, pads)) {
     return Plan::pad;
   }
-  if (forced_plan.has_value() && *forced_plan != Plan::symmetric) {
+  if (forced_plan == Plan::crop || forced_plan == Plan::pad) {
     return *forced_plan;
   }
   // On other devices neither has been measured; there, what everybody runs.
@@ -167,7 +169,8 @@ Plan choose_plan(const ConvArgs& args, const PadList& pads) {
 
 at::Tensor run_plan(Plan plan, const ConvArgs& args, const PadList& pads) {
   using Run = at::Tensor (*)(const ConvArgs&, const PadList&);
-  constexpr std::array<Run, kPlanNames.size()> kRuns{run_symmetric, run_crop, run_pad};
+  constexpr std::array<Run, kPlanNames.size()> kRuns{run_symmetric, run_crop, run_pad,
+                                                     run_depthwise};
   return kRuns.at(static_cast<size_t>(plan))(args, pads);
 }
 

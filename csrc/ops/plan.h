@@ -18,10 +18,11 @@ enum class Plan : uint8_t {
   crop,       ///< A symmetrically padded convolution that computes more, then the part wanted:
               ///< the output is copied, the input is neither copied nor saved padded.
   pad,        ///< A padded copy of the input, then a convolution: every mode, size and fill.
+  depthwise,  ///< The project's own kernels: nothing is copied, any pads.
 };
 
 /// Plans and their names, in the order of the enumeration.
-inline constexpr std::array<const char*, 3> kPlanNames{"symmetric", "crop", "pad"};
+inline constexpr std::array<const char*, 4> kPlanNames{"symmetric", "crop", "pad", "depthwise"};
 
 /// The fastest exact plan, as far as measurements have shown.
 Plan choose_plan(const ConvArgs& args, const PadList& pads);

@@ -59,12 +59,12 @@ TEST_P(Conv, AgreesWithTheNaiveLoop) {
   EXPECT_TRUE(at::allclose(unbatched, expected[0], 1e-12, 1e-12));
 
   const Padding pairs(args.pads);
-  EXPECT_TRUE(at::equal(
+  EXPECT_TRUE(at::allclose(
       conv(t.input, t.weight, t.bias, c.stride, pairs, c.dilation, c.groups, "zeros"), output));
 }
 
 constexpr std::optional<detail::Plan> kPlans[] = {std::nullopt, detail::Plan::crop,
-                                                  detail::Plan::pad};
+                                                  detail::Plan::pad, detail::Plan::depthwise};
 
 INSTANTIATE_TEST_SUITE_P(Same, Conv,
                          ::testing::Combine(::testing::ValuesIn(kCases),

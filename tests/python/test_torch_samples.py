@@ -58,8 +58,12 @@ def results(value: Any) -> tuple[Tensor, ...]:
 
 def assert_identical(ours: Any, theirs: Any, exact: bool = True) -> None:
     """Laid out alike and, if `exact`, bit for bit (any nan is any other)."""
-    tolerance = {"rtol": 0, "atol": 0} if exact else {}
     for mine, expected in zip(results(ours), results(theirs), strict=True):
+        tolerance = {"rtol": 0.0, "atol": 0.0} if exact else {}
+        if not exact and mine.dtype in (torch.bfloat16, torch.float16):
+            # Rounded once here and after each of several parts there.
+            scale = max(expected.abs().max().item(), 1)
+            tolerance = {"rtol": 0.016, "atol": scale * torch.finfo(mine.dtype).eps}
         torch.testing.assert_close(mine, expected, equal_nan=True, **tolerance)
         assert mine.stride() == expected.stride()
 

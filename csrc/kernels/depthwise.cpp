@@ -1,0 +1,192 @@
+#include "depthwise.h"
+
+#include <ATen/Dispatch.h>
+#include <ATen/Parallel.h>
+#include <ATen/Version.h>
+#include <ATen/ops/empty.h>
+
+#include <algorithm>
+#include <string>
+
+#include "workspace.h"
+
+namespace samepad::kernels {
+namespace {
+
+/// The kernels for this CPU; ATEN_CPU_CAPABILITY limits them as it limits PyTorch's. `bytes` is
+/// the length of what vectors have to be filled with: wide ones would be half empty.
+template <class T>
+const DepthwiseKernels<T>& kernels([[maybe_unused]] int64_t bytes) {
+#ifdef SAMEPAD_X86_KERNELS
+  static const std::string capability = at::get_cpu_capability();
+  constexpr int64_t kAvx2Bytes = 32;
+  if (capability == "AVX512" && bytes > kAvx2Bytes) {
+    return avx512::depthwise<T>();
+  }
+  if (capability == "AVX512" || capability == "AVX2") {
+    return avx2::depthwise<T>();
+  }
+#endif
+  return generic::depthwise<T>();
+}
+
+/// Whether pixels are contiguous, not planes.
+bool by_pixels(at::MemoryFormat memory_format) {
+  return memory_format == at::MemoryFormat::ChannelsLast;
+}
+
+/// Shares out `tasks`, each of so many multiplications, in parts worth a thread's while.
+template <class Run>
+void share_out(int64_t tasks, int64_t operations, const Run& run) {
+  constexpr int64_t kWorthwhile = 32768;
+  at::parallel_for(0, tasks, std::max<int64_t>(kWorthwhile / std::max<int64_t>(operations, 1), 1),
+                   run);
+}
+
+/// (taps, channels) from (channels, taps), or the other way.
+template <class From, class To>
+void transpose(const From* from, int64_t rows, int64_t columns, To* to) {
+  for (int64_t i = 0; i < rows; ++i) {
+    for (int64_t j = 0; j < columns; ++j) {
+      to[j * rows + i] = static_cast<To>(from[i * columns + j]);
+    }
+  }
+}
+
+/// The weight as a kernel takes it.
+template <class T>
+const Accumulator<T>* packed_weight(const DepthwiseShape& shape, bool pixels,
+                                    const at::Tensor& weight, Workspace& workspace) {
+  using Acc = Accumulator<T>;
+  const T* const given = weight.const_data_ptr<T>();
+  if constexpr (std::is_same_v<T, Acc>) {
+    if (!pixels) {
+      return given;
+    }
+  }
+  auto* const result = workspace.take<Acc>(weight.numel());
+  if (pixels) {
+    transpose(given, shape.channels, shape.taps(), result);
+  } else {
+    std::copy_n(given, weight.numel(), result);
+  }
+  return result;
+}
+
+template <class T>
+const Accumulator<T>* packed_bias(const std::optional<at::Tensor>& bias, Workspace& workspace) {
+  using Acc = Accumulator<T>;
+  if (!bias.has_value()) {
+    return nullptr;
+  }
+  const T* const given = bias->const_data_ptr<T>();
+  if constexpr (std::is_same_v<T, Acc>) {
+    return given;
+  } else {
+    return std::copy_n(given, bias->numel(), workspace.take<Acc>(bias->numel())) - bias->numel();
+  }
+}
+
+int64_t bytes_of(const DepthwiseShape& shape, bool pixels, int64_t width, size_t element) {
+  return (pixels ? shape.channels : width) * static_cast<int64_t>(element);
+}
+
+}  // namespace
+
+at::Tensor depthwise_output(const DepthwiseShape& shape, at::MemoryFormat memory_format,
+                            const at::Tensor& input, const at::Tensor& weight,
+                            const std::optional<at::Tensor>& bias) {
+  const bool pixels = by_pixels(memory_format);
+  const at::Tensor from = input.contiguous(memory_format);
+  const at::Tensor filters = weight.contiguous();
+  const std::optional<at::Tensor> added = bias ? std::optional(bias->contiguous()) : std::nullopt;
+  at::Tensor output = at::empty({shape.batch, shape.filters(), shape.output[0], shape.output[1]},
+                                input.options(), memory_format);
+  AT_DISPATCH_FLOATING_TYPES_AND2(at::kBFloat16, at::kHalf, input.scalar_type(), "depthwise", [&] {
+    using T = scalar_t;
+    Workspace workspace;
+    const auto* const w = packed_weight<T>(shape, pixels, filters, workspace);
+    const auto* const b = packed_bias<T>(added, workspace);
+    const T* const x = from.const_data_ptr<T>();
+    T* const y = output.mutable_data_ptr<T>();
+    const auto& run = kernels<T>(bytes_of(shape, pixels, shape.output[1], sizeof(Accumulator<T>)));
+    const int64_t tasks = shape.batch * (pixels ? shape.output[0] : shape.channels);
+    share_out(tasks, output.numel() / tasks * shape.taps(), [&](int64_t begin, int64_t end) {
+      (pixels ? run.pixel_output : run.plane_output)(shape, x, w, b, y, begin, end);
+    });
+  });
+  return output;
+}
+
+at::Tensor depthwise_input_gradient(const DepthwiseShape& shape, at::MemoryFormat memory_format,
+                                    const at::Tensor& gradient, const at::Tensor& weight) {
+  const bool pixels = by_pixels(memory_format);
+  const at::Tensor from = gradient.contiguous(memory_format);
+  const at::Tensor filters = weight.contiguous();
+  at::Tensor result = at::empty({shape.batch, shape.channels, shape.input[0], shape.input[1]},
+                                gradient.options(), memory_format);
+  AT_DISPATCH_FLOATING_TYPES_AND2(
+      at::kBFloat16, at::kHalf, gradient.scalar_type(), "depthwise_input_gradient", [&] {
+        using T = scalar_t;
+        Workspace workspace;
+        const auto* const w = packed_weight<T>(shape, pixels, filters, workspace);
+        const T* const x = from.const_data_ptr<T>();
+        T* const y = result.mutable_data_ptr<T>();
+        const auto& run =
+            kernels<T>(bytes_of(shape, pixels, shape.output[1], sizeof(Accumulator<T>)));
+        const int64_t tasks = shape.batch * (pixels ? shape.input[0] : shape.channels);
+        share_out(tasks, from.numel() / tasks * shape.taps(), [&](int64_t begin, int64_t end) {
+          (pixels ? run.pixel_input_gradient : run.plane_input_gradient)(shape, x, w, y, begin,
+                                                                         end);
+        });
+      });
+  return result;
+}
+
+at::Tensor depthwise_weight_gradient(const DepthwiseShape& shape, at::MemoryFormat memory_format,
+                                     const at::Tensor& gradient, const at::Tensor& input) {
+  const bool pixels = by_pixels(memory_format);
+  const at::Tensor by = gradient.contiguous(memory_format);
+  const at::Tensor from = input.contiguous(memory_format);
+  at::Tensor result =
+      at::empty({shape.filters(), 1, shape.kernel[0], shape.kernel[1]}, gradient.options());
+  AT_DISPATCH_FLOATING_TYPES_AND2(
+      at::kBFloat16, at::kHalf, gradient.scalar_type(), "depthwise_weight_gradient", [&] {
+        using T = scalar_t;
+        using Acc = Accumulator<T>;
+        Workspace workspace;
+        const T* const g = by.const_data_ptr<T>();
+        const T* const x = from.const_data_ptr<T>();
+        T* const y = result.mutable_data_ptr<T>();
+        const auto& run = kernels<T>(bytes_of(shape, pixels, shape.output[1], sizeof(Acc)));
+        const int64_t size = result.numel();
+        const int64_t operations = by.numel() * shape.taps();
+        if (!pixels) {
+          auto* const sums = workspace.take<Acc>(size);
+          share_out(shape.channels, operations / shape.channels, [&](int64_t begin, int64_t end) {
+            run.plane_weight_gradient(shape, g, x, sums, begin, end);
+          });
+          std::transform(sums, sums + size, y, [](Acc sum) { return static_cast<T>(sum); });
+          return;
+        }
+        // Sums of parts of the rows; as many parts, so the same result, for any number of threads.
+        constexpr int64_t kMostParts = 16;
+        const int64_t rows = shape.batch * shape.output[0];
+        const int64_t parts = std::min(rows, kMostParts);
+        auto* const sums = workspace.take<Acc>(parts * size);
+        std::fill_n(sums, parts * size, Acc(0));
+        share_out(parts, operations / parts, [&](int64_t begin, int64_t end) {
+          for (int64_t part = begin; part < end; ++part) {
+            run.pixel_weight_gradient(shape, g, x, sums + part * size, rows * part / parts,
+                                      rows * (part + 1) / parts);
+          }
+        });
+        for (int64_t part = 1; part < parts; ++part) {
+          std::transform(sums, sums + size, sums + part * size, sums, std::plus<>());
+        }
+        transpose(sums, shape.taps(), shape.channels, y);
+      });
+  return result;
+}
+
+}  // namespace samepad::kernels

@@ -1,0 +1,31 @@
+// The depthwise kernels for one instruction set, SAMEPAD_ISA: compiled once for each, with its
+// flags (csrc/kernels/CMakeLists.txt).
+
+// GCC takes the deliberately undefined values of its own AVX-512 intrinsics for mistakes.
+#if defined(__GNUC__) && !defined(__clang__)
+#pragma GCC diagnostic ignored "-Wuninitialized"
+#pragma GCC diagnostic ignored "-Wmaybe-uninitialized"
+#endif
+
+#include "depthwise_kernels.h"
+
+#include "depthwise_pixels.h"
+#include "depthwise_planes.h"
+
+namespace samepad::kernels::SAMEPAD_ISA {
+
+template <class T>
+const DepthwiseKernels<T>& depthwise() {
+  static constexpr DepthwiseKernels<T> kKernels{
+      plane_output<T>, plane_input_gradient<T>, plane_weight_gradient<T>,
+      pixel_output<T>, pixel_input_gradient<T>, pixel_weight_gradient<T>,
+  };
+  return kKernels;
+}
+
+template const DepthwiseKernels<float>& depthwise();
+template const DepthwiseKernels<double>& depthwise();
+template const DepthwiseKernels<c10::BFloat16>& depthwise();
+template const DepthwiseKernels<c10::Half>& depthwise();
+
+}  // namespace samepad::kernels::SAMEPAD_ISA

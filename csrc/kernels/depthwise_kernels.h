@@ -1,0 +1,85 @@
+#pragma once
+
+// Depthwise convolutions on plain memory: what there is for each instruction set. Nothing here
+// knows tensors; csrc/kernels/depthwise.cpp calls it.
+
+#include <array>
+#include <cstdint>
+#include <type_traits>
+
+namespace samepad::kernels {
+
+/// One value for the height and one for the width.
+using Pair = std::array<int64_t, 2>;
+
+/// A depthwise convolution. The padding after is what the output's size makes of it; padding
+/// may be negative, which crops.
+struct DepthwiseShape {
+  int64_t batch;
+  int64_t channels;    ///< of the input
+  int64_t multiplier;  ///< filters per input channel
+  Pair input;
+  Pair output;
+  Pair kernel;
+  Pair stride;
+  Pair dilation;
+  Pair before;  ///< padding before
+
+  int64_t extent(int axis) const { return (kernel[axis] - 1) * dilation[axis] + 1; }
+  int64_t taps() const { return kernel[0] * kernel[1]; }
+  int64_t filters() const { return channels * multiplier; }
+};
+
+/// What sums of products of T are kept in, and weights and biases given in.
+template <class T>
+using Accumulator = std::conditional_t<std::is_same_v<T, double>, double, float>;
+
+/// Parts [begin, end) of the work, which threads share out; the result does not depend on how.
+/// Weights are (filters, kernel height, kernel width) for planes and (kernel height, kernel width,
+/// channels) for pixels; a null bias is zeros.
+template <class T>
+struct DepthwiseKernels {
+  using Acc = Accumulator<T>;
+
+  // Planes: inputs and outputs are (batch, channels, height, width).
+
+  /// The output of input planes [begin, end) of batch * channels.
+  void (*plane_output)(const DepthwiseShape& shape, const T* input, const Acc* weight,
+                       const Acc* bias, T* output, int64_t begin, int64_t end);
+  /// The gradient of input planes [begin, end) of batch * channels.
+  void (*plane_input_gradient)(const DepthwiseShape& shape, const T* gradient, const Acc* weight,
+                               T* input_gradient, int64_t begin, int64_t end);
+  /// The gradient of the weights of input channels [begin, end).
+  void (*plane_weight_gradient)(const DepthwiseShape& shape, const T* gradient, const T* input,
+                                Acc* weight_gradient, int64_t begin, int64_t end);
+
+  // Pixels: inputs and outputs are (batch, height, width, channels); the multiplier is 1.
+
+  /// Rows [begin, end) of batch * output height.
+  void (*pixel_output)(const DepthwiseShape& shape, const T* input, const Acc* weight,
+                       const Acc* bias, T* output, int64_t begin, int64_t end);
+  /// Rows [begin, end) of batch * input height.
+  void (*pixel_input_gradient)(const DepthwiseShape& shape, const T* gradient, const Acc* weight,
+                               T* input_gradient, int64_t begin, int64_t end);
+  /// What rows [begin, end) of batch * output height add to the weights' gradient.
+  void (*pixel_weight_gradient)(const DepthwiseShape& shape, const T* gradient, const T* input,
+                                Acc* weight_gradient, int64_t begin, int64_t end);
+};
+
+/// The kernels compiled for an instruction set; T is float, double, c10::BFloat16 or c10::Half.
+namespace generic {
+template <class T>
+const DepthwiseKernels<T>& depthwise();
+}
+#ifdef SAMEPAD_X86_KERNELS
+namespace avx2 {
+template <class T>
+const DepthwiseKernels<T>& depthwise();
+}
+namespace avx512 {
+template <class T>
+const DepthwiseKernels<T>& depthwise();
+}
+#endif
+
+}  // namespace samepad::kernels

@@ -1,0 +1,561 @@
+#pragma once
+
+// Depthwise convolutions of planes: (batch, channels, height, width).
+//
+// The rows that a few output rows read are first copied into a scratch memory small enough to stay
+// in the first cache: widened to the type of the sums, with the padding around them, and each row
+// split into its stride's phases (for stride 2 the even columns, then the odd ones). There, every
+// tap of the kernel reads consecutive elements for consecutive outputs, whatever the stride, and
+// no bounds are left to check. The input's gradient is the same sums over the output's gradient,
+// one for each phase of the stride.
+
+#include "vectors.h"
+#include "workspace.h"
+
+namespace samepad::kernels::SAMEPAD_ISA {
+
+/// Elements of scratch that a band of rows should fit in: most of a first cache.
+inline constexpr int64_t kBandElements = 6144;
+
+/// The first `count` elements of vectors: ANDed with it, the others are 0, even where they are NaN.
+template <class Acc>
+Vec<Acc> first_elements(int64_t count) {
+  alignas(64) std::array<uint8_t, static_cast<size_t>(kLanes<Acc>) * sizeof(Acc)> bits{};
+  std::fill_n(bits.begin(), static_cast<size_t>(count) * sizeof(Acc), 0xFF);
+  return Vec<Acc>::loadu(bits.data());
+}
+
+/// Rows of a plane as they lie in a scratch, split into `phases` of `pitch` elements, of which
+/// phase p holds the columns j of the padded row with j mod phases = p. The padding is there
+/// already: the scratch is zeros at first, and copying a row leaves those around it alone.
+template <class T>
+class Rows {
+ public:
+  using Acc = Accumulator<T>;
+
+  /// `width` elements with `before` zeros ahead of them, or as many cropped where it is negative,
+  /// of which `outputs` windows of `extent`, `phases` apart, are read.
+  Rows(int64_t width, int64_t before, int64_t phases, int64_t outputs, int64_t extent,
+       Workspace& workspace)
+      : width_(width),
+        skipped_(std::clamp<int64_t>(-before, 0, width)),
+        ahead_(std::max<int64_t>(before, 0)),
+        phases_(phases),
+        // Narrow outputs are computed in a whole vector, of which a part is kept.
+        // Whole vectors, so that the first taps' loads are aligned.
+        pitch_(ceil_div(std::max(outputs, kV) + (extent - 1) / phases, kV) * kV + kV),
+        used_(std::clamp<int64_t>((outputs - 1) * phases + extent - ahead_, 0, width - skipped_)),
+        starts_{place(ahead_), place(ahead_ + 1)},
+        widened_(workspace.take<Acc>(std::is_same_v<T, Acc> ? 0 : width + 2 * kV)) {
+    const int64_t rest = used_ % (std::min<int64_t>(phases, 2) * kV);
+    last_ = phases == 1
+                ? std::array{first_elements<Acc>(rest), first_elements<Acc>(0)}
+                : std::array{first_elements<Acc>((rest + 1) / 2), first_elements<Acc>(rest / 2)};
+  }
+
+  /// Elements of a row in the scratch.
+  int64_t size() const { return phases_ * pitch_; }
+
+  /// Where column j of the padded row is.
+  int64_t place(int64_t j) const { return j % phases_ * pitch_ + j / phases_; }
+
+  /// Room for `count` rows.
+  Acc* take(int64_t count, Workspace& workspace) const {
+    auto* const result = workspace.take<Acc>(count * size());
+    std::fill_n(result, count * size(), Acc(0));
+    return result;
+  }
+
+  /// Copies `count` rows of the plane that has `height` of them, from `first` on, zeros where there
+  /// are none; nothing is read from `end` on.
+  void copy(const T* plane, const T* end, int64_t height, int64_t first, int64_t count,
+            Acc* target) const {
+    const int64_t begin = std::clamp<int64_t>(-first, 0, count);
+    const int64_t missing = std::clamp<int64_t>(height - first, begin, count);
+    std::fill_n(target, begin * size(), Acc(0));
+    std::fill_n(target + missing * size(), (count - missing) * size(), Acc(0));
+    plane += (first + begin) * width_;
+    target += begin * size();
+    if constexpr (std::is_same_v<T, Acc>) {
+      split(plane + skipped_, end, missing - begin, target);
+    } else {
+      for (int64_t r = 0; r < missing - begin; ++r) {
+        convert(plane + r * width_, width_, widened_);
+        split(widened_ + skipped_, widened_ + width_ + 2 * kV, 1, target + r * size());
+      }
+    }
+  }
+
+ private:
+  static constexpr int64_t kV = kLanes<Acc>;
+  /// How far ahead of the copy memory is fetched, in elements: while a band is computed, the CPU
+  /// forgets that it was reading on.
+  static constexpr int64_t kPrefetched = 4096 / sizeof(Acc);
+
+  /// Splits `count` rows; what is before `end` may be read.
+  void split(const Acc* row, const Acc* end, int64_t count, Acc* target) const {
+    if (phases_ == 1) {
+      split_few<1>(row, end, count, target);
+    } else if (phases_ == 2) {
+      split_few<2>(row, end, count, target);
+    } else {
+      split_many(row, count, target);
+    }
+  }
+
+  template <int64_t kPhases>
+  void split_few(const Acc* row, const Acc* end, int64_t count, Acc* target) const {
+    constexpr int64_t kStep = kPhases * kV;
+    const int64_t whole = used_ / kStep * kStep;
+    const int64_t used = used_;
+    const int64_t width = width_;
+    const int64_t step = size();
+    const Vec<Acc> last_first = last_[0];
+    const Vec<Acc> last_second = last_[1];
+    Acc* first = target + starts_[0];
+    Acc* second = target + starts_[1];
+    for (int64_t r = 0; r < count; ++r) {
+      for (int64_t i = 0; i < whole; i += kStep) {
+        __builtin_prefetch(row + i + kPrefetched);
+        if constexpr (kPhases == 1) {
+          Vec<Acc>::loadu(row + i).store(first + i);
+        } else {
+          const auto [even, odd] =
+              at::vec::deinterleave2(Vec<Acc>::loadu(row + i), Vec<Acc>::loadu(row + i + kV));
+          even.store(first + i / 2);
+          odd.store(second + i / 2);
+        }
+      }
+      if (whole < used && end - row >= whole + kStep) {
+        if constexpr (kPhases == 1) {
+          (Vec<Acc>::loadu(row + whole) & last_first).store(first + whole);
+        } else {
+          const auto [even, odd] = at::vec::deinterleave2(Vec<Acc>::loadu(row + whole),
+                                                          Vec<Acc>::loadu(row + whole + kV));
+          (even & last_first).store(first + whole / 2);
+          (odd & last_second).store(second + whole / 2);
+        }
+      } else {
+        for (int64_t i = whole; i < used; ++i) {
+          (i % kPhases == 0 ? first : second)[i / kPhases] = row[i];
+        }
+      }
+      row += width;
+      first += step;
+      second += step;
+    }
+  }
+
+  void split_many(const Acc* row, int64_t count, Acc* target) const {
+    for (int64_t r = 0; r < count; ++r) {
+      for (int64_t i = 0; i < std::min(phases_, used_); ++i) {
+        Acc* const to = target + r * size() + place(ahead_ + i);
+        for (int64_t j = 0; i + j * phases_ < used_; ++j) {
+          to[j] = row[r * width_ + i + j * phases_];
+        }
+      }
+    }
+  }
+
+  int64_t width_;
+  int64_t skipped_;
+  int64_t ahead_;
+  int64_t phases_;
+  int64_t pitch_;
+  int64_t used_;  ///< elements that any window reads
+  std::array<int64_t, 2> starts_;
+  std::array<Vec<Acc>, 2> last_;  ///< the part of the last vectors that is used
+  Acc* widened_;
+};
+
+/// Sums over taps: element j of row r is bias + sum of weights[t] * source[offsets[t] + r pitch +
+/// j].
+template <class Acc>
+struct Sums {
+  const int64_t* offsets;
+  const Acc* weights;
+  int64_t taps;
+  Acc bias;
+  int64_t pitch;         ///< from one row of the source to the next
+  int64_t target_pitch;  ///< and of the target
+
+  /// kRows rows of kVectors vectors, in registers.
+  template <int kRows, int kVectors>
+  void block(const Acc* source, Acc* target, int64_t count) const {
+    constexpr int64_t kV = kLanes<Acc>;
+    std::array<std::array<Vec<Acc>, kVectors>, kRows> sums;
+    for (auto& row : sums) {
+      row.fill(Vec<Acc>(bias));
+    }
+    for (int64_t t = 0; t < taps; ++t) {
+      const Vec<Acc> weight(weights[t]);
+      const Acc* from = source + offsets[t];
+#pragma GCC unroll 8
+      for (int r = 0; r < kRows; ++r) {
+#pragma GCC unroll 2
+        for (int v = 0; v < kVectors; ++v) {
+          sums[r][v] =
+              at::vec::fmadd(weight, Vec<Acc>::loadu(from + r * pitch + v * kV), sums[r][v]);
+        }
+      }
+    }
+    // A narrow row's vector goes past its end, into the next row's place, which is stored next.
+    const bool spilling = count >= kV || target_pitch == count;
+#pragma GCC unroll 8
+    for (int r = 0; r < kRows; ++r) {
+#pragma GCC unroll 2
+      for (int v = 0; v < kVectors; ++v) {
+        Acc* to = target + r * target_pitch + v * kV;
+        if (count >= kV || (spilling && (kRows - 1 - r) * target_pitch >= kV - count)) {
+          sums[r][v].store(to);
+        } else {
+          sums[r][v].store(to, static_cast<int>(count));
+        }
+      }
+    }
+  }
+
+  /// A block of `rows` rows.
+  template <int kVectors, int kMost>
+  void rows_block(int64_t rows, const Acc* source, Acc* target, int64_t count) const {
+    if constexpr (kMost > 1) {
+      if (rows < kMost) {
+        return rows_block<kVectors, kMost - 1>(rows, source, target, count);
+      }
+    }
+    block<kMost, kVectors>(source, target, count);
+  }
+
+  /// All rows of a column of blocks.
+  template <int kVectors>
+  void column(int64_t rows, const Acc* source, Acc* target, int64_t count) const {
+    constexpr int kMost = 8 / kVectors;
+    const int64_t each = rows <= kMost ? rows : ceil_div(rows, ceil_div(rows, kMost));
+    for (int64_t r = 0; r < rows; r += each) {
+      rows_block<kVectors, kMost>(std::min(each, rows - r), source + r * pitch,
+                                  target + r * target_pitch, count);
+    }
+  }
+
+  /// `rows` rows of `columns`. The last vectors of a row overlap the ones before.
+  void operator()(int64_t rows, int64_t columns, const Acc* source, Acc* target) const {
+    constexpr int64_t kV = kLanes<Acc>;
+    if (columns <= kV) {
+      column<1>(rows, source, target, columns);
+      return;
+    }
+    const int64_t step = columns < 2 * kV ? kV : 2 * kV;
+    for (int64_t j = 0; j < columns; j += step) {
+      const int64_t at = std::min(j, columns - step);
+      if (step == kV) {
+        column<1>(rows, source + at, target + at, kV);
+      } else {
+        column<2>(rows, source + at, target + at, kV);
+      }
+    }
+  }
+};
+
+/// How many of `count` rows to compute at a time: each of them brings `step` rows of `row` elements
+/// into the scratch, and `besides` rows are read besides.
+inline int64_t band_rows(int64_t count, int64_t step, int64_t besides, int64_t row) {
+  const int64_t most = std::max<int64_t>((kBandElements / row - besides) / step, 4);
+  return ceil_div(count, ceil_div(count, most));
+}
+
+/// Input rows as the output and the weights' gradient read them, a band of output rows at a time.
+template <class T>
+struct InputBand {
+  using Acc = Accumulator<T>;
+
+  const DepthwiseShape& shape;
+  Rows<T> input_rows;
+  int64_t rows;   ///< output rows at a time
+  int64_t pitch;  ///< from what one output row reads to what the next one does
+  Acc* source;
+
+  InputBand(const DepthwiseShape& shape, Workspace& workspace)
+      : shape(shape),
+        input_rows(shape.input[1], shape.before[1], shape.stride[1], shape.output[1],
+                   shape.extent(1), workspace),
+        rows(band_rows(shape.output[0], shape.stride[0], shape.extent(0) - shape.stride[0],
+                       input_rows.size())),
+        pitch(shape.stride[0] * input_rows.size()),
+        source(input_rows.take(height(rows), workspace)) {}
+
+  /// Padded input rows that `count` output rows span.
+  int64_t height(int64_t count) const { return (count - 1) * shape.stride[0] + shape.extent(0); }
+
+  /// Copies what output rows from `first` on read.
+  void fill(const T* plane, const T* end, int64_t first, int64_t count) const {
+    const int64_t top = first * shape.stride[0] - shape.before[0];
+    input_rows.copy(plane, end, shape.input[0], top, height(count), source);
+  }
+
+  /// Where each tap reads, from the place of the first output.
+  int64_t* offsets(Workspace& workspace) const {
+    auto* const result = workspace.take<int64_t>(shape.taps());
+    for (int64_t t = 0; t < shape.taps(); ++t) {
+      result[t] = t / shape.kernel[1] * shape.dilation[0] * input_rows.size() +
+                  input_rows.place(t % shape.kernel[1] * shape.dilation[1]);
+    }
+    return result;
+  }
+};
+
+template <class T>
+void plane_output(const DepthwiseShape& shape, const T* input, const Accumulator<T>* weight,
+                  const Accumulator<T>* bias, T* output, int64_t begin, int64_t end) {
+  using Acc = Accumulator<T>;
+  Workspace workspace;
+  const InputBand<T> band(shape, workspace);
+  const int64_t* const offsets = band.offsets(workspace);
+  const int64_t input_size = shape.input[0] * shape.input[1];
+  const int64_t output_size = shape.output[0] * shape.output[1];
+  const T* const input_end = input + shape.batch * shape.channels * input_size;
+  Acc* const sums = workspace.take<Acc>(std::is_same_v<T, Acc> ? 0 : band.rows * shape.output[1]);
+  for (int64_t plane = begin; plane < end; ++plane) {
+    for (int64_t y = 0; y < shape.output[0]; y += band.rows) {
+      const int64_t rows = std::min(band.rows, shape.output[0] - y);
+      band.fill(input + plane * input_size, input_end, y, rows);
+      for (int64_t m = 0; m < shape.multiplier; ++m) {
+        const int64_t filter = plane % shape.channels * shape.multiplier + m;
+        const Sums<Acc> sum{offsets,      weight + filter * shape.taps(),
+                            shape.taps(), bias == nullptr ? Acc(0) : bias[filter],
+                            band.pitch,   shape.output[1]};
+        T* const to = output + (plane * shape.multiplier + m) * output_size + y * shape.output[1];
+        if constexpr (std::is_same_v<T, Acc>) {
+          sum(rows, shape.output[1], band.source, to);
+        } else {
+          sum(rows, shape.output[1], band.source, sums);
+          convert(sums, rows * shape.output[1], to);
+        }
+      }
+    }
+  }
+}
+
+/// Which outputs one phase of the input's positions took part in, along one axis: position
+/// i stride + phase - before was read by output i - shift of the taps of that phase.
+struct GradientAxis {
+  int64_t first;  ///< the smallest i that any phase has a position for
+  int64_t count;  ///< of i
+  int64_t reach;  ///< the largest shift
+
+  GradientAxis(const DepthwiseShape& shape, int axis)
+      : first(floor_div(shape.before[axis], shape.stride[axis])),
+        count(floor_div(shape.input[axis] - 1 + shape.before[axis], shape.stride[axis]) - first +
+              1),
+        reach((shape.extent(axis) - 1) / shape.stride[axis]) {}
+};
+
+/// Interleaves the phases of a row: element i stride + phase - before of `row` is element i - first
+/// of phase `phase`.
+template <class Acc>
+void merge_row(const DepthwiseShape& shape, const GradientAxis& axis, const Acc* phases,
+               int64_t pitch, Acc* row) {
+  const int64_t stride = shape.stride[1];
+  // Of element 0 of the row.
+  const int64_t ahead = shape.before[1] - axis.first * stride;
+  const auto place = [&](int64_t i) {
+    return phases + (i + ahead) % stride * pitch + (i + ahead) / stride;
+  };
+  int64_t i = 0;
+  if (stride == 2) {
+    constexpr int64_t kV = kLanes<Acc>;
+    const Acc* const even = place(0);
+    const Acc* const odd = place(1);
+    for (; i < shape.input[1]; i += 2 * kV) {
+      const auto [low, high] =
+          at::vec::interleave2(Vec<Acc>::loadu(even + i / 2), Vec<Acc>::loadu(odd + i / 2));
+      low.store(row + i);
+      high.store(row + i + kV);
+    }
+    return;
+  }
+  for (; i < shape.input[1]; ++i) {
+    row[i] = *place(i);
+  }
+}
+
+template <class T>
+void plane_input_gradient(const DepthwiseShape& shape, const T* gradient,
+                          const Accumulator<T>* weight, T* input_gradient, int64_t begin,
+                          int64_t end) {
+  using Acc = Accumulator<T>;
+  Workspace workspace;
+  const GradientAxis vertical(shape, 0);
+  const GradientAxis horizontal(shape, 1);
+  const Rows<T> rows(shape.output[1], horizontal.reach - horizontal.first, 1, horizontal.count,
+                     horizontal.reach + 1, workspace);
+  const int64_t band = band_rows(vertical.count, 1, vertical.reach, rows.size());
+  const int64_t height = band + vertical.reach;
+  auto* const source = rows.take(shape.multiplier * height, workspace);
+  // Vectors are read and written whole, past the end of rows.
+  constexpr int64_t kRoom = 2 * kLanes<Acc>;
+  const int64_t pitch = band * horizontal.count + kRoom;
+  auto* const sums = workspace.take<Acc>(shape.stride[1] * pitch);
+  auto* const merged = workspace.take<Acc>(shape.input[1] + kRoom);
+
+  // The taps, phase by phase.
+  const int64_t taps = shape.taps() * shape.multiplier;
+  auto* const offsets = workspace.take<int64_t>(taps);
+  auto* const order = workspace.take<int64_t>(taps);
+  auto* const weights = workspace.take<Acc>(taps);
+  auto* const starts = workspace.take<int64_t>(shape.stride[0] * shape.stride[1] + 1);
+  int64_t found = 0;
+  for (int64_t phase = 0; phase < shape.stride[0] * shape.stride[1]; ++phase) {
+    starts[phase] = found;
+    for (int64_t t = 0; t < taps; ++t) {
+      const int64_t y = t % shape.taps() / shape.kernel[1] * shape.dilation[0];
+      const int64_t x = t % shape.kernel[1] * shape.dilation[1];
+      if (y % shape.stride[0] == phase / shape.stride[1] &&
+          x % shape.stride[1] == phase % shape.stride[1]) {
+        offsets[found] =
+            (t / shape.taps() * height + vertical.reach - y / shape.stride[0]) * rows.size() +
+            horizontal.reach - x / shape.stride[1];
+        order[found++] = t;
+      }
+    }
+  }
+  starts[shape.stride[0] * shape.stride[1]] = found;
+
+  const int64_t input_size = shape.input[0] * shape.input[1];
+  const int64_t output_size = shape.output[0] * shape.output[1];
+  const T* const gradient_end = gradient + shape.batch * shape.filters() * output_size;
+  for (int64_t plane = begin; plane < end; ++plane) {
+    const Acc* const filters = weight + plane % shape.channels * taps;
+    for (int64_t t = 0; t < taps; ++t) {
+      weights[t] = filters[order[t]];
+    }
+    for (int64_t i = 0; i < vertical.count; i += band) {
+      const int64_t count = std::min(band, vertical.count - i);
+      for (int64_t m = 0; m < shape.multiplier; ++m) {
+        const T* const from = gradient + (plane * shape.multiplier + m) * output_size;
+        rows.copy(from, gradient_end, shape.output[0], vertical.first + i - vertical.reach,
+                  count + vertical.reach, source + m * height * rows.size());
+      }
+      for (int64_t y = 0; y < shape.stride[0]; ++y) {
+        // Rows of this phase, as far as they are the input's.
+        const int64_t top = (vertical.first + i) * shape.stride[0] + y - shape.before[0];
+        const int64_t skipped = top < 0 ? 1 : 0;
+        const int64_t kept =
+            std::min(count, ceil_div(shape.input[0] - top, shape.stride[0])) - skipped;
+        if (kept <= 0) {
+          continue;
+        }
+        for (int64_t x = 0; x < shape.stride[1]; ++x) {
+          const int64_t phase = y * shape.stride[1] + x;
+          const int64_t start = starts[phase];
+          const Sums<Acc> sum{offsets + start, weights + start, starts[phase + 1] - start,
+                              Acc(0),          rows.size(),     horizontal.count};
+          sum(kept, horizontal.count, source + skipped * rows.size(), sums + x * pitch);
+        }
+        for (int64_t r = 0; r < kept; ++r) {
+          T* const row = input_gradient + plane * input_size +
+                         (top + (skipped + r) * shape.stride[0]) * shape.input[1];
+          const Acc* phases = sums + r * horizontal.count;
+          if (shape.stride[1] > 1) {
+            merge_row(shape, horizontal, phases, pitch, merged);
+            phases = merged;
+          }
+          convert(phases, shape.input[1], row);
+        }
+      }
+    }
+  }
+}
+
+/// Adds to each tap's result the products of gradient and source, over rows of columns.
+template <class Acc, int kTaps>
+void tap_products(const int64_t* offsets, const Acc* source, int64_t pitch, const Acc* gradient,
+                  int64_t gradient_pitch, int64_t rows, int64_t columns, Vec<Acc> last,
+                  Acc* result) {
+  constexpr int64_t kV = kLanes<Acc>;
+  std::array<Vec<Acc>, kTaps> sums;
+  sums.fill(Vec<Acc>(Acc(0)));
+  for (int64_t r = 0; r < rows; ++r) {
+    const Acc* const from = source + r * pitch;
+    const Acc* const by = gradient + r * gradient_pitch;
+    int64_t j = 0;
+    for (; j + kV <= columns; j += kV) {
+      const auto factor = Vec<Acc>::loadu(by + j);
+#pragma GCC unroll 10
+      for (int t = 0; t < kTaps; ++t) {
+        sums[t] = at::vec::fmadd(factor, Vec<Acc>::loadu(from + offsets[t] + j), sums[t]);
+      }
+    }
+    if (j < columns) {
+      // The gradient is 0 past the end; what it meets there might be infinite or NaN.
+      const auto factor = Vec<Acc>::loadu(by + j);
+#pragma GCC unroll 10
+      for (int t = 0; t < kTaps; ++t) {
+        sums[t] = at::vec::fmadd(factor, Vec<Acc>::loadu(from + offsets[t] + j) & last, sums[t]);
+      }
+    }
+  }
+  for (int t = 0; t < kTaps; ++t) {
+    result[t] += at::vec::vec_reduce_all([](const Vec<Acc>& a, const Vec<Acc>& b) { return a + b; },
+                                         sums[t]);
+  }
+}
+
+/// Some taps at a time, as many as the registers hold.
+template <class Acc, int kMost = 10>
+void some_tap_products(int64_t taps, const int64_t* offsets, const Acc* source, int64_t pitch,
+                       const Acc* gradient, int64_t gradient_pitch, int64_t rows, int64_t columns,
+                       Vec<Acc> last, Acc* result) {
+  if constexpr (kMost > 1) {
+    if (taps < kMost) {
+      some_tap_products<Acc, kMost - 1>(taps, offsets, source, pitch, gradient, gradient_pitch,
+                                        rows, columns, last, result);
+      return;
+    }
+  }
+  tap_products<Acc, kMost>(offsets, source, pitch, gradient, gradient_pitch, rows, columns, last,
+                           result);
+}
+
+template <class T>
+void plane_weight_gradient(const DepthwiseShape& shape, const T* gradient, const T* input,
+                           Accumulator<T>* weight_gradient, int64_t begin, int64_t end) {
+  using Acc = Accumulator<T>;
+  constexpr int64_t kV = kLanes<Acc>;
+  constexpr int64_t kMost = 10;
+  Workspace workspace;
+  const InputBand<T> band(shape, workspace);
+  const int64_t* const offsets = band.offsets(workspace);
+  const Rows<T> gradient_rows(shape.output[1], 0, 1, shape.output[1], 1, workspace);
+  auto* const source = gradient_rows.take(band.rows, workspace);
+  const auto last = first_elements<Acc>(shape.output[1] % kV);
+
+  const int64_t input_size = shape.input[0] * shape.input[1];
+  const int64_t output_size = shape.output[0] * shape.output[1];
+  const T* const input_end = input + shape.batch * shape.channels * input_size;
+  const T* const gradient_end = gradient + shape.batch * shape.filters() * output_size;
+  const int64_t groups = ceil_div(shape.taps(), kMost);
+  const int64_t group = ceil_div(shape.taps(), groups);
+  std::fill(weight_gradient + begin * shape.multiplier * shape.taps(),
+            weight_gradient + end * shape.multiplier * shape.taps(), Acc(0));
+  for (int64_t channel = begin; channel < end; ++channel) {
+    for (int64_t n = 0; n < shape.batch; ++n) {
+      const int64_t plane = n * shape.channels + channel;
+      for (int64_t y = 0; y < shape.output[0]; y += band.rows) {
+        const int64_t rows = std::min(band.rows, shape.output[0] - y);
+        band.fill(input + plane * input_size, input_end, y, rows);
+        for (int64_t m = 0; m < shape.multiplier; ++m) {
+          const T* const from = gradient + (plane * shape.multiplier + m) * output_size;
+          gradient_rows.copy(from, gradient_end, shape.output[0], y, rows, source);
+          Acc* const result = weight_gradient + (channel * shape.multiplier + m) * shape.taps();
+          for (int64_t t = 0; t < shape.taps(); t += group) {
+            some_tap_products(std::min(group, shape.taps() - t), offsets + t, band.source,
+                              band.pitch, source, gradient_rows.size(), rows, shape.output[1], last,
+                              result + t);
+          }
+        }
+      }
+    }
+  }
+}
+
+}  // namespace samepad::kernels::SAMEPAD_ISA
