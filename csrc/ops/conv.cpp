@@ -2,6 +2,9 @@
 // compilation and export see the ATen operators they are made of.
 
 #include <c10/util/Exception.h>
+#include <c10/util/accumulate.h>
+#include <c10/util/irange.h>
+#include <samepad/backends.h>
 #include <samepad/conv.h>
 #include <torch/library.h>
 
@@ -17,22 +20,31 @@ using detail::ConvArgs;
 using detail::PadList;
 using detail::Plan;
 
-at::Tensor run(const ConvArgs& args, const PadList& pads) {
+/// Checks the pads and chooses the plan.
+detail::Choice choose(const ConvArgs& args, const PadList& pads) {
   check_fill(args, pads, args.fill);
   check_fits(args, pads);
-  const Plan plan = choose_plan(args, pads);
+  const detail::Choice choice = choose_plan(args, pads);
   TORCH_CHECK(
-      plan == Plan::symmetric || args.input.layout() == at::kStrided,
+      choice.plan == Plan::symmetric || args.input.layout() == at::kStrided,
       "padding that differs between the sides of a dimension needs a strided input, but got "
       "layout ",
       args.input.layout());
-  return run_plan(plan, args, pads);
+  return choice;
+}
+
+at::Tensor run(const ConvArgs& args, const PadList& pads) {
+  return run_plan(choose(args, pads).plan, args, pads);
+}
+
+PadList checked_pads(const ConvArgs& args, PadMode mode) {
+  TORCH_CHECK(mode != PadMode::causal || args.dimensions() == 1,
+              "padding='causal' is for conv1d alone, but got it in conv", args.dimensions(), "d");
+  return pads_for_mode(args, mode);
 }
 
 at::Tensor run_mode(const ConvArgs& args, PadMode mode) {
-  TORCH_CHECK(mode != PadMode::causal || args.dimensions() == 1,
-              "padding='causal' is for conv1d alone, but got it in conv", args.dimensions(), "d");
-  PadList pads = pads_for_mode(args, mode);
+  PadList pads = checked_pads(args, mode);
   if (mode == PadMode::valid || !args.is_empty()) {
     return run(args, pads);
   }
@@ -121,6 +133,43 @@ at::Tensor conv3d(const at::Tensor& input, const at::Tensor& weight,
                   const Padding& padding, at::IntArrayRef dilation, int64_t groups,
                   std::string_view padding_mode) {
   return call<3>(input, weight, bias, stride, padding, dilation, groups, padding_mode);
+}
+
+ConvExplanation explain_conv(const at::Tensor& input, const at::Tensor& weight,
+                             const std::optional<at::Tensor>& bias, at::IntArrayRef stride,
+                             const Padding& padding, at::IntArrayRef dilation, int64_t groups,
+                             std::string_view padding_mode) {
+  TORCH_CHECK(weight.defined() && weight.dim() >= 3 && weight.dim() <= 5,
+              "expected the weight of a convolution in 1, 2 or 3 dimensions, but got ",
+              weight.defined() ? std::to_string(weight.dim()) + "D weight" : "none");
+  constexpr std::array kArguments{arguments<1>, arguments<2>, arguments<3>};
+  const int64_t dimensions = weight.dim() - 2;
+  ConvArgs args =
+      kArguments.at(dimensions - 1)(input, weight, bias, c10::fromIntArrayRefSlow(stride),
+                                    c10::fromIntArrayRefSlow(dilation), groups, padding_mode);
+  const PadMode* const mode = padding.mode();
+  args.as_torch = mode == nullptr;
+  const PadList pads = mode != nullptr
+                           ? checked_pads(args, *mode)
+                           : detail::pads_for_amounts(
+                                 dimensions, c10::fromIntArrayRefSlow(padding.amounts(dimensions)));
+  TORCH_CHECK(!input.unsafeGetTensorImpl()->has_symbolic_sizes_strides() && input.numel() > 0,
+              "expected an input with elements, but got input of size: ", input.sym_sizes());
+  const auto [plan, reason] = choose(args, pads);
+  ConvExplanation result{name(plan), reason, {}, {}, bytes_copied(plan, args, pads), 0};
+  if (input.dim() == dimensions + 2) {
+    result.output_size.push_back(input.size(0));
+  }
+  result.output_size.push_back(weight.size(0));
+  for (const auto i : c10::irange(dimensions)) {
+    const Pads<int64_t> amounts{pads[i].before.expect_int(), pads[i].after.expect_int()};
+    result.pads.push_back(amounts);
+    result.output_size.push_back(
+        padded_output_size(input.size(args.axis(i)), args.extent(i), args.stride[i], amounts));
+  }
+  // Per output element, a multiplication and an addition for each of a filter's weights.
+  result.flops = 2 * c10::multiply_integers(result.output_size) * weight.numel() / weight.size(0);
+  return result;
 }
 
 SAMEPAD_REGISTER_COMPOSITE(register_kernels)

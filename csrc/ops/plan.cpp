@@ -5,11 +5,13 @@
 #include <ATen/ops/conv2d_ops.h>
 #include <ATen/ops/conv3d_ops.h>
 #include <c10/util/Exception.h>
+#include <samepad/backends.h>
 
 #include <algorithm>
 #include <limits>
 
 #include "depthwise.h"
+#include "measurement.h"
 
 namespace samepad::detail {
 namespace {
@@ -145,26 +147,73 @@ bool can_crop(const ConvArgs& args, const PadList& pads) {
 
 }  // namespace
 
-Plan choose_plan(const ConvArgs& args, const PadList& pads) {
+const char* name(Plan plan) { return kPlanNames.at(static_cast<size_t>(plan)); }
+
+Choice choose_plan(const ConvArgs& args, const PadList& pads) {
   const bool symmetric = is_symmetric(args, pads);
   if (symmetric && args.as_torch) {
-    return Plan::symmetric;
+    return {Plan::symmetric, "amounts that PyTorch takes are PyTorch's to compute"};
   }
+  c10::SmallVector<Plan, 3> plans;
   if (forced_plan.value_or(Plan::depthwise) == Plan::depthwise && can_run_depthwise(args, pads)) {
-    return Plan::depthwise;
+    plans.push_back(Plan::depthwise);
   }
   if (symmetric) {
-    return Plan::symmetric;
+    plans.push_back(Plan::symmetric);
+  } else {
+    if (can_crop(args, pads)) {
+      plans.push_back(Plan::crop);
+    }
+    plans.push_back(Plan::pad);
   }
-  if (!can_crop(args, pads)) {
-    return Plan::pad;
+  if (forced_plan.has_value() && std::ranges::find(plans, *forced_plan) != plans.end()) {
+    return {*forced_plan, "it is forced"};
   }
-  if (forced_plan == Plan::crop || forced_plan == Plan::pad) {
-    return *forced_plan;
+  if (plans.size() == 1) {
+    return {plans[0],
+            symmetric ? "the pads are equal on both sides" : "no other plan computes this"};
+  }
+  const bool plain = is_plain(args);
+  if (plain && backends::benchmark()) {
+    return {fastest_plan(args, pads, plans), "it was the fastest when it was measured"};
+  }
+  if (plans[0] == Plan::depthwise) {
+    return {Plan::depthwise, "there are kernels for depthwise convolutions"};
   }
   // On other devices neither has been measured; there, what everybody runs.
-  const bool measured = args.input.is_cpu() && is_plain(args);
-  return measured && crop_is_faster(args, pads) ? Plan::crop : Plan::pad;
+  if (!args.input.is_cpu() || !plain) {
+    return {Plan::pad, "it fits every device and transform"};
+  }
+  return crop_is_faster(args, pads) ? Choice{Plan::crop, "its extra outputs cost less than a copy"}
+                                    : Choice{Plan::pad, "a copy costs less than extra outputs"};
+}
+
+int64_t bytes_copied(Plan plan, const ConvArgs& args, const PadList& pads) {
+  int64_t elements = 1;
+  bool copies = false;
+  const SymDims own = symmetric_part(args, pads);
+  for (int64_t i = 0; i < args.dimensions(); ++i) {
+    const auto amounts = expect_known(pads[i]);
+    const int64_t n = args.size(i).expect_int();
+    if (plan == Plan::crop) {
+      const int64_t p = crop_padding(amounts, args.stride[i]);
+      const int64_t wanted = padded_output_size(n, args.extent(i), args.stride[i], amounts);
+      elements *= wanted;
+      copies |= wanted != padded_output_size(n, args.extent(i), args.stride[i], {p, p});
+    } else if (plan == Plan::pad) {
+      const int64_t inside = own[i].expect_int();
+      elements *= n + amounts.before + amounts.after - 2 * inside;
+      copies |= amounts.before != inside || amounts.after != inside;
+    }
+  }
+  if (!copies) {
+    return 0;
+  }
+  const bool batched = args.input.dim() == args.dimensions() + 2;
+  const int64_t batch = batched ? args.input.size(0) : 1;
+  const int64_t channels =
+      plan == Plan::crop ? args.weight.size(0) : args.input.size(args.axis(-1));
+  return batch * channels * elements * static_cast<int64_t>(args.input.element_size());
 }
 
 at::Tensor run_plan(Plan plan, const ConvArgs& args, const PadList& pads) {

@@ -24,8 +24,20 @@ enum class Plan : uint8_t {
 /// Plans and their names, in the order of the enumeration.
 inline constexpr std::array<const char*, 4> kPlanNames{"symmetric", "crop", "pad", "depthwise"};
 
-/// The fastest exact plan, as far as measurements have shown.
-Plan choose_plan(const ConvArgs& args, const PadList& pads);
+/// As `kPlanNames` has it.
+const char* name(Plan plan);
+
+struct Choice {
+  Plan plan;
+  const char* reason;
+};
+
+/// The fastest exact plan: as measured for these sizes, if that is wanted (`backends::benchmark`),
+/// otherwise as far as measurements have shown in general.
+Choice choose_plan(const ConvArgs& args, const PadList& pads);
+
+/// Bytes that a plan copies, beside what the convolution reads and writes.
+int64_t bytes_copied(Plan plan, const ConvArgs& args, const PadList& pads);
 
 at::Tensor run_plan(Plan plan, const ConvArgs& args, const PadList& pads);
 

@@ -30,7 +30,7 @@ void register_conv_transpose(py::module_& m);
 /// max_pool1d, 2d, 3d and avg_pool1d, 2d, 3d.
 void register_pool(py::module_& m);
 
-/// What tests and benchmarks use to choose a plan.
+/// Which plan runs, and how it is chosen.
 void register_plan(py::module_& m);
 
 }  // namespace samepad::python

@@ -1,7 +1,11 @@
 #include "../ops/plan.h"
 
+#include <pybind11/stl.h>
+#include <samepad/backends.h>
+
 #include <algorithm>
 
+#include "arguments.h"
 #include "bindings.h"
 
 namespace samepad::python {
@@ -27,9 +31,42 @@ class ForcePlan {
   std::optional<detail::PlanGuard> guard_;
 };
 
+py::tuple explain(const py::object& input, const py::object& weight, const py::object& bias,
+                  const py::object& stride, const py::object& padding, const py::object& dilation,
+                  const py::object& groups, const py::object& padding_mode) {
+  constexpr Arguments kArguments{"explain"};
+  const auto explained = explain_conv(
+      kArguments.tensor("input", input), kArguments.tensor("weight", weight),
+      kArguments.optional_tensor("bias", bias), kArguments.integers("stride", stride),
+      kArguments.padding("padding", padding), kArguments.integers("dilation", dilation),
+      kArguments.integer("groups", groups), kArguments.string("padding_mode", padding_mode));
+  const py::tuple pads(explained.pads.size());
+  for (size_t i = 0; i < explained.pads.size(); ++i) {
+    pads[i] = py::make_tuple(explained.pads[i].before, explained.pads[i].after);
+  }
+  return py::make_tuple(explained.plan, explained.reason, pads,
+                        py::tuple(py::cast(explained.output_size)), explained.bytes_copied,
+                        explained.flops);
+}
+
+std::vector<std::pair<std::string, std::vector<std::pair<std::string, double>>>> measurements() {
+  std::vector<std::pair<std::string, std::vector<std::pair<std::string, double>>>> result;
+  for (const auto& each : backends::measurements()) {
+    result.emplace_back(each.convolution, each.times);
+  }
+  return result;
+}
+
 }  // namespace
 
 void register_plan(py::module_& m) {
+  m.def("_explain_conv", wrap(explain), py::arg("input"), py::arg("weight"), py::arg("bias"),
+        py::arg("stride"), py::arg("padding"), py::arg("dilation"), py::arg("groups"),
+        py::arg("padding_mode"));
+  m.def("_benchmark", backends::benchmark);
+  m.def("_set_benchmark", backends::set_benchmark, py::arg("enabled"));
+  m.def("_measurements", measurements);
+  m.def("_reset_measurements", backends::reset_measurements);
   py::class_<ForcePlan>(m, "_force_plan",
                         "Inside the context, this thread runs the named plan wherever it can.")
       .def(py::init<const std::string&>(), py::arg("plan"))

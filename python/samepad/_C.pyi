@@ -11,6 +11,7 @@ from samepad.typing import (
     IntOrTuple,
     MaxPool,
     Mode,
+    Padding,
     TransposedConvolution,
 )
 
@@ -56,6 +57,20 @@ def _fit_pool(
 def _fit_transposed(
     stride: int, dilation: int, crop: tuple[int, int], tail: int
 ) -> tuple[int, int, int, int]: ...
+def _explain_conv(
+    input: Tensor,
+    weight: Tensor,
+    bias: Tensor | None,
+    stride: IntOrTuple,
+    padding: Padding,
+    dilation: IntOrTuple,
+    groups: int,
+    padding_mode: str,
+) -> tuple[object, ...]: ...
+def _benchmark() -> bool: ...
+def _set_benchmark(enabled: bool) -> None: ...
+def _measurements() -> list[tuple[str, list[tuple[str, float]]]]: ...
+def _reset_measurements() -> None: ...
 
 class _force_plan:
     def __init__(self, plan: Literal["symmetric", "crop", "pad", "depthwise"]) -> None: ...

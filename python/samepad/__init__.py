@@ -30,9 +30,10 @@ if _minor(torch.__version__) != _minor(_BUILT_FOR):
         "pip install --force-reinstall --no-deps --no-cache-dir samepad"
     )
 
-from samepad import functional, nn, typing
+from samepad import backends, functional, nn, typing
 from samepad._C import same_padding
 from samepad.conversion import ConversionReport, LayerReport, convert, register_conversion
+from samepad.explanation import Explanation, explain
 from samepad.fusion import fuse_conv_bn
 from samepad.modules import (
     LazySamePadConv1d,
@@ -65,6 +66,7 @@ cmake_prefix_path = str(Path(__file__).resolve().parent)
 
 __all__ = [
     "ConversionReport",
+    "Explanation",
     "LayerReport",
     "LazySamePadConv1d",
     "LazySamePadConv2d",
@@ -89,8 +91,10 @@ __all__ = [
     "SamePadSeparableConv1d",
     "SamePadSeparableConv2d",
     "__version__",
+    "backends",
     "cmake_prefix_path",
     "convert",
+    "explain",
     "functional",
     "fuse_conv_bn",
     "nn",

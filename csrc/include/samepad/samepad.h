@@ -3,6 +3,7 @@
 /// \file
 /// All of samepad for C++ programs.
 
+#include <samepad/backends.h>
 #include <samepad/conv.h>
 #include <samepad/conv_transpose.h>
 #include <samepad/nn/conv.h>

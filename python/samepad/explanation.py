@@ -1,0 +1,82 @@
+"""What a convolution will run."""
+
+from dataclasses import dataclass
+from typing import Literal
+
+from torch import Tensor, nn
+
+from samepad import _C
+from samepad.modules.conv import _SamePadConvNd
+
+__all__ = ["Explanation", "explain"]
+
+
+@dataclass(frozen=True)
+class Explanation:
+    """What a convolution runs for one input. `print` it for a summary."""
+
+    #: "symmetric": PyTorch's convolution pads both sides alike. "crop": it computes more outputs,
+    #: of which a part is copied. "pad": the input is padded into a copy first. "depthwise":
+    #: samepad's own kernels, with the padding inside.
+    plan: Literal["symmetric", "crop", "pad", "depthwise"]
+    #: Why that plan.
+    reason: str
+    #: Elements before and after each spatial dimension.
+    pads: tuple[tuple[int, int], ...]
+    #: Size of the output, all dimensions.
+    output_size: tuple[int, ...]
+    #: Bytes of the input or of the output that are copied, beside the convolution itself.
+    bytes_copied: int
+    #: Multiplications and additions, those with padding too, as torch's FlopCounterMode counts.
+    flops: int
+
+    def __str__(self) -> str:
+        """Three lines: the plan and why, the sizes, the work."""
+        pads = ", ".join(f"({before}, {after})" for before, after in self.pads)
+        return (
+            f"{self.plan}: {self.reason}\n"
+            f"pads {pads}; output {tuple(self.output_size)}\n"
+            f"{self.bytes_copied:,} bytes copied, {self.flops:,} FLOPs"
+        )
+
+
+def explain(layer: nn.Module, input: Tensor) -> Explanation:
+    """Say which plan a SAME convolution runs for an input, and why.
+
+    Nothing is computed, except that with `samepad.backends.benchmark` plans that have not been
+    measured for this input's size are measured. As when it is called, whether gradients are
+    enabled matters; autocast, torch.compile and transforms of torch.func do not count here.
+
+    Args:
+        layer: SamePadConv1d, 2d or 3d, or a convolution of samepad.nn.
+        input: As for the layer; of any device, with at least one element.
+
+    Returns:
+        An `Explanation`.
+
+    Raises:
+        TypeError: `layer` is no such convolution, or `input` no tensor.
+        RuntimeError: The layer could not take the input.
+
+    Example:
+        >>> print(samepad.explain(SamePadConv2d(3, 32, 3, 2), torch.randn(1, 3, 224, 224)))
+        pad: a copy costs less than extra outputs
+        pads (0, 1), (0, 1); output (1, 32, 112, 112)
+        607,500 bytes copied, 21,676,032 FLOPs
+    """
+    if not isinstance(layer, _SamePadConvNd):
+        raise TypeError(
+            f"layer must be a convolution of samepad, not {type(layer).__name__}: samepad.convert "
+            "makes one of nn.Conv*d"
+        )
+    explained = _C._explain_conv(
+        input,
+        layer.weight,
+        layer.bias,
+        layer.stride,
+        layer.padding,
+        layer.dilation,
+        layer.groups,
+        layer.padding_mode,
+    )
+    return Explanation(*explained)  # type: ignore[arg-type]

@@ -1,0 +1,181 @@
+"""samepad.explain and samepad.backends: which plan runs, and the choice by measurement."""
+
+import threading
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+import samepad
+import torch
+from samepad import _C, backends
+from torch import Tensor, nn
+from torch.utils.flop_counter import FlopCounterMode
+
+
+@pytest.fixture
+def _measuring() -> Iterator[None]:
+    backends.reset()
+    backends.benchmark = True
+    yield
+    backends.benchmark = False
+    backends.reset()
+
+
+SAME = samepad.SamePadConv2d
+EXPLAINED: list[tuple[str, nn.Module, tuple[int, ...], str, int]] = [
+    # Nothing is copied where PyTorch pads both sides alike, nor by the kernels.
+    ("symmetric", SAME(3, 8, 3), (2, 3, 9, 8), "equal on both sides", 0),
+    ("symmetric", SAME(4, 4, 3, 2, 1, groups=4), (2, 4, 9, 8), "PyTorch's to compute", 0),
+    ("depthwise", SAME(4, 8, 3, 2, groups=4), (2, 4, 9, 8), "kernels for depthwise", 0),
+    ("depthwise", samepad.SamePadConv1d(4, 4, 3, 2, groups=4), (4, 8), "kernels", 0),
+    # A row and a column more of the input.
+    ("pad", SAME(3, 64, 3, 2), (2, 3, 8, 8), "a copy costs less", 2 * 3 * 9 * 9 * 4),
+    # Of pads (1, 2) the convolution adds (1, 1) itself.
+    ("pad", SAME(3, 64, 5, 2), (2, 3, 8, 8), "a copy costs less", 2 * 3 * 9 * 9 * 4),
+    ("pad", SAME(3, 4, 2, padding_mode="reflect"), (3, 8, 8), "no other plan", 3 * 9 * 9 * 4),
+    # The output, where it is smaller than the input.
+    ("crop", SAME(64, 1, 3, 2), (1, 64, 40, 40), "extra outputs cost less", 20 * 20 * 4),
+    ("pad", SAME(3, 8, 2).to("meta"), (1, 3, 8, 8), "every device", 3 * 9 * 9 * 4),
+]
+
+
+@pytest.mark.parametrize(("plan", "layer", "size", "reason", "copied"), EXPLAINED)
+def test_explains(plan: str, layer: Any, size: tuple[int, ...], reason: str, copied: int) -> None:
+    input = torch.randn(size, device=layer.weight.device)
+    with torch.no_grad():
+        explained = samepad.explain(layer, input)
+        with FlopCounterMode(display=False) as counter:
+            output = layer(input)
+    assert explained.plan == plan
+    assert reason in explained.reason
+    assert explained.bytes_copied == copied
+    assert explained.output_size == output.shape
+    assert explained.flops == counter.get_total_flops()
+    if isinstance(layer.padding, str):
+        expected = samepad.same_padding(
+            size[-layer._dimensions :], layer.kernel_size, layer.stride, layer.dilation
+        )
+        assert explained.pads == expected
+    assert str(explained).startswith(f"{plan}: ")
+
+
+def test_explanations_follow_what_is_forced() -> None:
+    layer, input = SAME(4, 4, 3, 2, groups=4), torch.randn(1, 4, 8, 8)
+    with _C._force_plan("crop"):
+        assert samepad.explain(layer, input).plan == "crop"
+
+
+@pytest.mark.parametrize(
+    ("error", "message", "call"),
+    [
+        (TypeError, "samepad.convert makes one", lambda: samepad.explain(nn.Conv2d(1, 1, 1), 0)),  # type: ignore[arg-type]
+        (TypeError, "'input' must be", lambda: samepad.explain(SAME(1, 1, 1), 0)),  # type: ignore[arg-type]
+        (
+            RuntimeError,
+            "expected input to have 1 channels",
+            lambda: samepad.explain(SAME(1, 1, 1), torch.ones(1, 2, 3, 3)),
+        ),
+        (
+            RuntimeError,
+            "expected an input with elements",
+            lambda: samepad.explain(SAME(1, 1, 1), torch.ones(1, 1, 0, 3)),
+        ),
+        (TypeError, "benchmark must be bool, not int", lambda: setattr(backends, "benchmark", 1)),
+    ],
+)
+def test_refuses(error: type[Exception], message: str, call: Any) -> None:
+    with pytest.raises(error, match=message):
+        call()
+
+
+def test_nothing_is_measured_unless_asked() -> None:
+    assert backends.benchmark is False
+    backends.reset()
+    SAME(4, 4, 3, 2, groups=4)(torch.randn(1, 4, 8, 8))
+    assert backends.measurements() == []
+
+
+@pytest.mark.usefixtures("_measuring")
+def test_plans_are_measured_once_and_the_fastest_runs() -> None:
+    layer, input = SAME(8, 8, 3, 2, groups=8), torch.randn(2, 8, 20, 20)
+    expected = nn.functional.conv2d(
+        nn.functional.pad(input, (0, 1, 0, 1)), layer.weight, layer.bias, 2, groups=8
+    )
+    for _ in range(2):
+        torch.testing.assert_close(layer(input), expected)
+    (measurement,) = backends.measurements()
+    assert set(measurement.seconds) == {"depthwise", "crop", "pad"}
+    assert "[2, 8, 20, 20]" in measurement.convolution
+    assert "training" in measurement.convolution
+    assert "us" in str(measurement)
+    times = list(measurement.seconds.values())
+    assert times == sorted(times)
+    explained = samepad.explain(layer, input)
+    assert explained.plan == next(iter(measurement.seconds))
+    assert "measured" in explained.reason
+    with torch.no_grad():
+        layer(input)
+        layer(input[:1])
+    assert len(backends.measurements()) == 3
+    # One plan alone needs no measurement.
+    SAME(3, 4, 2, padding_mode="reflect")(torch.randn(1, 3, 8, 8))
+    SAME(3, 4, 3)(torch.randn(1, 3, 8, 8))
+    assert len(backends.measurements()) == 3
+    backends.reset()
+    assert backends.measurements() == []
+
+
+@pytest.mark.usefixtures("_measuring")
+def test_measuring_leaves_gradients_and_hooks_alone() -> None:
+    layer, calls = SAME(4, 4, 3, 2, groups=4), []
+    layer.weight.register_hook(lambda gradient: calls.append(gradient))
+    input = torch.randn(1, 4, 8, 8, requires_grad=True)
+    output = layer(input)
+    assert layer.weight.grad is None
+    assert input.grad is None
+    assert calls == []
+    output.sum().backward()
+    assert len(calls) == 1
+
+
+@pytest.mark.usefixtures("_measuring")
+def test_transforms_and_modes_are_not_measured() -> None:
+    layer = SAME(4, 4, 3, 2, groups=4)
+    stacked = torch.randn(3, 2, 4, 8, 8)
+    with torch.no_grad():
+        torch.vmap(layer)(stacked)
+    with FlopCounterMode(display=False):
+        layer(stacked[0])
+    assert backends.measurements() == []
+
+
+@pytest.mark.usefixtures("_measuring")
+def test_only_the_last_measurements_are_kept() -> None:
+    weight = torch.ones(2, 1, 3)
+    with torch.no_grad():
+        for size in range(2, 2 + 1040):
+            samepad.functional.conv1d(torch.ones(1, 2, 2 * size), weight, None, 2, groups=2)
+    kept = backends.measurements()
+    assert len(kept) == 1024
+    assert "[1, 2, 2082]" in kept[-1].convolution
+
+
+@pytest.mark.usefixtures("_measuring")
+def test_threads_may_measure_at_once() -> None:
+    layer = SAME(4, 4, 3, 2, groups=4)
+    inputs = [torch.randn(1, 4, 8 + 2 * i, 8) for i in range(4)]
+    results: list[tuple[int, Tensor]] = []
+
+    def call() -> None:
+        with torch.no_grad():
+            results.extend((i, layer(input)) for i, input in enumerate(inputs))
+
+    callers = [threading.Thread(target=call) for _ in range(8)]
+    for caller in callers:
+        caller.start()
+    for caller in callers:
+        caller.join()
+    backends.benchmark = False
+    assert len(backends.measurements()) == 4
+    for i, result in results:
+        torch.testing.assert_close(result, layer(inputs[i]))
