@@ -93,6 +93,20 @@ int64_t bytes_of(const DepthwiseShape& shape, bool pixels, int64_t width, size_t
 
 }  // namespace
 
+bool fits_workspace(const DepthwiseShape& shape) {
+  constexpr double kElements = 1 << 24;
+  constexpr double kLeastRows = 4;
+  constexpr double kLeastColumns = 64;
+  // Rows as planes are split (Rows::size), and how many of them the smallest band has; in floating
+  // point, which does not overflow.
+  const auto span = [&](int axis, double outputs) {
+    return outputs * static_cast<double>(shape.stride[axis]) +
+           static_cast<double>(shape.kernel[axis]) * static_cast<double>(shape.dilation[axis]);
+  };
+  const double columns = span(1, std::max(kLeastColumns, static_cast<double>(shape.output[1])));
+  return span(0, kLeastRows) * columns * static_cast<double>(shape.multiplier) <= kElements;
+}
+
 at::Tensor depthwise_output(const DepthwiseShape& shape, at::MemoryFormat memory_format,
                             const at::Tensor& input, const at::Tensor& weight,
                             const std::optional<at::Tensor>& bias) {

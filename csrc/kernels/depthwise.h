@@ -14,6 +14,11 @@ namespace samepad::kernels {
 /// Tensors are 4-D, of one type: float, double, c10::BFloat16 or c10::Half; `memory_format` says
 /// how the input and the output lie in memory: contiguous, or, where the shape's multiplier is 1,
 /// channels_last. Results are the same for any number of threads.
+/// Shapes are ones that fit the workspace.
+
+/// Whether the work fits a thread's workspace: what the kernels copy there is small, unless strides
+/// or dilations are enormous.
+bool fits_workspace(const DepthwiseShape& shape);
 
 /// The output, (batch, filters, output height, output width). Input of another layout is copied.
 at::Tensor depthwise_output(const DepthwiseShape& shape, at::MemoryFormat memory_format,

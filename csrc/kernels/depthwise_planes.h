@@ -469,7 +469,7 @@ void plane_input_gradient(const DepthwiseShape& shape, const T* gradient,
 /// Adds to each tap's result the products of gradient and source, over rows of columns.
 template <class Acc, int kTaps>
 void tap_products(const int64_t* offsets, const Acc* source, int64_t pitch, const Acc* gradient,
-                  int64_t gradient_pitch, int64_t rows, int64_t columns, Vec<Acc> last,
+                  int64_t gradient_pitch, int64_t rows, int64_t columns, const Vec<Acc>& last,
                   Acc* result) {
   constexpr int64_t kV = kLanes<Acc>;
   std::array<Vec<Acc>, kTaps> sums;
@@ -504,7 +504,7 @@ void tap_products(const int64_t* offsets, const Acc* source, int64_t pitch, cons
 template <class Acc, int kMost = 10>
 void some_tap_products(int64_t taps, const int64_t* offsets, const Acc* source, int64_t pitch,
                        const Acc* gradient, int64_t gradient_pitch, int64_t rows, int64_t columns,
-                       Vec<Acc> last, Acc* result) {
+                       const Vec<Acc>& last, Acc* result) {
   if constexpr (kMost > 1) {
     if (taps < kMost) {
       some_tap_products<Acc, kMost - 1>(taps, offsets, source, pitch, gradient, gradient_pitch,

@@ -21,6 +21,9 @@ struct Chunk {
   size_t size;
 };
 
+/// What a thread keeps at most: enough for nearly all layers.
+constexpr size_t kKept = size_t{4} * 1024 * 1024;
+
 /// A thread's chunks, of which those up to `chunk` are in use, the last one up to `used`.
 struct Arena {
   std::vector<Chunk> chunks;
@@ -38,8 +41,16 @@ Arena& arena() {
 Workspace::Workspace() : chunk_(arena().chunk), used_(arena().used) {}
 
 Workspace::~Workspace() {
-  arena().chunk = chunk_;
-  arena().used = used_;
+  Arena& memory = arena();
+  memory.chunk = chunk_;
+  memory.used = used_;
+  size_t kept = 0;
+  for (const auto& chunk : memory.chunks) {
+    kept += chunk.size;
+  }
+  if (chunk_ == 0 && used_ == 0 && kept > kKept) {
+    memory.chunks.clear();
+  }
 }
 
 void* Workspace::bytes(size_t count) {

@@ -1,7 +1,7 @@
 #pragma once
 
-// Memory that kernels work in, kept by each thread from one call to the next: fresh memory would
-// cost a page fault for every page.
+// Memory that kernels work in, kept by each thread from one call to the next, as far as it is
+// small: fresh memory would cost a page fault for every page.
 
 #include <cstddef>
 #include <cstdint>

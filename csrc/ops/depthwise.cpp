@@ -157,7 +157,8 @@ bool can_run_depthwise(const ConvArgs& args, const PadList& pads) {
       args.groups != channels) {
     return false;
   }
-  return args.weight.size(0) == channels || memory_format(args) == at::MemoryFormat::Contiguous;
+  return (args.weight.size(0) == channels || memory_format(args) == at::MemoryFormat::Contiguous) &&
+         kernels::fits_workspace(shape_of(args, pads));
 }
 
 at::Tensor run_depthwise(const ConvArgs& args, const PadList& pads) {

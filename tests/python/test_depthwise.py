@@ -320,3 +320,28 @@ def test_a_child_process_can_go_on() -> None:
         samepad.functional.conv2d(*tensors, 2, "same", 1, 20)
         os._exit(0)
     assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
+
+
+@pytest.mark.parametrize("stride", [2**12, 2**20, 2**40, 2**62])
+@pytest.mark.parametrize("layout", [torch.contiguous_format, torch.channels_last])
+def test_enormous_strides(stride: int, layout: torch.memory_format) -> None:
+    torch.manual_seed(0)
+    input = torch.randn(2, 8, 7, 6).to(memory_format=layout).requires_grad_()
+    weight = torch.randn(8, 1, 3, 3, requires_grad=True)
+    output = samepad.functional.conv2d(input, weight, stride=stride, groups=8)
+    # The one window begins at the input's first pixel, as any stride of at least 7 has it.
+    expected = F.conv2d(input, weight, stride=7, groups=8)
+    torch.testing.assert_close(output, expected)
+    for ours, theirs in zip(
+        torch.autograd.grad(output.sum(), [input, weight]),
+        torch.autograd.grad(expected.sum(), [input, weight]),
+        strict=True,
+    ):
+        torch.testing.assert_close(ours, theirs)
+
+
+def test_enormous_dilations() -> None:
+    input, weight = torch.randn(1, 8, 7), torch.randn(8, 1, 2)
+    output = samepad.functional.conv1d(input, weight, padding="causal", dilation=2**20, groups=8)
+    # The other tap meets padding alone.
+    torch.testing.assert_close(output, input * weight[:, :, 1])
