@@ -20,12 +20,18 @@ ifneq ($(shell command -v ccache),)
 export CMAKE_CXX_COMPILER_LAUNCHER := ccache
 endif
 
+comma := ,
+# Builds the C++ tests with the sanitizers $(1).
+sanitized = cmake -S . -B build/$(1) -G Ninja -DSAMEPAD_TESTS=ON -DSAMEPAD_SANITIZE=$(1) \
+	-DCMAKE_PREFIX_PATH=$$($(BIN)/python -c 'import torch; print(torch.utils.cmake_prefix_path)') \
+	&& cmake --build build/$(1)
+
 say = @printf '\n==> %s\n' "$(1)"
 
 # Several pips must not run in one environment at a time.
 .NOTPARALLEL:
 
-.PHONY: help demo test test-cpp test-python lint bench clean
+.PHONY: help demo test test-cpp test-python lint bench sanitize clean
 
 help:  ## Show what there is to make
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -54,6 +60,17 @@ lint: $(BUILD)/build.ninja $(STAMPS)/package $(STAMPS)/demo $(STAMPS)/lint  ## C
 
 bench: $(STAMPS)/package $(STAMPS)/demo  ## Measure against nn.Conv2d and F.pad + nn.Conv2d
 	$(BIN)/python benchmarks/conv.py --json build/bench.json
+
+# Neither sanitizer sees into LibTorch: what it keeps until the end is no leak of ours, and the
+# barriers of its OpenMP look like races.
+sanitize: $(STAMPS)/build $(STAMPS)/gtest  ## Run the C++ tests under sanitizers, the threaded ones for races
+	$(call say,C++ tests under AddressSanitizer and UndefinedBehaviorSanitizer)
+	$(call sanitized,address$(comma)undefined)
+	ASAN_OPTIONS=detect_leaks=0 build/address$(comma)undefined/tests/cpp/samepad_tests
+	$(call say,Threaded C++ tests under ThreadSanitizer)
+	$(call sanitized,thread)
+	TSAN_OPTIONS=suppressions=tests/cpp/tsan.supp \
+		build/thread/tests/cpp/samepad_tests --gtest_filter='Threads*'
 
 clean:  ## Remove what was built
 	rm -rf $(VENV) build dist demo-output python/samepad.egg-info

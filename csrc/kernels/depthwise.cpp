@@ -94,7 +94,7 @@ int64_t bytes_of(const DepthwiseShape& shape, bool pixels, int64_t width, size_t
 }  // namespace
 
 bool fits_workspace(const DepthwiseShape& shape) {
-  constexpr double kElements = 1 << 24;
+  constexpr double kElements = 16.0 * 1024 * 1024;
   constexpr double kLeastRows = 4;
   constexpr double kLeastColumns = 64;
   // Rows as planes are split (Rows::size), and how many of them the smallest band has; in floating

@@ -14,11 +14,14 @@ from torch.utils.flop_counter import FlopCounterMode
 
 @pytest.fixture
 def _measuring() -> Iterator[None]:
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)  # small calls on many threads wait for each other, above all
     backends.reset()
     backends.benchmark = True
     yield
     backends.benchmark = False
     backends.reset()
+    torch.set_num_threads(threads)
 
 
 SAME = samepad.SamePadConv2d
