@@ -336,10 +336,18 @@ def test_lazy_layers() -> None:
 
 
 def _train_in_parallel(rank: int, file: str, kind: str, results: str) -> None:
-    """One of two processes: half of the batch, and the gradients of all of it."""
+    """One of two processes."""
     torch.distributed.init_process_group(
         "gloo", init_method=f"file://{file}", rank=rank, world_size=2
     )
+    # What uses the process group is gone when the group is: DistributedDataParallel holds the GIL
+    # while it destroys a group, and waits for a thread of gloo's, which may wait for the GIL.
+    _train(rank, kind, results)
+    torch.distributed.destroy_process_group()
+
+
+def _train(rank: int, kind: str, results: str) -> None:
+    """Half of the batch, and the gradients of all of it."""
     eager, input = model(), torch.load(f"{results}/input.pt")
     if kind == "ddp":
         wrapped: nn.Module = nn.parallel.DistributedDataParallel(eager)
@@ -356,7 +364,6 @@ def _train_in_parallel(rank: int, file: str, kind: str, results: str) -> None:
         gradient = parameter.grad
         found[name] = gradient.full_tensor() if kind == "fsdp" else gradient
     torch.save((output.detach(), found), f"{results}/{rank}.pt")
-    torch.distributed.destroy_process_group()
 
 
 @pytest.mark.parametrize(
