@@ -1,10 +1,11 @@
 #include "depthwise.h"
 
-#include <ATen/ops/constant_pad_nd.h>
-#include <ATen/ops/convolution_backward.h>
 #include <torch/csrc/autograd/custom_function.h>
 
+#include <algorithm>
+
 #include "../kernels/depthwise.h"
+#include "padded_conv.h"
 
 namespace samepad::detail {
 namespace {
@@ -21,27 +22,19 @@ at::MemoryFormat memory_format(const ConvArgs& args) {
              : at::MemoryFormat::Contiguous;
 }
 
-/// The gradients as PyTorch computes them, to be differentiated again.
-std::array<at::Tensor, 2> differentiable_gradients(const DepthwiseShape& shape,
-                                                   const at::Tensor& gradient,
-                                                   const at::Tensor& input,
-                                                   const at::Tensor& weight,
-                                                   std::array<bool, 2> wanted) {
-  // Of the last dimension first, as `constant_pad_nd` takes them.
-  std::vector<int64_t> pads;
-  std::vector<int64_t> crops;
-  for (const int axis : {1, 0}) {
+/// What PyTorch is to compute where gradients are to be differentiated again.
+PaddedConv padded_conv(const DepthwiseShape& shape) {
+  PaddedConv conv{{},
+                  {0, 0},
+                  {shape.stride.begin(), shape.stride.end()},
+                  {shape.dilation.begin(), shape.dilation.end()},
+                  shape.channels};
+  for (const int axis : {0, 1}) {
     const int64_t spanned = (shape.output[axis] - 1) * shape.stride[axis] + shape.extent(axis);
-    for (const int64_t amount :
-         {shape.before[axis], spanned - shape.input[axis] - shape.before[axis]}) {
-      pads.push_back(amount);
-      crops.push_back(-amount);
-    }
+    conv.pads.push_back(shape.before[axis]);
+    conv.pads.push_back(spanned - shape.input[axis] - shape.before[axis]);
   }
-  const auto [padded, filters, bias] = at::convolution_backward(
-      gradient, at::constant_pad_nd(input, pads), weight, std::nullopt, shape.stride, {0, 0},
-      shape.dilation, /*transposed=*/false, {0, 0}, shape.channels, {wanted[0], wanted[1], false});
-  return {wanted[0] ? at::constant_pad_nd(padded, crops) : padded, filters};
+  return conv;
 }
 
 class Depthwise : public torch::autograd::Function<Depthwise> {
@@ -67,22 +60,24 @@ class Depthwise : public torch::autograd::Function<Depthwise> {
       return result;
     }
     const DepthwiseShape shape = unpack(context->saved_data["shape"].toIntVector());
-    const std::array<bool, 2> wanted{context->needs_input_grad(0), context->needs_input_grad(1)};
+    const std::array<bool, 3> wanted{
+        context->needs_input_grad(0), context->needs_input_grad(1),
+        context->saved_data["has_bias"].toBool() && context->needs_input_grad(2)};
     if (at::GradMode::is_enabled() || !is_plain(gradient)) {
-      std::tie(result[0], result[1]) =
-          std::tuple_cat(differentiable_gradients(shape, gradient, input, weight, wanted));
-    } else {
-      const auto format = context->saved_data["channels_last"].toBool()
-                              ? at::MemoryFormat::ChannelsLast
-                              : at::MemoryFormat::Contiguous;
-      if (wanted[0]) {
-        result[0] = kernels::depthwise_input_gradient(shape, format, gradient, weight);
-      }
-      if (wanted[1]) {
-        result[1] = kernels::depthwise_weight_gradient(shape, format, gradient, input);
-      }
+      std::ranges::move(padded_conv_gradients(padded_conv(shape), gradient, input, weight, wanted),
+                        result.begin());
+      return result;
     }
-    if (context->saved_data["has_bias"].toBool() && context->needs_input_grad(2)) {
+    const auto format = context->saved_data["channels_last"].toBool()
+                            ? at::MemoryFormat::ChannelsLast
+                            : at::MemoryFormat::Contiguous;
+    if (wanted[0]) {
+      result[0] = kernels::depthwise_input_gradient(shape, format, gradient, weight);
+    }
+    if (wanted[1]) {
+      result[1] = kernels::depthwise_weight_gradient(shape, format, gradient, input);
+    }
+    if (wanted[2]) {
       result[2] = gradient.sum({0, 2, 3});
     }
     return result;

@@ -12,6 +12,7 @@
 
 #include "depthwise.h"
 #include "measurement.h"
+#include "padded_conv.h"
 
 namespace samepad::detail {
 namespace {
@@ -72,13 +73,41 @@ at::Tensor run_crop(const ConvArgs& args, const PadList& pads) {
   return dense_part(whole, parts);
 }
 
+bool needs_gradient(const ConvArgs& args) {
+  return at::GradMode::is_enabled() && (args.input.requires_grad() || args.weight.requires_grad() ||
+                                        (args.bias && args.bias->requires_grad()));
+}
+
+/// Whether backward can pad again, rather than keep the padded copy.
+bool can_pad_again(const ConvArgs& args, const PadList& pads) {
+  return args.fill == "constant" && args.input.is_floating_point() && needs_gradient(args) &&
+         is_plain(args) &&
+         std::ranges::all_of(pads, [](const auto& pad) { return known(pad).has_value(); });
+}
+
 at::Tensor run_pad(const ConvArgs& args, const PadList& pads) {
   const SymDims own = symmetric_part(args, pads);
   PadList rest;
   for (int64_t i = 0; i < args.dimensions(); ++i) {
     rest.push_back({pads[i].before - own[i], pads[i].after - own[i]});
   }
-  return conv(args, add_padding(args.input, rest, args.fill), own);
+  if (!can_pad_again(args, pads)) {
+    return conv(args, add_padding(args.input, rest, args.fill), own);
+  }
+  PaddedConv padded{{},
+                    {},
+                    {args.stride.begin(), args.stride.end()},
+                    {args.dilation.begin(), args.dilation.end()},
+                    args.groups.expect_int()};
+  for (int64_t i = 0; i < args.dimensions(); ++i) {
+    padded.padding.push_back(own[i].expect_int());
+    const auto amounts = expect_known(rest[i]);
+    padded.pads.insert(padded.pads.end(), {amounts.before, amounts.after});
+  }
+  const bool batched = args.input.dim() == args.dimensions() + 2;
+  const at::Tensor output = run_padded_conv(padded, batched ? args.input : args.input.unsqueeze(0),
+                                            args.weight, args.bias);
+  return batched ? output : output.squeeze(0);
 }
 
 /// No pads at all, or equal ones that the convolution's own padding can stand for.
@@ -91,11 +120,6 @@ bool is_symmetric(const ConvArgs& args, const PadList& pads) {
     }
   }
   return true;
-}
-
-bool needs_gradient(const ConvArgs& args) {
-  return at::GradMode::is_enabled() && (args.input.requires_grad() || args.weight.requires_grad() ||
-                                        (args.bias && args.bias->requires_grad()));
 }
 
 /// Whether `crop` beats `pad`, for pads that both can do: the first copies the output and computes

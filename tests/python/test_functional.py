@@ -242,10 +242,12 @@ def saved_shapes(plan: Any, **arguments: Any) -> list[torch.Size]:
     return shapes
 
 
-def test_crop_keeps_the_input_for_backward_and_no_padded_copy() -> None:
-    assert sorted(saved_shapes("crop", stride=2)) == [(2, 4, 8, 8), (6, 4, 3, 3)]
-    # The plan that copies keeps its copy, so this test sees what it looks for.
-    assert sorted(saved_shapes("pad", stride=2)) == [(2, 4, 9, 9), (6, 4, 3, 3)]
+@pytest.mark.parametrize("plan", ["crop", "pad"])
+def test_autograd_keeps_the_input_and_no_padded_copy(plan: str) -> None:
+    assert sorted(saved_shapes(plan, stride=2)) == [(2, 4, 8, 8), (6, 4, 3, 3)]
+    # torch keeps what its other padding modes make, so this test sees what it looks for.
+    kept = saved_shapes(plan, stride=2, padding_mode="replicate")
+    assert (2, 4, 9, 9) in kept
 
 
 @pytest.mark.parametrize("padding", ["same", 1, ((1, 1), (1, 1))])
@@ -275,22 +277,48 @@ def test_plans_agree(size: Any, stride: Any, kernel: Any, padding: Any) -> None:
     torch.testing.assert_close(results[0], results[1])
 
 
+@pytest.mark.parametrize("dimensions", [1, 2, 3])
+@pytest.mark.parametrize("batch", [(), (2,)])
+@pytest.mark.parametrize("pads", [(0, 2), (3, -1), (-3, 6)])
+def test_gradients_of_the_plan_that_pads_again(dimensions: int, batch: Any, pads: Any) -> None:
+    convolution, torch_convolution = CONVS[dimensions]
+    input = torch.randn(*batch, 4, *[2] * dimensions, dtype=torch.float64, requires_grad=True)
+    weight = torch.randn(6, 2, *[2] * dimensions, dtype=torch.float64, requires_grad=True)
+    bias = torch.randn(6, dtype=torch.float64, requires_grad=True)
+    tensors = (input, weight, bias)
+
+    def padded(input: Tensor, weight: Tensor, bias: Tensor) -> Any:
+        with _C._force_plan("pad"):
+            return convolution(input, weight, bias, 2, (pads,) * dimensions, 1, 2)
+
+    def composed(input: Tensor, weight: Tensor, bias: Tensor) -> Any:
+        wide = F.pad(input, [max(pad, 0) for pad in pads] * dimensions)
+        wide = F.pad(wide, [min(pad, 0) for pad in pads] * dimensions)
+        return torch_convolution(wide, weight, bias, 2, 0, 1, 2)
+
+    outputs = [function(*tensors) for function in (padded, composed)]
+    torch.testing.assert_close(*outputs)
+    gradients = [torch.autograd.grad(y.sin().sum(), tensors) for y in outputs]
+    torch.testing.assert_close(*gradients)
+    assert torch.autograd.gradcheck(padded, tensors)
+    assert torch.autograd.gradgradcheck(padded, tensors, atol=1e-4)
+
+
 def test_forcing_a_plan_ends_with_its_context() -> None:
-    # This layer runs by `crop` when nothing is forced, so `pad` shows that it is.
-    padded, unpadded = (2, 4, 9, 9), (2, 4, 8, 8)
+    layer, input = samepad.SamePadConv2d(64, 8, 3, 2), torch.randn(1, 64, 8, 8)
 
-    def kept() -> torch.Size:
-        return next(shape for shape in saved_shapes(None, stride=2) if shape[0] == 2)
+    def plan() -> str:
+        return samepad.explain(layer, input).plan
 
-    assert kept() == unpadded
+    assert plan() == "crop"
     with _C._force_plan("pad"):
-        assert kept() == padded
+        assert plan() == "pad"
         with _C._force_plan("crop"):
-            assert kept() == unpadded
-        assert kept() == padded
+            assert plan() == "crop"
+        assert plan() == "pad"
     with pytest.raises(KeyError), _C._force_plan("pad"):
         raise KeyError
-    assert kept() == unpadded
+    assert plan() == "crop"
 
 
 def test_same_padding_is_documented_where_it_is_called() -> None:
