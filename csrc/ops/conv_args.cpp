@@ -2,6 +2,7 @@
 
 #include <ATen/TensorSubclassLikeUtils.h>
 #include <ATen/autocast_mode.h>
+#include <ATen/core/grad_mode.h>
 #include <c10/util/Exception.h>
 #include <samepad/padding.h>
 
@@ -74,6 +75,12 @@ bool is_plain(const at::Tensor& tensor) {
 
 bool is_plain(const ConvArgs& args) {
   return is_plain(args.input) && is_plain(args.weight) && (!args.bias || is_plain(*args.bias));
+}
+
+bool needs_gradient(const at::Tensor& input, const at::Tensor& weight,
+                    const std::optional<at::Tensor>& bias) {
+  return at::GradMode::is_enabled() &&
+         (input.requires_grad() || weight.requires_grad() || (bias && bias->requires_grad()));
 }
 
 std::string fill_name(std::string_view padding_mode) {

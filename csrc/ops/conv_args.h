@@ -41,6 +41,10 @@ bool is_plain(const at::Tensor& tensor);
 /// Whether all of the tensors are.
 bool is_plain(const ConvArgs& args);
 
+/// Whether autograd is to see a convolution of these.
+bool needs_gradient(const at::Tensor& input, const at::Tensor& weight,
+                    const std::optional<at::Tensor>& bias);
+
 /// The name that `at::pad` gives to torch.nn's `padding_mode`.
 std::string fill_name(std::string_view padding_mode);
 

@@ -1,5 +1,6 @@
 #include "padded_conv.h"
 
+#include <ATen/core/grad_mode.h>
 #include <ATen/ops/convolution.h>
 #include <ATen/ops/convolution_backward.h>
 #include <torch/csrc/autograd/custom_function.h>
@@ -7,7 +8,8 @@
 #include <algorithm>
 #include <functional>
 
-#include "sliding_window.h"
+#include "../kernels/padded_copy.h"
+#include "conv_args.h"
 
 namespace samepad::detail {
 namespace {
@@ -16,12 +18,27 @@ std::vector<int64_t> no_output_padding(const PaddedConv& conv) {
   return std::vector<int64_t>(conv.stride.size(), 0);
 }
 
-/// `tensor` with `amounts` of zeros added; negative ones crop.
+/// `tensor` (N, C, ...) with `amounts` of zeros added; negative ones crop.
 at::Tensor pad(const at::Tensor& tensor, const std::vector<int64_t>& amounts) {
-  return add_padding(
-      tensor,
-      pads_for_amounts(static_cast<int64_t>(amounts.size()) / 2, c10::fromIntArrayRefSlow(amounts)),
-      "constant");
+  const auto dimensions = static_cast<int64_t>(amounts.size()) / 2;
+  const bool differentiable = at::GradMode::is_enabled() && tensor.requires_grad();
+  if (!differentiable && is_plain(tensor) && kernels::can_copy_padded(tensor) &&
+      std::ranges::min(amounts) >= 0) {
+    std::vector<Pads<int64_t>> pads;
+    pads.reserve(dimensions);
+    for (int64_t i = 0; i < dimensions; ++i) {
+      pads.push_back({amounts[2 * i], amounts[2 * i + 1]});
+    }
+    return kernels::padded_copy(tensor, pads);
+  }
+  return add_padding(tensor, pads_for_amounts(dimensions, c10::fromIntArrayRefSlow(amounts)),
+                     "constant");
+}
+
+at::Tensor output(const PaddedConv& conv, const at::Tensor& input, const at::Tensor& weight,
+                  const std::optional<at::Tensor>& bias) {
+  return at::convolution(pad(input, conv.pads), weight, bias, conv.stride, conv.padding,
+                         conv.dilation, /*transposed=*/false, no_output_padding(conv), conv.groups);
 }
 
 class Function : public torch::autograd::Function<Function> {
@@ -37,9 +54,7 @@ class Function : public torch::autograd::Function<Function> {
     saved["dilation"] = conv.dilation;
     saved["groups"] = conv.groups;
     saved["has_bias"] = bias.has_value();
-    return at::convolution(pad(input, conv.pads), weight, bias, conv.stride, conv.padding,
-                           conv.dilation, /*transposed=*/false, no_output_padding(conv),
-                           conv.groups);
+    return output(conv, input, weight, bias);
   }
 
   static torch::autograd::variable_list backward(torch::autograd::AutogradContext* context,
@@ -65,7 +80,8 @@ class Function : public torch::autograd::Function<Function> {
 
 at::Tensor run_padded_conv(const PaddedConv& conv, const at::Tensor& input,
                            const at::Tensor& weight, const std::optional<at::Tensor>& bias) {
-  return Function::apply(input, weight, bias, conv);
+  return needs_gradient(input, weight, bias) ? Function::apply(input, weight, bias, conv)
+                                             : output(conv, input, weight, bias);
 }
 
 std::array<at::Tensor, 3> padded_conv_gradients(const PaddedConv& conv, const at::Tensor& gradient,

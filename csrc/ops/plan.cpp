@@ -1,9 +1,9 @@
 #include "plan.h"
 
-#include <ATen/core/grad_mode.h>
 #include <ATen/ops/conv1d_ops.h>
 #include <ATen/ops/conv2d_ops.h>
 #include <ATen/ops/conv3d_ops.h>
+#include <ATen/ops/convolution.h>
 #include <c10/util/Exception.h>
 #include <samepad/backends.h>
 
@@ -22,6 +22,13 @@ thread_local std::optional<Plan> forced_plan;
 at::Tensor conv(const ConvArgs& args, const at::Tensor& input, const SymDims& padding) {
   const SymDims stride(args.stride.begin(), args.stride.end());
   const SymDims dilation(args.dilation.begin(), args.dilation.end());
+  // What the operators below come to, where nothing looks on.
+  if (args.input.dim() == args.dimensions() + 2 && args.input.is_floating_point() &&
+      is_plain(args)) {
+    const SymDims no_output_padding(args.dimensions(), 0);
+    return at::convolution_symint(input, args.weight, args.bias, stride, padding, dilation,
+                                  /*transposed=*/false, no_output_padding, args.groups);
+  }
   const auto run = args.dimensions() == 1   ? at::_ops::conv1d::call
                    : args.dimensions() == 2 ? at::_ops::conv2d::call
                                             : at::_ops::conv3d::call;
@@ -73,15 +80,9 @@ at::Tensor run_crop(const ConvArgs& args, const PadList& pads) {
   return dense_part(whole, parts);
 }
 
-bool needs_gradient(const ConvArgs& args) {
-  return at::GradMode::is_enabled() && (args.input.requires_grad() || args.weight.requires_grad() ||
-                                        (args.bias && args.bias->requires_grad()));
-}
-
-/// Whether backward can pad again, rather than keep the padded copy.
-bool can_pad_again(const ConvArgs& args, const PadList& pads) {
-  return args.fill == "constant" && args.input.is_floating_point() && needs_gradient(args) &&
-         is_plain(args) &&
+/// Whether the padded copy can be made by a kernel, and made again for backward rather than kept.
+bool can_run_padded_conv(const ConvArgs& args, const PadList& pads) {
+  return args.fill == "constant" && args.input.is_floating_point() && is_plain(args) &&
          std::ranges::all_of(pads, [](const auto& pad) { return known(pad).has_value(); });
 }
 
@@ -91,7 +92,7 @@ at::Tensor run_pad(const ConvArgs& args, const PadList& pads) {
   for (int64_t i = 0; i < args.dimensions(); ++i) {
     rest.push_back({pads[i].before - own[i], pads[i].after - own[i]});
   }
-  if (!can_pad_again(args, pads)) {
+  if (!can_run_padded_conv(args, pads)) {
     return conv(args, add_padding(args.input, rest, args.fill), own);
   }
   PaddedConv padded{{},
@@ -123,10 +124,13 @@ bool is_symmetric(const ConvArgs& args, const PadList& pads) {
 }
 
 /// Whether `crop` beats `pad`, for pads that both can do: the first copies the output and computes
-/// more of it, the second copies the input. Copying an element takes the time of about 32
-/// multiplications and additions (measured in float32 with AVX-512; benchmarks/README.md).
+/// more of it, the second copies the input. In units of one element copied around padding, an
+/// output element costs two, 32 multiplications and additions cost one, and the calls that cut the
+/// output cost about as much as 5000 (measured in float32 with AVX2; benchmarks/README.md).
 bool crop_is_faster(const ConvArgs& args, const PadList& pads) {
   constexpr double kOperationsPerCopy = 32;
+  constexpr double kOutputCopy = 2;
+  constexpr double kCalls = 5000;
   const bool depthwise = args.weight.size(1) == 1 && args.input.size(args.axis(-1)) > 1;
   double wanted = 1;
   double computed = 1;
@@ -136,7 +140,8 @@ bool crop_is_faster(const ConvArgs& args, const PadList& pads) {
     const int64_t n = args.size(i).expect_int();
     const int64_t p = crop_padding(amounts, args.stride[i]);
     // oneDNN's backward pass of a depthwise convolution falls to its reference code here.
-    if (depthwise && p >= args.extent(i) - 1 && p > 0 && needs_gradient(args)) {
+    if (depthwise && p >= args.extent(i) - 1 && p > 0 &&
+        needs_gradient(args.input, args.weight, args.bias)) {
       return false;
     }
     wanted *= static_cast<double>(padded_output_size(n, args.extent(i), args.stride[i], amounts));
@@ -147,9 +152,13 @@ bool crop_is_faster(const ConvArgs& args, const PadList& pads) {
   const auto input_channels = static_cast<double>(args.input.size(args.axis(-1)));
   const auto operations_per_output =
       static_cast<double>(args.weight.numel()) / std::max(output_channels, 1.0);
+  const double batch =
+      args.input.dim() == args.dimensions() + 2 ? static_cast<double>(args.input.size(0)) : 1;
   const double crop_cost =
-      output_channels * (wanted + (computed - wanted) * operations_per_output / kOperationsPerCopy);
-  return crop_cost < input_channels * padded;
+      kCalls +
+      batch * output_channels *
+          (wanted * kOutputCopy + (computed - wanted) * operations_per_output / kOperationsPerCopy);
+  return crop_cost < batch * input_channels * padded;
 }
 
 bool can_crop(const ConvArgs& args, const PadList& pads) {

@@ -33,4 +33,7 @@ void register_pool(py::module_& m);
 /// Which plan runs, and how it is chosen.
 void register_plan(py::module_& m);
 
+/// Whether what watches calls in Python is to see an operator.
+void register_watched(py::module_& m);
+
 }  // namespace samepad::python

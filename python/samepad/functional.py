@@ -9,7 +9,7 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from torch.overrides import has_torch_function
+from torch.compiler import is_dynamo_compiling
 
 from samepad import _C
 from samepad._arguments import flat_padding, listed
@@ -49,11 +49,7 @@ def _traced(*tensors: Tensor | None) -> bool:
     What watches calls in Python (compilers, tracers, torch-function overrides) knows operators; an
     eager call is 15 us faster through the binding.
     """
-    return (
-        torch.compiler.is_compiling()
-        or torch._C._get_tracing_state() is not None
-        or has_torch_function(tensors)
-    )
+    return is_dynamo_compiling() or _C.is_watched(*tensors)
 
 
 def _named(function: Callable[..., Any], name: str, doc: str, dimensions: int) -> Any:
