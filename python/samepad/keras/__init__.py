@@ -1,0 +1,84 @@
+"""Keras models and weights in PyTorch, with equal outputs.
+
+    module = samepad.keras.to_torch(keras.saving.load_model("model.keras"))
+
+Keras is needed only to have a model; nothing here imports it. Files are Keras's own to load: its
+safe mode refuses code in them.
+"""
+
+from pathlib import Path
+from typing import Any, Literal
+
+from torch import fx
+
+from samepad.keras.graph import Converter
+from samepad.keras.loading import load_weights
+from samepad.source import write_source
+
+__all__ = ["load_weights", "to_source", "to_torch"]
+
+Layout = Literal["torch", "keras"]
+
+
+def to_torch(keras_model: Any, input_layout: Layout = "torch") -> fx.GraphModule:
+    """A PyTorch module that computes what a Keras model computes, with its weights.
+
+    Its submodules are torch.nn's and samepad's layers under the names of Keras's layers; it prints,
+    pickles, trains and traces as any torch.fx.GraphModule. A model inside of the model is a
+    submodule of its own; a layer that is called twice stays one layer. The module is in training
+    mode, as modules are born: call `.eval()` before comparing outputs.
+
+    Args:
+        keras_model: A built Sequential or functional model of Keras 3.
+        input_layout: "torch": the module takes and returns tensors with their channels first where
+            Keras has them last, (N, C, H, W) for (N, H, W, C), and (N, C, L) for (N, L, C) where a
+            one-dimensional input first meets a layer with channels, such as Conv1D; sequences of
+            recurrent and dense layers stay (N, L, C), as torch.nn.LSTM(batch_first=True) has them.
+            "keras": it takes and returns what the Keras model does.
+
+    Returns:
+        The module. Its outputs are a tensor, tuple, list or dict as Keras's are.
+
+    Raises:
+        ValueError: The model is not built or is a subclass; input_layout is none of those; or
+            layers have no counterpart, all of which the message names, with the reason.
+    """
+    if input_layout not in ("torch", "keras"):
+        raise ValueError(f"input_layout must be 'torch' or 'keras', but got {input_layout!r}")
+    converter = Converter(keras_model, input_layout == "torch")
+    module, _ = converter.convert(keras_model, None)
+    if converter.unsupported:
+        lines = "".join(f"\n  {name}: {why}" for name, why in converter.unsupported.items())
+        raise ValueError(
+            f"cannot convert the model {keras_model.name!r}; these layers have no counterpart in "
+            f"PyTorch:{lines}"
+        )
+    return module
+
+
+def to_source(
+    keras_model: Any,
+    path: str | Path | None = None,
+    input_layout: Layout = "torch",
+    class_name: str = "Model",
+) -> str:
+    """The module that `to_torch` makes, as a .py file to read, keep and change.
+
+    The weights are not in it: save `to_torch(keras_model).state_dict()`, which fits.
+
+    Args:
+        keras_model: As `to_torch` takes it.
+        path: File to write the source to, if any.
+        input_layout: As `to_torch` takes it.
+        class_name: The class's name.
+
+    Returns:
+        The source.
+
+    Raises:
+        ValueError: As `to_torch`; class_name is no name of a class.
+    """
+    source = write_source(to_torch(keras_model, input_layout), class_name)
+    if path is not None:
+        Path(path).write_text(source)
+    return source

@@ -1,0 +1,486 @@
+"""Keras's layers, and how each is said in PyTorch: a table from the name of a class to a rule."""
+
+import functools
+import operator
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import fx, nn
+
+import samepad
+from samepad.keras import ops
+from samepad.keras.activations import activate, activation_name
+from samepad.keras.builder import Builder, UnsupportedError, Value, axis, with_weights
+from samepad.keras.recurrent import bidirectional, recurrent
+from samepad.keras.weights import array
+
+#: A rule's function gets the builder, Keras's layer, a name and the inputs, and returns the output:
+#: a value, or a node where the layout is the input's.
+Build = Callable[..., Any]
+
+
+@dataclass(frozen=True)
+class Rule:
+    """How to say a layer.
+
+    `layout` is what its inputs have to be held in: "spatial" puts the channels first, "keras" is
+    Keras's own order, "any" is whatever they have, all of them alike.
+    """
+
+    layout: str | Callable[[Any, int], str]
+    build: Build
+
+    def channels_first(self, layer: Any, rank: int) -> bool | None:
+        """Whether inputs are to be held as (N, C, ...) where Keras has (N, ..., C); None: any."""
+        layout = self.layout if isinstance(self.layout, str) else self.layout(layer, rank)
+        if layout == "any":
+            return None
+        # With channels first in Keras too, Keras's order is PyTorch's.
+        return layout == "spatial" and getattr(layer, "data_format", None) != "channels_first"
+
+
+def _one(value: Any) -> Any:
+    """A tuple of equal integers as one of them."""
+    values = tuple(value)
+    return values[0] if len(set(values)) == 1 else values
+
+
+def _of_dimensions(kind: str, dimensions: int) -> type[nn.Module]:
+    return getattr(nn, f"{kind}{dimensions}d")  # type: ignore[no-any-return]
+
+
+def _same_or_valid(kind: str, layer: Any, dimensions: int) -> tuple[Any, dict[str, Any]]:
+    """samepad's layer where Keras pads, torch.nn's where not; and the argument for it."""
+    if layer.padding == "valid":
+        return _of_dimensions(kind, dimensions), {}
+    made = getattr(samepad, f"SamePad{kind}{dimensions}d")
+    return made, {} if layer.padding == "same" else {"padding": layer.padding}
+
+
+def _options(**given: Any) -> dict[str, Any]:
+    """The arguments that differ from the default 1 of strides and their like."""
+    return {name: value for name, value in given.items() if value != 1}
+
+
+def _finish(b: Builder, layer: Any, name: str, module: nn.Module, value: Value) -> Value:
+    """A call of the module with the layer's weights, then the layer's activation."""
+    node = b.module(name, with_weights(module, layer), value.node)
+    output = Value(node, value.rank, value.channels_first)
+    return activate(b, activation_name(layer.activation), name + "_activation", output)
+
+
+def _conv(b: Builder, layer: Any, name: str, value: Value) -> Value:
+    *_, inputs, outputs = layer.kernel.shape
+    dimensions = value.rank - 2
+    made, padding = _same_or_valid("Conv", layer, dimensions)
+    options = _options(
+        stride=_one(layer.strides), dilation=_one(layer.dilation_rate), groups=layer.groups
+    )
+    module = made(
+        inputs * layer.groups,
+        outputs,
+        _one(layer.kernel_size),
+        bias=layer.use_bias,
+        **options,
+        **padding,
+    )
+    return _finish(b, layer, name, module, value)
+
+
+def _depthwise(b: Builder, layer: Any, name: str, value: Value) -> Value:
+    channels = layer.kernel.shape[-2]
+    made = getattr(samepad, f"SamePadDepthwiseConv{value.rank - 2}d")
+    module = made(
+        channels,
+        _one(layer.kernel_size),
+        padding=layer.padding,
+        bias=layer.use_bias,
+        **_options(
+            stride=_one(layer.strides),
+            dilation=_one(layer.dilation_rate),
+            depth_multiplier=layer.depth_multiplier,
+        ),
+    )
+    return _finish(b, layer, name, module, value)
+
+
+def _separable(b: Builder, layer: Any, name: str, value: Value) -> Value:
+    channels = layer.depthwise_kernel.shape[-2]
+    made = getattr(samepad, f"SamePadSeparableConv{value.rank - 2}d")
+    module = made(
+        channels,
+        layer.filters,
+        _one(layer.kernel_size),
+        padding=layer.padding,
+        bias=layer.use_bias,
+        **_options(
+            stride=_one(layer.strides),
+            dilation=_one(layer.dilation_rate),
+            depth_multiplier=layer.depth_multiplier,
+        ),
+    )
+    return _finish(b, layer, name, module, value)
+
+
+def _conv_transpose(b: Builder, layer: Any, name: str, value: Value) -> Value:
+    if layer.output_padding is not None:
+        raise UnsupportedError(f"output_padding={layer.output_padding}")
+    *_, outputs, inputs = layer.kernel.shape
+    dimensions = value.rank - 2
+    made, options = _same_or_valid("ConvTranspose", layer, dimensions)
+    options |= _options(stride=_one(layer.strides), dilation=_one(layer.dilation_rate))
+    if layer.padding == "valid":
+        # Keras's output is as long as its stride says where the kernel is shorter.
+        extents = [
+            (k - 1) * d + 1 for k, d in zip(layer.kernel_size, layer.dilation_rate, strict=True)
+        ]
+        missing = [max(s - e, 0) for s, e in zip(layer.strides, extents, strict=True)]
+        if any(missing):
+            options["output_padding"] = _one(missing)
+    module = made(inputs, outputs, _one(layer.kernel_size), bias=layer.use_bias, **options)
+    return _finish(b, layer, name, module, value)
+
+
+def _dense(b: Builder, layer: Any, name: str, value: Value) -> Value:
+    inputs, outputs = layer.kernel.shape
+    return _finish(b, layer, name, nn.Linear(inputs, outputs, bias=layer.use_bias), value)
+
+
+def _pool(kind: str) -> Build:
+    def build(b: Builder, layer: Any, name: str, value: Value) -> fx.Node:
+        made, _ = _same_or_valid(kind, layer, value.rank - 2)
+        return b.module(name, made(_one(layer.pool_size), stride=_one(layer.strides)), value.node)
+
+    return build
+
+
+def _global_pool(method: str) -> Build:
+    def build(b: Builder, layer: Any, name: str, value: Value) -> Value:
+        dims = tuple(range(2, value.rank))
+        node = b.method(method, value.node, dims, layer.keepdims)
+        return Value(node, value.rank if layer.keepdims else 2, value.channels_first)
+
+    return build
+
+
+def _batch_normalization_layout(layer: Any, rank: int) -> str:
+    position = layer.axis % rank
+    if position == rank - 1:
+        return "spatial"
+    if position == 1:
+        return "keras"
+    raise UnsupportedError(f"axis={layer.axis} of a tensor of rank {rank}")
+
+
+def _batch_normalization(b: Builder, layer: Any, name: str, value: Value) -> fx.Node:
+    made = _of_dimensions("BatchNorm", max(value.rank - 2, 1))
+    size = array(layer.moving_mean).size
+    module = made(size, eps=layer.epsilon, momentum=round(1 - layer.momentum, 12))
+    return b.module(name, with_weights(module, layer), value.node)
+
+
+def _layer_normalization(b: Builder, layer: Any, name: str, value: Value) -> fx.Node:
+    axes = layer.axis if isinstance(layer.axis, (list, tuple)) else [layer.axis]
+    positions = sorted(a % value.rank for a in axes)
+    if positions != list(range(value.rank - len(axes), value.rank)):
+        raise UnsupportedError(f"axis={layer.axis}, where PyTorch normalizes the last ones")
+    if getattr(layer, "rms_scaling", False):
+        raise UnsupportedError("rms_scaling=True")
+    # Without weights, the input's shape has to say the size.
+    weighted = layer.scale or layer.center
+    shape = (
+        array(layer.gamma if layer.scale else layer.beta).shape
+        if weighted
+        else tuple(layer._build_shapes_dict["input_shape"][p] for p in positions)
+    )
+    module = nn.LayerNorm(shape, eps=layer.epsilon, elementwise_affine=weighted)
+    return b.module(name, with_weights(module, layer), value.node)
+
+
+def _group_normalization(b: Builder, layer: Any, name: str, value: Value) -> fx.Node:
+    weighted = layer.scale or layer.center
+    channels = layer._build_shapes_dict["input_shape"][layer.axis]
+    groups = channels if layer.groups == -1 else layer.groups
+    module = nn.GroupNorm(groups, channels, eps=layer.epsilon, affine=weighted)
+    return b.module(name, with_weights(module, layer), value.node)
+
+
+def _normalization(b: Builder, layer: Any, name: str, value: Value) -> fx.Node:
+    mean = torch.from_numpy(array(layer.mean))
+    deviation = torch.from_numpy(array(layer.variance)).sqrt().clamp(min=1e-7)
+    if value.channels_first and mean.dim() == value.rank:
+        mean, deviation = (t.movedim(-1, 1).contiguous() for t in (mean, deviation))
+    mean_node = b.constant(name + "_mean", mean)
+    deviation_node = b.constant(name + "_deviation", deviation)
+    if layer.invert:
+        scaled = b.call(operator.mul, value.node, deviation_node)
+        return b.call(operator.add, scaled, mean_node)
+    return b.call(operator.truediv, b.call(operator.sub, value.node, mean_node), deviation_node)
+
+
+def _rescaling(b: Builder, layer: Any, name: str, value: Value) -> fx.Node:
+    node = value.node
+    for function, amount, neutral in (
+        (operator.mul, layer.scale, 1),
+        (operator.add, layer.offset, 0),
+    ):
+        numbers = array(amount)
+        if numbers.ndim == 0:
+            if float(amount) != neutral:
+                node = b.call(function, node, float(amount))
+            continue
+        tensor = torch.from_numpy(numbers)
+        if value.channels_first:
+            tensor = tensor.reshape(-1, *[1] * (value.rank - 2))
+        node = b.call(function, node, b.constant(name + "_" + function.__name__, tensor))
+    return node
+
+
+def _relu(b: Builder, layer: Any, name: str, value: Value) -> fx.Node:
+    slope, threshold = float(layer.negative_slope or 0), float(layer.threshold or 0)
+    most = None if layer.max_value is None else float(layer.max_value)
+    if threshold == 0 and most is None:
+        return b.module(name, nn.LeakyReLU(slope) if slope else nn.ReLU(), value.node)
+    if threshold == 0 and slope == 0:
+        return b.module(
+            name, nn.ReLU6() if most == 6 else nn.Hardtanh(0.0, most or 0.0), value.node
+        )
+    return b.call(ops.relu, value.node, most, slope, threshold)
+
+
+def _prelu_layout(layer: Any, rank: int) -> str:
+    shape = tuple(layer.alpha.shape)
+    return "spatial" if rank > 2 and all(size == 1 for size in shape[:-1]) else "keras"
+
+
+def _prelu(b: Builder, layer: Any, name: str, value: Value) -> fx.Node:
+    shape = tuple(layer.alpha.shape)
+    if value.rank == 2 or value.channels_first:
+        module = nn.PReLU(shape[-1])
+        with torch.no_grad():
+            module.weight.copy_(torch.from_numpy(array(layer.alpha)).reshape(-1))
+        return b.module(name, module, value.node)
+    return b.module(name, with_weights(ops.ElementwisePReLU(shape), layer), value.node)
+
+
+def _softmax(b: Builder, layer: Any, name: str, value: Value) -> fx.Node:
+    if not isinstance(layer.axis, int):
+        raise UnsupportedError(f"axis={layer.axis}")
+    return b.module(name, nn.Softmax(axis(value, layer.axis)), value.node)
+
+
+def _flatten(b: Builder, layer: Any, name: str, value: Value) -> Value:
+    if layer.data_format == "channels_first" and value.rank > 2:
+        # Keras puts the channels last before it flattens.
+        value = b.held(Value(value.node, value.rank, channels_first=True), channels_first=False)
+    return Value(b.module(name, nn.Flatten(), value.node), 2)
+
+
+def _reshape(b: Builder, layer: Any, name: str, value: Value) -> Value:
+    shape = tuple(layer.target_shape)
+    if -1 in shape:
+        flat = b.method("flatten", value.node, 1) if value.rank > 2 else value.node
+        return Value(b.method("unflatten", flat, 1, shape), len(shape) + 1)
+    return Value(b.method("reshape", value.node, -1, *shape), len(shape) + 1)
+
+
+def _repeat_vector(b: Builder, layer: Any, name: str, value: Value) -> Value:
+    return Value(b.method("expand", b.method("unsqueeze", value.node, 1), -1, layer.n, -1), 3)
+
+
+def _up_sampling(b: Builder, layer: Any, name: str, value: Value) -> fx.Node:
+    mode = getattr(layer, "interpolation", "nearest")
+    if mode not in ("nearest", "bilinear"):
+        raise UnsupportedError(f"interpolation={mode!r} is computed otherwise by PyTorch")
+    size = layer.size if isinstance(layer.size, int) else _one(layer.size)
+    factor = float(size) if isinstance(size, int) else tuple(float(s) for s in size)
+    return b.module(name, nn.Upsample(scale_factor=factor, mode=mode), value.node)
+
+
+def _pairs(amounts: Any) -> list[tuple[int, int]]:
+    """Before and after of each dimension; Keras keeps one dimension's as one pair."""
+    return [tuple(amounts)] if isinstance(amounts[0], int) else [tuple(pair) for pair in amounts]
+
+
+def _zero_padding(sign: int, attribute: str) -> Build:
+    def build(b: Builder, layer: Any, name: str, value: Value) -> fx.Node:
+        # PyTorch counts from the last dimension; a negative amount crops.
+        flat = [
+            sign * amount for pair in reversed(_pairs(getattr(layer, attribute))) for amount in pair
+        ]
+        module = _of_dimensions("ZeroPad", value.rank - 2)(tuple(flat))
+        return b.module(name, module, value.node)
+
+    return build
+
+
+def _dropout(b: Builder, layer: Any, name: str, value: Value) -> fx.Node:
+    shape = getattr(layer, "noise_shape", None)
+    if shape is None:
+        return b.module(name, nn.Dropout(layer.rate), value.node)
+    if any(size != 1 for size in tuple(shape)[1:]):
+        raise UnsupportedError(f"noise_shape={shape}")
+    return b.module(name, ops.StochasticDepth(layer.rate), value.node)
+
+
+def _spatial_dropout(b: Builder, layer: Any, name: str, value: Value) -> fx.Node:
+    return b.module(name, _of_dimensions("Dropout", value.rank - 2)(layer.rate), value.node)
+
+
+def _embedding(b: Builder, layer: Any, name: str, value: Value) -> Value:
+    if layer.mask_zero:
+        raise UnsupportedError("mask_zero=True: PyTorch's layers take no mask")
+    module = nn.Embedding(layer.input_dim, layer.output_dim)
+    # Keras casts: what counts as an index may come as a float.
+    node = b.module(name, with_weights(module, layer), b.method("long", value.node))
+    return Value(node, value.rank + 1)
+
+
+def _merge(combine: Callable[..., Any]) -> Build:
+    def build(b: Builder, layer: Any, name: str, *values: Value) -> fx.Node:
+        if len({value.rank for value in values}) > 1:
+            raise UnsupportedError("inputs of several ranks")
+        node = functools.reduce(
+            lambda left, right: b.call(combine, left, right), [v.node for v in values]
+        )
+        if type(layer).__name__ == "Average":
+            return b.call(operator.truediv, node, len(values))
+        return node
+
+    return build
+
+
+def _concatenate(b: Builder, layer: Any, name: str, *values: Value) -> fx.Node:
+    dim = axis(values[0], layer.axis)
+    return b.call(torch.cat, [value.node for value in values], dim=dim)
+
+
+def _identity(b: Builder, layer: Any, name: str, value: Value) -> fx.Node:
+    return value.node
+
+
+def _module(make: Callable[[Any], nn.Module]) -> Build:
+    """A layer of torch.nn without weights."""
+
+    def build(b: Builder, layer: Any, name: str, value: Value) -> fx.Node:
+        return b.module(name, make(layer), value.node)
+
+    return build
+
+
+def _activation(b: Builder, layer: Any, name: str, value: Value) -> Value:
+    return activate(b, activation_name(layer.activation), name, value)
+
+
+def _custom_scale(b: Builder, layer: Any, name: str, left: Value, right: Value) -> fx.Node:
+    return b.call(operator.add, left.node, b.call(operator.mul, right.node, float(layer.scale)))
+
+
+def _layer_scale(b: Builder, layer: Any, name: str, value: Value) -> fx.Node:
+    module = ops.LayerScale(layer.projection_dim)
+    return b.module(name, with_weights(module, layer), value.node)
+
+
+def _permute(b: Builder, layer: Any, name: str, value: Value) -> fx.Node:
+    return b.permute(value.node, (0, *layer.dims))
+
+
+def _time_distributed(b: Builder, layer: Any, name: str, value: Value) -> Value:
+    """The inner layer on (N T, ...)."""
+    steps = b.method("size", value.node, 1)
+    folded = Value(b.method("flatten", value.node, 0, 1), value.rank - 1)
+    inner = b.held(apply(b, layer.layer, name, [folded])[0], channels_first=False)
+    node = b.method("unflatten", inner.node, 0, (-1, steps))
+    return Value(node, inner.rank + 1)
+
+
+def _each(names: str, dimensions: Sequence[int], rule: Rule) -> dict[str, Rule]:
+    return {names.format(d): rule for d in dimensions}
+
+
+ALL = (1, 2, 3)
+
+RULES: dict[str, Rule] = {
+    **_each("Conv{}D", ALL, Rule("spatial", _conv)),
+    **_each("Conv{}DTranspose", ALL, Rule("spatial", _conv_transpose)),
+    **_each("DepthwiseConv{}D", (1, 2), Rule("spatial", _depthwise)),
+    **_each("SeparableConv{}D", (1, 2), Rule("spatial", _separable)),
+    **_each("MaxPooling{}D", ALL, Rule("spatial", _pool("MaxPool"))),
+    **_each("AveragePooling{}D", ALL, Rule("spatial", _pool("AvgPool"))),
+    **_each("GlobalMaxPooling{}D", ALL, Rule("spatial", _global_pool("amax"))),
+    **_each("GlobalAveragePooling{}D", ALL, Rule("spatial", _global_pool("mean"))),
+    **_each("UpSampling{}D", ALL, Rule("spatial", _up_sampling)),
+    **_each("ZeroPadding{}D", ALL, Rule("spatial", _zero_padding(1, "padding"))),
+    **_each("Cropping{}D", ALL, Rule("spatial", _zero_padding(-1, "cropping"))),
+    **_each("SpatialDropout{}D", ALL, Rule("spatial", _spatial_dropout)),
+    "Dense": Rule("keras", _dense),
+    "Flatten": Rule("keras", _flatten),
+    "Reshape": Rule("keras", _reshape),
+    "Permute": Rule("keras", _permute),
+    "RepeatVector": Rule("keras", _repeat_vector),
+    "BatchNormalization": Rule(_batch_normalization_layout, _batch_normalization),
+    "LayerNormalization": Rule("keras", _layer_normalization),
+    "GroupNormalization": Rule(_batch_normalization_layout, _group_normalization),
+    "Normalization": Rule("any", _normalization),
+    "Rescaling": Rule("any", _rescaling),
+    "Activation": Rule("any", _activation),
+    "ReLU": Rule("any", _relu),
+    "LeakyReLU": Rule("any", _module(lambda layer: nn.LeakyReLU(float(layer.negative_slope)))),
+    "ELU": Rule("any", _module(lambda layer: nn.ELU(float(layer.alpha)))),
+    "PReLU": Rule(_prelu_layout, _prelu),
+    "Softmax": Rule("any", _softmax),
+    "Dropout": Rule("any", _dropout),
+    "AlphaDropout": Rule("any", _module(lambda layer: nn.AlphaDropout(layer.rate))),
+    "ActivityRegularization": Rule("any", _identity),
+    "Identity": Rule("any", _identity),
+    "Embedding": Rule("keras", _embedding),
+    **dict.fromkeys(("LSTM", "GRU", "SimpleRNN"), Rule("keras", recurrent)),
+    "Bidirectional": Rule("keras", bidirectional),
+    "TimeDistributed": Rule("keras", _time_distributed),
+    "Add": Rule("any", _merge(operator.add)),
+    "Subtract": Rule("any", _merge(operator.sub)),
+    "Multiply": Rule("any", _merge(operator.mul)),
+    "Average": Rule("any", _merge(operator.add)),
+    "Maximum": Rule("any", _merge(torch.maximum)),
+    "Minimum": Rule("any", _merge(torch.minimum)),
+    "Concatenate": Rule("any", _concatenate),
+    # Of keras.applications.
+    "CustomScaleLayer": Rule("any", _custom_scale),
+    "LayerScale": Rule("keras", _layer_scale),
+    "StochasticDepth": Rule(
+        "any", _module(lambda layer: ops.StochasticDepth(layer.drop_path_rate))
+    ),
+}
+
+
+def rule_of(layer: Any) -> Rule:
+    """The rule for a layer.
+
+    Raises:
+        UnsupportedError: There is none, or the class only has the name of one of Keras's.
+    """
+    kind = type(layer)
+    if kind.__module__.split(".")[0] != "keras" or kind.__name__ not in RULES:
+        raise UnsupportedError("no counterpart")
+    return RULES[kind.__name__]
+
+
+def apply(b: Builder, layer: Any, name: str, values: list[Value]) -> list[Value]:
+    """The outputs of one of Keras's layers.
+
+    Raises:
+        UnsupportedError: PyTorch has no counterpart for the layer, or for one of its arguments.
+    """
+    rule = rule_of(layer)
+    channels_first = rule.channels_first(layer, values[0].rank)
+    if channels_first is None:
+        values = b.alike(values)
+    else:
+        values = [b.held(value, channels_first) for value in values]
+    b.layer = layer
+    result = rule.build(b, layer, name, *values)
+    if isinstance(result, fx.Node):
+        result = Value(result, values[0].rank, values[0].channels_first)
+    return result if isinstance(result, list) else [result]

@@ -1,0 +1,272 @@
+"""A torch.fx.GraphModule as a .py file that a person would have written."""
+
+import inspect
+import json
+import keyword
+import math
+import operator
+from typing import Any
+
+import torch
+from torch import fx, nn
+
+_OPERATORS = {
+    operator.add: "+",
+    operator.sub: "-",
+    operator.mul: "*",
+    operator.truediv: "/",
+    operator.pow: "**",
+    operator.matmul: "@",
+}
+
+_MISSING = object()
+
+
+def _value(module: nn.Module, name: str) -> Any:
+    """What the constructor's argument `name` was, as far as the module keeps it."""
+    if hasattr(module, "depthwise") and hasattr(module, "pointwise"):
+        # A separable convolution is made of two that were.
+        last = name in ("out_channels", "bias")
+        return _value(getattr(module, "pointwise" if last else "depthwise"), name)
+    value = getattr(module, name, _MISSING)
+    return value if name != "bias" or isinstance(value, bool) else value is not None
+
+
+def _plain(value: Any) -> Any:
+    """A tuple of equal integers as one of them, which every constructor takes."""
+    if isinstance(value, torch.Size):
+        value = tuple(value)
+    if isinstance(value, tuple) and value and all(type(v) in (int, float) for v in value):
+        return value[0] if len(set(value)) == 1 else value
+    return value
+
+
+class _Writer:
+    """The source of one file."""
+
+    def __init__(self) -> None:
+        self.imports: dict[str, set[str]] = {}
+        self.classes: dict[int, str] = {}
+        self.text: list[str] = []
+
+    def use(self, module: str, *names: str) -> None:
+        """Import a module, or names from it."""
+        self.imports.setdefault(module if names else f"import {module}", set()).update(names)
+
+    def head(self) -> str:
+        """The imports: modules, then names."""
+        lines = sorted(line for line, names in self.imports.items() if not names)
+        for module, names in sorted(self.imports.items(), reverse=True):
+            if names:
+                lines.append(f"from {module} import {', '.join(sorted(names))}")
+        return "\n".join(lines)
+
+    def qualified(self, thing: Any) -> str:
+        """How the file calls a class or a function, with the import that this takes."""
+        name, module = thing.__name__, thing.__module__ or ""
+        if module.startswith("torch.nn.modules") and hasattr(nn, name):
+            self.use("torch", "nn")
+            return f"nn.{name}"
+        if module.startswith("samepad.modules"):
+            self.use("samepad", name)
+            return str(name)
+        if module.startswith("samepad"):
+            self.use(module, name)
+            return str(name)
+        for space, prefix in ((torch, "torch"), (torch.nn.functional, "torch.nn.functional")):
+            if getattr(space, name, None) is thing:
+                self.use("torch")
+                return f"{prefix}.{name}"
+        self.use(module)
+        return f"{module}.{name}"
+
+    def constructor(self, module: nn.Module) -> str:
+        """The call that makes a module such as this.
+
+        Raises:
+            ValueError: The module does not keep what it was made with.
+        """
+        if isinstance(module, fx.GraphModule):
+            return f"{self.classes[id(module)]}()"
+        kind = type(module)
+        arguments = []
+        keyworded = False
+        for name, parameter in inspect.signature(kind).parameters.items():
+            skipped = name in ("device", "dtype", "inplace") or name.startswith("_")
+            if skipped or parameter.kind.name.startswith("VAR_"):
+                if parameter.kind is inspect.Parameter.VAR_POSITIONAL and isinstance(
+                    module, nn.RNNBase
+                ):
+                    arguments += [repr(module.input_size), repr(module.hidden_size)]
+                    arguments += self._recurrent(module)
+                continue
+            value = _value(module, name)
+            if value is _MISSING:
+                if parameter.default is inspect.Parameter.empty:
+                    raise ValueError(f"cannot write {kind.__name__}: it does not keep its {name}")
+                continue
+            value = _plain(value) if name not in ("shape", "normalized_shape") else value
+            default = _plain(parameter.default)
+            if value == default and parameter.default is not inspect.Parameter.empty:
+                keyworded = True
+                continue
+            if name == "stride" and "Pool" in kind.__name__ and value == _plain(module.kernel_size):
+                keyworded = True
+                continue
+            if parameter.default is inspect.Parameter.empty and not keyworded:
+                arguments.append(self.literal(value))
+            else:
+                keyworded = True
+                arguments.append(f"{name}={self.literal(value)}")
+        return f"{self.qualified(kind)}({', '.join(arguments)})"
+
+    def _recurrent(self, module: nn.RNNBase) -> list[str]:
+        """torch.nn.LSTM and its like take **kwargs."""
+        defaults = {
+            "num_layers": 1,
+            "nonlinearity": "tanh",
+            "bias": True,
+            "batch_first": False,
+            "dropout": 0.0,
+            "bidirectional": False,
+        }
+        return [
+            f"{name}={self.literal(getattr(module, name))}"
+            for name, default in defaults.items()
+            if getattr(module, name, default) != default
+        ]
+
+    def literal(self, value: Any, names: dict[fx.Node, str] | None = None) -> str:
+        """A value, in which nodes stand for variables, as an expression."""
+        if isinstance(value, fx.Node):
+            assert names is not None
+            return names[value]
+        if isinstance(value, torch.Size):
+            value = tuple(value)
+        if isinstance(value, (list, tuple)):
+            items = [self.literal(item, names) for item in value]
+            if isinstance(value, list):
+                return f"[{', '.join(items)}]"
+            return f"({', '.join(items)}{',' if len(items) == 1 else ''})"
+        if isinstance(value, dict):
+            items = [f"{key!r}: {self.literal(item, names)}" for key, item in value.items()]
+            return "{" + ", ".join(items) + "}"
+        if isinstance(value, slice):
+            parts = [self.literal(p, names) for p in (value.start, value.stop, value.step)]
+            return f"slice({', '.join(parts)})"
+        if isinstance(value, torch.dtype):
+            self.use("torch")
+            return str(value)
+        if isinstance(value, float) and not math.isfinite(value):
+            return f'float("{value}")'
+        if isinstance(value, str):
+            return json.dumps(value)
+        if value is None or isinstance(value, (bool, int, float)):
+            return repr(value)
+        raise ValueError(f"cannot write {value!r} ({type(value).__name__}) as source")
+
+    def expression(self, node: fx.Node, names: dict[fx.Node, str]) -> str:
+        """The right side of a node's line."""
+        arguments = [self.literal(item, names) for item in node.args]
+        arguments += [f"{key}={self.literal(v, names)}" for key, v in node.kwargs.items()]
+        if node.op == "call_module":
+            return f"self.{node.target}({', '.join(arguments)})"
+        if node.op == "call_method":
+            return f"{arguments[0]}.{node.target}({', '.join(arguments[1:])})"
+        if node.op == "get_attr":
+            return f"self.{node.target}"
+        target: Any = node.target
+        if target in _OPERATORS:
+            return f"{arguments[0]} {_OPERATORS[target]} {arguments[1]}"
+        if target is operator.neg:
+            return f"-{arguments[0]}"
+        if target is operator.getitem:
+            return f"{arguments[0]}[{arguments[1]}]"
+        return f"{self.qualified(target)}({', '.join(arguments)})"
+
+    def write(self, module: fx.GraphModule, class_name: str) -> None:
+        """The classes for a module: first those of the graph modules in it."""
+        for name, child in module.named_children():
+            if isinstance(child, fx.GraphModule) and id(child) not in self.classes:
+                self.write(child, self._fresh(name.title().replace("_", "")))
+        self.classes[id(module)] = class_name
+        self.use("torch", "nn")
+        lines = [f"class {class_name}(nn.Module):", "    def __init__(self):"]
+        lines.append("        super().__init__()")
+        written: dict[int, str] = {}
+        for name, child in module.named_children():
+            if id(child) in written:
+                lines.append(f"        self.{name} = self.{written[id(child)]}")
+                continue
+            written[id(child)] = name
+            lines.append(f"        self.{name} = {self.constructor(child)}")
+        for name, buffer in module.named_buffers(recurse=False):
+            self.use("torch")
+            shape = f"{self.literal(tuple(buffer.shape))}, dtype={buffer.dtype}"
+            lines.append(f'        self.register_buffer("{name}", torch.zeros({shape}))')
+        for name, parameter in module.named_parameters(recurse=False):
+            self.use("torch")
+            shape = f"{self.literal(tuple(parameter.shape))}, dtype={parameter.dtype}"
+            lines.append(f"        self.{name} = nn.Parameter(torch.zeros({shape}))")
+        inputs = [node for node in module.graph.nodes if node.op == "placeholder"]
+        names = self._variables(module.graph)
+        signature = ", ".join(["self", *(names[node] for node in inputs)])
+        lines += ["", f"    def forward({signature}):"]
+        for node in module.graph.nodes:
+            if node.op == "output":
+                lines.append(f"        return {self.literal(node.args[0], names)}")
+            elif node.op not in ("placeholder", "get_attr"):
+                lines.append(f"        {names[node]} = {self.expression(node, names)}")
+        self.text.append("\n".join(lines) + "\n")
+
+    def _fresh(self, wanted: str) -> str:
+        name, count = wanted, 1
+        while name in self.classes.values():
+            name, count = f"{wanted}{count}", count + 1
+        return name
+
+    def _variables(self, graph: fx.Graph) -> dict[fx.Node, str]:
+        """A variable for each node: `x` while only one value is alive, else a name of its own."""
+        order = {node: i for i, node in enumerate(graph.nodes)}
+        ends = {n: max((order[user] for user in n.users), default=order[n]) for n in graph.nodes}
+        inputs = [node for node in graph.nodes if node.op == "placeholder"]
+        names: dict[fx.Node, str] = {}
+        busy_until = -1  # when the value in `x` is used for the last time
+        taken: set[str] = {"self", "x", "nn", "torch"}
+        for node in graph.nodes:
+            if node.op == "get_attr":
+                names[node] = f"self.{node.target}"
+            elif (node.op != "placeholder" or len(inputs) == 1) and busy_until <= order[node]:
+                names[node], busy_until = "x", ends[node]
+            else:
+                name = str(node.name)
+                while name in taken or keyword.iskeyword(name):
+                    name += "_"
+                taken.add(name)
+                names[node] = name
+        return names
+
+
+def write_source(module: fx.GraphModule, class_name: str = "Model") -> str:
+    """A .py file with the class of a module, and with those of the graph modules in it.
+
+    A layer is written from its own attributes: classes of torch.nn, of samepad, and others that
+    keep the arguments of their constructor under the same names. Weights are not written: the
+    class's state_dict has the module's names and shapes.
+
+    Args:
+        module: What samepad.keras.to_torch or torch.fx.symbolic_trace made.
+        class_name: What the class is to be called.
+
+    Returns:
+        The source, ready to be imported where PyTorch and samepad are.
+
+    Raises:
+        ValueError: class_name is no name; a layer does not keep what it was made with.
+    """
+    if not class_name.isidentifier() or keyword.iskeyword(class_name):
+        raise ValueError(f"class_name must be a name of a class, but got {class_name!r}")
+    writer = _Writer()
+    writer.classes[0] = class_name
+    writer.write(module, class_name)
+    return writer.head() + "\n\n\n" + "\n\n".join(writer.text)
