@@ -63,6 +63,7 @@ void register_plan(py::module_& m) {
   m.def("_explain_conv", wrap(explain), py::arg("input"), py::arg("weight"), py::arg("bias"),
         py::arg("stride"), py::arg("padding"), py::arg("dilation"), py::arg("groups"),
         py::arg("padding_mode"));
+  m.attr("_plan_names") = py::tuple(py::cast(detail::kPlanNames));
   m.def("_benchmark", backends::benchmark);
   m.def("_set_benchmark", backends::set_benchmark, py::arg("enabled"));
   m.def("_measurements", measurements);

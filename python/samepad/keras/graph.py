@@ -175,8 +175,13 @@ class Converter:
         """
         operation, arguments = node.operation, node.arguments
         tensors = [item for item in _flat(arguments.args) if id(item) in values]
-        if any(id(item) in values for item in _flat(arguments.kwargs)) or not tensors:
-            raise UnsupportedError(f"called with tensors as {', '.join(arguments.kwargs)}")
+        named = [
+            key
+            for key, value in arguments.kwargs.items()
+            if any(id(item) in values for item in _flat(value))
+        ]
+        if hasattr(operation, "trainable_weights") and named:
+            raise UnsupportedError(f"called with {', '.join(named)}")
         inputs = [values[id(tensor)] for tensor in tensors]
         if is_model(operation):
             return self.nested(b, operation, inputs)
@@ -186,6 +191,9 @@ class Converter:
 
     def nested(self, b: Builder, model: Any, inputs: list[Value]) -> list[Value]:
         """A model inside of a model, converted once however often it is called."""
+        structure = functional(model)._outputs_struct
+        if isinstance(structure, dict):
+            raise UnsupportedError("outputs by name, of a model inside of the model")
         if id(model) not in self.done:
             layouts = [value.channels_first for value in inputs]
             self.done[id(model)] = (layouts, *self.convert(model, layouts))
@@ -193,9 +201,7 @@ class Converter:
         given = [b.held(value, first).node for value, first in zip(inputs, layouts, strict=True)]
         b.layer = model
         node = b.module(model.name, module, *given)
-        if len(outputs) == 1 and not isinstance(
-            functional(model)._outputs_struct, (list, tuple, dict)
-        ):
+        if not isinstance(structure, (list, tuple)):
             return [Value(node, outputs[0].rank, outputs[0].channels_first)]
         return [
             Value(b.call(operator.getitem, node, i), value.rank, value.channels_first)

@@ -1,0 +1,119 @@
+"""The command `python -m samepad`."""
+
+import os
+
+os.environ.setdefault("KERAS_BACKEND", "tensorflow")
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import keras
+import numpy as np
+import pytest
+import samepad
+import torch
+from keras import layers
+from samepad import __main__ as command
+
+
+def small() -> Any:
+    keras.utils.set_random_seed(0)
+    return keras.Sequential(
+        [
+            layers.Input((8, 8, 3)),
+            layers.Conv2D(4, 3, 2, "same", activation="relu"),
+            layers.Flatten(),
+            layers.Dense(2),
+        ]
+    )
+
+
+def test_info(capsys: pytest.CaptureFixture[str]) -> None:
+    assert command.main(["info"]) == 0
+    printed = capsys.readouterr().out
+    for text in (samepad.__version__, torch.__version__, "threads", "crop", "depthwise"):
+        assert text in printed
+
+
+@pytest.mark.parametrize("suffix", [".keras", ".h5"])
+# Keras warns that .h5 is an old format.
+@pytest.mark.filterwarnings("ignore:You are saving your model as an HDF5 file")
+def test_convert(suffix: str, tmp_path: Path) -> None:
+    model = small()
+    model.save(tmp_path / f"saved{suffix}")
+    result = subprocess.run(
+        [sys.executable, "-m", "samepad", "convert", f"saved{suffix}", "-o", "net.py"],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert "SamePadConv2d" in result.stdout
+    assert "largest difference of outputs" in result.stdout
+    namespace: dict[str, Any] = {}
+    exec((tmp_path / "net.py").read_text(), namespace)
+    module = namespace["Model"]()
+    module.load_state_dict(torch.load(tmp_path / "net.pt", weights_only=True))
+    array = np.random.default_rng(0).normal(size=(2, 8, 8, 3)).astype(np.float32)
+    found = module(torch.from_numpy(array).movedim(-1, 1))
+    np.testing.assert_allclose(found.detach(), model(array), rtol=1e-4, atol=1e-5)
+
+
+def refused(tmp_path: Path, capsys: pytest.CaptureFixture[str], file: Path) -> str:
+    """What is said of a file; nothing is left behind."""
+    before = sorted(tmp_path.iterdir())
+    assert command.main(["convert", str(file), "-o", str(tmp_path / "net.py")]) == 1
+    assert sorted(tmp_path.iterdir()) == before
+    return capsys.readouterr().err
+
+
+def test_files_that_are_no_models(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    whole = tmp_path / "whole.keras"
+    small().save(whole)
+    truncated = tmp_path / "truncated.keras"
+    truncated.write_bytes(whole.read_bytes()[:1000])
+    foreign = tmp_path / "foreign.h5"
+    foreign.write_text("no model")
+    for file in (truncated, foreign):
+        assert f"Keras cannot load {file}" in refused(tmp_path, capsys, file)
+
+
+def test_code_in_a_model_is_not_run(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    model = keras.Sequential([layers.Input((2,)), layers.Lambda(lambda x: x * 2)])
+    file = tmp_path / "code.keras"
+    model.save(file)
+    assert f"Keras cannot load {file}" in refused(tmp_path, capsys, file)
+
+
+def test_unsupported_layers(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    file = tmp_path / "masked.keras"
+    keras.Sequential([layers.Input((4, 2)), layers.Masking(name="mask")]).save(file)
+    assert "mask (Masking)" in refused(tmp_path, capsys, file)
+
+
+def test_a_difference_fails(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file = tmp_path / "model.keras"
+    small().save(file)
+    monkeypatch.setattr(command, "TOLERANCE", -1.0)
+    assert "nothing is written" in refused(tmp_path, capsys, file)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["convert", "missing.keras", "-o", "net.py"], "there is no file"),
+        (["convert", __file__, "-o", "net.txt"], "must be a .py file"),
+        (["convert", __file__, "-o", "missing/net.py"], "there is no folder"),
+        ([], "required"),
+    ],
+)
+def test_usage(arguments: list[str], message: str, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as raised:
+        command.main(arguments)
+    assert raised.value.code == 2
+    assert message in capsys.readouterr().err

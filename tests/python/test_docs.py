@@ -1,0 +1,32 @@
+"""The guides' Python runs, block after block, as a reader would run it."""
+
+import os
+
+os.environ.setdefault("KERAS_BACKEND", "tensorflow")
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+
+import re
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+DOCS = Path(__file__).parents[2] / "docs"
+GUIDES = sorted(path.name for path in DOCS.glob("*.md"))
+
+
+def test_there_are_guides() -> None:
+    assert {"porting-from-keras.md", "why-other-numbers.md"} <= set(GUIDES)
+
+
+@pytest.mark.parametrize("guide", GUIDES)
+def test_guide(guide: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    blocks = re.findall(r"^```python\n(.*?)^```", (DOCS / guide).read_text(), re.M | re.S)
+    assert blocks
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.syspath_prepend(tmp_path)
+    namespace: dict[str, Any] = {}
+    for number, block in enumerate(blocks, 1):
+        exec(compile(block, f"{guide}, block {number}", "exec"), namespace)
+    sys.modules.pop("model", None)  # what a guide has written and imported
