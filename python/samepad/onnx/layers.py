@@ -1,0 +1,223 @@
+"""Convolutions, pools, normalizations and products: what becomes a layer of torch.nn or samepad."""
+
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+import samepad
+from samepad.onnx import ops
+from samepad.onnx.call import Call, UnsupportedError
+
+_MODES = {"SAME_UPPER": "same", "SAME_LOWER": "same_lower", "VALID": 0}
+
+
+def _one(values: Any) -> Any:
+    """A list of equal integers as one of them, others as a tuple."""
+    return values[0] if len(set(values)) == 1 else tuple(values)
+
+
+def _padding(c: Call, dimensions: int, kernel: Any = None) -> Any:
+    """What samepad calls the node's padding: a mode, amounts or (before, after) pairs.
+
+    Args:
+        c: The node.
+        dimensions: How many spatial ones there are.
+        kernel: Of a pool, whose amounts PyTorch limits to half of it; pairs have no limit.
+
+    Raises:
+        UnsupportedError: auto_pad is none that ONNX has.
+    """
+    mode = c.get("auto_pad", "NOTSET")
+    if mode != "NOTSET":
+        if mode not in _MODES:
+            raise UnsupportedError(f"auto_pad={mode!r}")
+        return _MODES[mode]
+    pads = c.get("pads", [0] * (2 * dimensions))
+    before, after = pads[:dimensions], pads[dimensions:]
+    fits = kernel is None or all(2 * p <= k for p, k in zip(before, kernel, strict=True))
+    if before == after and fits:
+        return _one(before)
+    return tuple(zip(before, after, strict=True))
+
+
+def _is_same(padding: Any) -> bool:
+    """Whether it takes samepad's layers: torch.nn's have neither modes nor pairs."""
+    return isinstance(padding, str) or (isinstance(padding, tuple) and type(padding[0]) is tuple)
+
+
+def _steps(c: Call, dimensions: int) -> dict[str, Any]:
+    ones = [1] * dimensions
+    return {
+        "stride": _one(c.get("strides", ones)),
+        "dilation": _one(c.get("dilations", ones)),
+    }
+
+
+def _loaded(module: nn.Module, **weights: Tensor | None) -> nn.Module:
+    """The module with these weights, in their type."""
+    present = {name: value for name, value in weights.items() if value is not None}
+    module.to(next(iter(present.values())).dtype)
+    own = module.state_dict()
+    with torch.no_grad():
+        for name, value in present.items():
+            own[name].copy_(value)
+    return module
+
+
+def _dimensions(c: Call) -> int:
+    """Spatial dimensions of a convolution, as far as they are known; 1 where every number is one
+    for all of them."""
+    if isinstance(c[1], Tensor):
+        return c[1].dim() - 2
+    return (
+        len(c.get("kernel_shape", ())) or len(c.get("pads", ())) // 2 or len(c.get("strides", (1,)))
+    )
+
+
+def conv(c: Call) -> Any:
+    """Conv: a layer, or a function where the model computes the weight."""
+    dimensions = _dimensions(c)
+    padding, groups = _padding(c, dimensions), c.get("group", 1)
+    weights = c.weights(1, 2)
+    if weights is None:
+        steps = _steps(c, dimensions)
+        return c.b.call(ops.convolve, "conv", *c.inputs, padding=padding, groups=groups, **steps)
+    weight, bias = weights
+    assert weight is not None
+    made = getattr(samepad if _is_same(padding) else nn, _class(padding, "Conv", dimensions))
+    module = made(
+        weight.shape[1] * groups,
+        weight.shape[0],
+        _one(list(weight.shape[2:])),
+        padding=padding,
+        groups=groups,
+        bias=bias is not None,
+        **_steps(c, dimensions),
+    )
+    return c.b.module(c.name, _loaded(module, weight=weight, bias=bias), c[0])
+
+
+def _class(padding: Any, kind: str, dimensions: int) -> str:
+    return ("SamePad" if _is_same(padding) else "") + f"{kind}{dimensions}d"
+
+
+def conv_transpose(c: Call) -> Any:
+    """ConvTranspose: a layer, or a function where the model computes the weight or gives a size."""
+    dimensions = _dimensions(c)
+    padding, groups = _padding(c, dimensions), c.get("group", 1)
+    extra = c.get("output_padding", [0] * dimensions)
+    steps = _steps(c, dimensions)
+    weights = c.weights(1, 2)
+    if "output_shape" in c.attributes:
+        return c.b.call(
+            ops.conv_transpose_to,
+            *(c[i] for i in range(3)),
+            sizes=tuple(c.get("output_shape")[-dimensions:]),
+            lower=c.get("auto_pad", "NOTSET") != "SAME_UPPER",
+            output_padding=tuple(extra),
+            groups=groups,
+            **steps,
+        )
+    # With a mode, the size is known: n times the stride.
+    options: dict[str, Any] = {}
+    if any(extra) and not isinstance(padding, str):
+        options["output_padding"] = _one(extra)
+    if weights is None:
+        options |= {"padding": padding, "groups": groups, **steps}
+        return c.b.call(ops.convolve, "conv_transpose", *c.inputs, **options)
+    weight, bias = weights
+    assert weight is not None
+    made = getattr(
+        samepad if _is_same(padding) else nn, _class(padding, "ConvTranspose", dimensions)
+    )
+    module = made(
+        weight.shape[0],
+        weight.shape[1] * groups,
+        _one(list(weight.shape[2:])),
+        padding=padding,
+        groups=groups,
+        bias=bias is not None,
+        **options,
+        **steps,
+    )
+    return c.b.module(c.name, _loaded(module, weight=weight, bias=bias), c[0])
+
+
+def max_pool(c: Call) -> Any:
+    """MaxPool, of floats and 8-bit integers; indices count over the whole tensor, as ONNX's."""
+    c.refuse(storage_order=0)
+    kernel = list(c.get("kernel_shape"))
+    options: dict[str, Any] = {
+        **_steps(c, len(kernel)),
+        "padding": _padding(c, len(kernel), kernel),
+        "ceil_mode": bool(c.get("ceil_mode", 0)),
+    }
+    if c.outputs == 1:
+        made = getattr(samepad, f"SamePadMaxPool{len(kernel)}d")
+        return c.b.module(c.name, made(_one(kernel), **options), c[0])
+    pooled = c.b.call(ops.max_pool_with_indices, c[0], tuple(kernel), **options)
+    return [c.b.call(ops.item, pooled, i) for i in range(2)]
+
+
+def average_pool(c: Call) -> Any:
+    """AveragePool."""
+    kernel = list(c.get("kernel_shape"))
+    if any(d != 1 for d in c.get("dilations", [1])):
+        raise UnsupportedError(f"dilations={c.get('dilations')}, which PyTorch's pools have not")
+    made = getattr(samepad, f"SamePadAvgPool{len(kernel)}d")
+    module = made(
+        _one(kernel),
+        stride=_one(c.get("strides", [1] * len(kernel))),
+        padding=_padding(c, len(kernel), kernel),
+        ceil_mode=bool(c.get("ceil_mode", 0)),
+        count_include_pad=bool(c.get("count_include_pad", 0)),
+    )
+    return c.b.module(c.name, module, c[0])
+
+
+def batch_normalization(c: Call) -> Any:
+    """BatchNormalization of inference, by what it comes to for any number of dimensions."""
+    c.refuse(training_mode=0)
+    if c.outputs != 1:
+        raise UnsupportedError("outputs of training")
+    scale, bias, mean, variance = (c[i] for i in range(1, 5))
+    return c.b.call(
+        F.batch_norm, c[0], mean, variance, scale, bias, False, 0.0, c.get("epsilon", 1e-5)
+    )
+
+
+def gemm(c: Call) -> Any:
+    """Gemm: alpha A B + beta C, nn.Linear where it is one."""
+    alpha, beta = c.get("alpha", 1.0), c.get("beta", 1.0)
+    weights = c.weights(1, 2)
+    bias_is_plain = c[2] is None or (isinstance(c[2], Tensor) and c[2].dim() == 1)
+    if weights and alpha == 1 and beta == 1 and not c.get("transA", 0) and bias_is_plain:
+        weight, bias = weights
+        assert weight is not None
+        weight = weight if c.get("transB", 0) else weight.T
+        if bias is None or bias.shape[0] == weight.shape[0]:
+            return _linear(c, weight, bias)
+    a = c.b.call(torch.t, c[0]) if c.get("transA", 0) else c[0]
+    b = c.b.call(torch.t, c[1]) if c.get("transB", 0) else c[1]
+    product = c.b.call(torch.matmul, a, b)
+    if alpha != 1:
+        product = c.b.call(torch.mul, product, alpha)
+    if c[2] is None:
+        return product
+    added = c[2] if beta == 1 else c.b.call(torch.mul, c[2], beta)
+    return c.b.call(torch.add, product, added)
+
+
+def _linear(c: Call, weight: Tensor, bias: Tensor | None) -> Any:
+    module = nn.Linear(weight.shape[1], weight.shape[0], bias=bias is not None)
+    return c.b.module(c.name, _loaded(module, weight=weight, bias=bias), c[0])
+
+
+def mat_mul(c: Call) -> Any:
+    """MatMul: nn.Linear where the second is a constant matrix of floats."""
+    weight = c[1]
+    if isinstance(weight, Tensor) and weight.dim() == 2 and weight.is_floating_point():
+        return _linear(c, weight.T, None)
+    return c.b.call(torch.matmul, c[0], c[1])

@@ -1,0 +1,362 @@
+"""ONNX's operators: a table from the name to the rule that says it in PyTorch."""
+
+import functools
+from collections.abc import Callable
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from onnx import numpy_helper
+from torch import Tensor, nn
+
+from samepad.onnx import layers, ops
+from samepad.onnx.call import Call, UnsupportedError
+
+Rule = Callable[[Call], Any]
+
+#: TensorProto's numbers of types.
+_TYPES = {
+    1: torch.float32,
+    2: torch.uint8,
+    3: torch.int8,
+    5: torch.int16,
+    6: torch.int32,
+    7: torch.int64,
+    9: torch.bool,
+    10: torch.float16,
+    11: torch.float64,
+    16: torch.bfloat16,
+}
+
+
+def _function(function: Callable[..., Any]) -> Rule:
+    """A function of all inputs."""
+    return lambda c: c.b.call(function, *c.inputs)
+
+
+def _layer(make: Callable[[Call], nn.Module]) -> Rule:
+    """A layer without weights."""
+    return lambda c: c.b.module(c.name, make(c), c[0])
+
+
+def _fold(function: Callable[..., Any]) -> Rule:
+    """A function of two, over any number of inputs."""
+    return lambda c: functools.reduce(lambda a, b: c.b.call(function, a, b), c.inputs)
+
+
+def _mean(c: Call) -> Any:
+    return c.b.call(torch.div, _fold(torch.add)(c), len(c.inputs))
+
+
+def _type(number: int) -> torch.dtype:
+    if number not in _TYPES:
+        raise UnsupportedError(f"type {number}")
+    return _TYPES[number]
+
+
+def _cast(c: Call) -> Any:
+    return c.b.call(ops.cast, c[0], _type(c.get("to")))
+
+
+def _constant(c: Call) -> Any:
+    (name,) = c.attributes
+    value = c.attributes[name]
+    if name == "value":
+        return torch.from_numpy(numpy_helper.to_array(value).copy())
+    kinds = {"int": torch.int64, "ints": torch.int64, "float": None, "floats": None}
+    if name.removeprefix("value_") not in kinds:
+        raise UnsupportedError(name)
+    return torch.tensor(value, dtype=kinds[name.removeprefix("value_")])
+
+
+def _constant_of_shape(c: Call) -> Any:
+    proto = c.get("value")
+    value = (
+        torch.zeros(1) if proto is None else torch.from_numpy(numpy_helper.to_array(proto).copy())
+    )
+    return c.b.call(ops.constant_of_shape, c[0], value)
+
+
+def _clip(c: Call) -> Any:
+    if c.opset < 11:
+        return c.b.call(ops.clip, c[0], c.get("min"), c.get("max"))
+    return c.b.call(ops.clip, c[0], c[1], c[2])
+
+
+def _softmax(log: bool) -> Rule:
+    def rule(c: Call) -> Any:
+        if c.opset < 13:
+            return c.b.call(ops.softmax_2d, c[0], c.get("axis", 1), log)
+        return c.b.module(
+            c.name, (nn.LogSoftmax if log else nn.Softmax)(dim=c.get("axis", -1)), c[0]
+        )
+
+    return rule
+
+
+def _slice(c: Call) -> Any:
+    if c.opset < 10:
+        return c.b.call(ops.slice_, c[0], c.get("starts"), c.get("ends"), c.get("axes"), None)
+    return c.b.call(ops.slice_, c[0], c[1], c[2], c[3], c[4])
+
+
+def _pad(c: Call) -> Any:
+    mode = c.get("mode", "constant")
+    if mode not in ("constant", "reflect", "edge", "wrap"):
+        raise UnsupportedError(f"mode={mode!r}")
+    if c.opset < 11:
+        return c.b.call(ops.pad, c[0], c.get("pads"), mode, c.get("value", 0.0), None)
+    return c.b.call(ops.pad, c[0], c[1], mode, c[2], c[3])
+
+
+def _split(c: Call) -> Any:
+    sizes = c.moved(1, "split")
+    axis = c.get("axis", 0)
+    parts = c.b.call(ops.split, c[0], sizes, axis, c.get("num_outputs", c.outputs))
+    return [c.b.call(ops.item, parts, i) for i in range(c.outputs)]
+
+
+def _reduce(kind: str) -> Rule:
+    def rule(c: Call) -> Any:
+        return c.b.call(
+            ops.reduce,
+            c[0],
+            kind,
+            c.moved(1, "axes"),
+            bool(c.get("keepdims", 1)),
+            bool(c.get("noop_with_empty_axes", 0)),
+        )
+
+    return rule
+
+
+def _extreme(function: Callable[..., Any]) -> Rule:
+    def rule(c: Call) -> Any:
+        c.refuse(select_last_index=0)
+        return c.b.call(function, c[0], c.get("axis", 0), bool(c.get("keepdims", 1)))
+
+    return rule
+
+
+def _transpose(c: Call) -> Any:
+    order = c.get("perm")
+    if order is None:
+        return c.b.call(_reversed, c[0])
+    return c.b.call(torch.permute, c[0], tuple(order))
+
+
+def _reversed(input: Tensor) -> Tensor:
+    """Transpose without `perm`."""
+    return input.permute(*reversed(range(input.dim())))
+
+
+def _layer_normalization(c: Call) -> Any:
+    results = c.b.call(
+        ops.layer_norm, *(c[i] for i in range(3)), c.get("axis", -1), c.get("epsilon", 1e-5)
+    )
+    return [c.b.call(ops.item, results, i) for i in range(c.outputs)]
+
+
+def _instance_normalization(c: Call) -> Any:
+    return c.b.call(
+        F.instance_norm, c[0], None, None, c[1], c[2], True, 0.0, c.get("epsilon", 1e-5)
+    )
+
+
+def _prelu(c: Call) -> Any:
+    return c.b.call(_prelu_of, c[0], c[1])
+
+
+def _prelu_of(input: Tensor, slope: Tensor) -> Tensor:
+    """PRelu: the slope broadcasts."""
+    return torch.where(input < 0, input * slope, input)
+
+
+def _hard_sigmoid_of(input: Tensor, alpha: float, beta: float) -> Tensor:
+    """HardSigmoid."""
+    return (input * alpha + beta).clamp(0, 1)
+
+
+def _dropout(c: Call) -> Any:
+    training = c.known(2, "training_mode")
+    if c.outputs != 1 or (training is not None and bool(training)):
+        raise UnsupportedError("training_mode or a mask")
+    return c[0]
+
+
+def _resize(c: Call) -> Any:
+    """Resize and Upsample by whole factors, as torch.nn.Upsample computes them."""
+    mode = c.get("mode", "nearest")
+    transform = c.get(
+        "coordinate_transformation_mode", "half_pixel" if c.opset >= 11 else "asymmetric"
+    )
+    scales = c.known(1 if c.opset < 11 else 2, "scales")
+    sizes = c.known(3, "sizes")
+    if "scales" in c.attributes:
+        scales = torch.tensor(c.get("scales"))
+    if scales is None or scales.numel() == 0 or sizes is not None:
+        raise UnsupportedError("sizes in place of scales")
+    factors = [float(f) for f in scales]
+    whole = all(f == int(f) >= 1 for f in factors) and factors[:2] == [1, 1]
+    nearest = mode == "nearest" and transform in ("asymmetric", "half_pixel", "pytorch_half_pixel")
+    rounds = c.get("nearest_mode", "round_prefer_floor")
+    nearest = nearest and (transform != "asymmetric" or rounds == "floor" or c.opset < 11)
+    linear = mode == "linear" and transform in ("half_pixel", "pytorch_half_pixel")
+    if not whole or not (nearest or linear) or c.get("antialias", 0):
+        raise UnsupportedError(f"mode={mode!r}, {transform!r}, scales={factors}")
+    linear_modes = {3: "linear", 4: "bilinear", 5: "trilinear"}
+    name = "nearest" if nearest else linear_modes[len(factors)]
+    return c.b.module(c.name, nn.Upsample(scale_factor=tuple(factors[2:]), mode=name), c[0])
+
+
+def _top_k(c: Call) -> Any:
+    both = c.b.call(ops.top_k, c[0], c[1], c.get("axis", -1), bool(c.get("largest", 1)))
+    return [c.b.call(ops.item, both, i) for i in range(2)]
+
+
+def _global(method: str) -> Rule:
+    def rule(c: Call) -> Any:
+        return c.b.call(_global_of, c[0], method)
+
+    return rule
+
+
+def _global_of(input: Tensor, method: str) -> Tensor:
+    """GlobalAveragePool and GlobalMaxPool."""
+    return getattr(input, method)(tuple(range(2, input.dim())), keepdim=True)  # type: ignore[no-any-return]
+
+
+def _axes(function: Callable[..., Any]) -> Rule:
+    def rule(c: Call) -> Any:
+        return c.b.call(function, c[0], c.moved(1, "axes"))
+
+    return rule
+
+
+_COMPARED = {
+    "Equal": torch.eq,
+    "Greater": torch.gt,
+    "GreaterOrEqual": torch.ge,
+    "Less": torch.lt,
+    "LessOrEqual": torch.le,
+    "And": torch.logical_and,
+    "Or": torch.logical_or,
+    "Xor": torch.logical_xor,
+}
+
+_FUNCTIONS: dict[str, Callable[..., Any]] = {
+    "Abs": torch.abs,
+    "Acos": torch.acos,
+    "Acosh": torch.acosh,
+    "Add": torch.add,
+    "Asin": torch.asin,
+    "Asinh": torch.asinh,
+    "Atan": torch.atan,
+    "Atanh": torch.atanh,
+    "Ceil": torch.ceil,
+    "Cos": torch.cos,
+    "Cosh": torch.cosh,
+    "Div": ops.divide,
+    "Erf": torch.erf,
+    "Exp": torch.exp,
+    "Floor": torch.floor,
+    "IsNaN": torch.isnan,
+    "Log": torch.log,
+    "Mul": torch.mul,
+    "Neg": torch.neg,
+    "Not": torch.logical_not,
+    "Pow": ops.power,
+    "Range": ops.range_,
+    "Reciprocal": torch.reciprocal,
+    "Round": torch.round,
+    "Sign": torch.sign,
+    "Sin": torch.sin,
+    "Sinh": torch.sinh,
+    "Sqrt": torch.sqrt,
+    "Sub": torch.sub,
+    "Tan": torch.tan,
+    "Where": ops.where,
+    "Expand": ops.expand,
+    **_COMPARED,
+}
+
+_LAYERS: dict[str, Callable[[Call], nn.Module]] = {
+    "Celu": lambda c: nn.CELU(c.get("alpha", 1.0)),
+    "Elu": lambda c: nn.ELU(c.get("alpha", 1.0)),
+    "Gelu": lambda c: nn.GELU(c.get("approximate", "none")),
+    "HardSwish": lambda _: nn.Hardswish(),
+    "LeakyRelu": lambda c: nn.LeakyReLU(c.get("alpha", 0.01)),
+    "Mish": lambda _: nn.Mish(),
+    "Relu": lambda _: nn.ReLU(),
+    "Sigmoid": lambda _: nn.Sigmoid(),
+    "Softplus": lambda _: nn.Softplus(),
+    "Softsign": lambda _: nn.Softsign(),
+    "Tanh": lambda _: nn.Tanh(),
+    "ThresholdedRelu": lambda c: nn.Threshold(c.get("alpha", 1.0), 0.0),
+}
+
+_REDUCTIONS = ("L1", "L2", "LogSum", "LogSumExp", "Max", "Mean", "Min", "Prod", "Sum", "SumSquare")
+
+OPERATORS: dict[str, Rule] = {
+    **{name: _function(function) for name, function in _FUNCTIONS.items()},
+    **{name: _layer(make) for name, make in _LAYERS.items()},
+    **{f"Reduce{kind}": _reduce(kind) for kind in _REDUCTIONS},
+    "Identity": lambda c: c[0],
+    "Max": _fold(torch.maximum),
+    "Min": _fold(torch.minimum),
+    "Sum": _fold(torch.add),
+    "Mean": _mean,
+    "Conv": layers.conv,
+    "ConvTranspose": layers.conv_transpose,
+    "MaxPool": layers.max_pool,
+    "AveragePool": layers.average_pool,
+    "GlobalAveragePool": _global("mean"),
+    "GlobalMaxPool": _global("amax"),
+    "BatchNormalization": layers.batch_normalization,
+    "InstanceNormalization": _instance_normalization,
+    "LayerNormalization": _layer_normalization,
+    "LRN": _layer(
+        lambda c: nn.LocalResponseNorm(
+            c.get("size"), c.get("alpha", 1e-4), c.get("beta", 0.75), c.get("bias", 1.0)
+        )
+    ),
+    "Gemm": layers.gemm,
+    "MatMul": layers.mat_mul,
+    "PRelu": _prelu,
+    "HardSigmoid": lambda c: c.b.call(
+        _hard_sigmoid_of, c[0], c.get("alpha", 0.2), c.get("beta", 0.5)
+    ),
+    "Clip": _clip,
+    "Softmax": _softmax(log=False),
+    "LogSoftmax": _softmax(log=True),
+    "ArgMax": _extreme(torch.argmax),
+    "ArgMin": _extreme(torch.argmin),
+    "TopK": _top_k,
+    "Cast": _cast,
+    "Constant": _constant,
+    "ConstantOfShape": _constant_of_shape,
+    "Shape": lambda c: c.b.call(ops.shape, c[0], c.get("start", 0), c.get("end")),
+    "Size": lambda c: c.b.call(torch.prod, c.b.call(ops.shape, c[0], 0, None)),
+    "Reshape": lambda c: c.b.call(ops.reshape, c[0], c[1], bool(c.get("allowzero", 0))),
+    "Flatten": lambda c: c.b.call(ops.flatten, c[0], c.get("axis", 1)),
+    "Squeeze": _axes(ops.squeeze),
+    "Unsqueeze": _axes(ops.unsqueeze),
+    "Transpose": _transpose,
+    "Concat": lambda c: c.b.call(torch.cat, list(c.inputs), c.get("axis")),
+    "Split": _split,
+    "Slice": _slice,
+    "Gather": lambda c: c.b.call(ops.gather, c[0], c[1], c.get("axis", 0)),
+    "GatherElements": lambda c: c.b.call(ops.gather_elements, c[0], c[1], c.get("axis", 0)),
+    "Tile": _function(ops.tile),
+    "Pad": _pad,
+    "Resize": _resize,
+    "Upsample": _resize,
+    "DepthToSpace": lambda c: c.b.call(
+        ops.depth_to_space, c[0], c.get("blocksize"), c.get("mode", "DCR")
+    ),
+    "SpaceToDepth": lambda c: c.b.call(
+        ops.space_to_depth, c[0], c.get("blocksize"), c.get("mode", "DCR")
+    ),
+    "OneHot": lambda c: c.b.call(ops.one_hot, c[0], c[1], c[2], c.get("axis", -1)),
+    "Dropout": _dropout,
+}

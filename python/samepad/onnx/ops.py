@@ -1,0 +1,322 @@
+"""What ONNX's operators compute and PyTorch has no one function for. Shapes, sizes and axes may be
+lists, or tensors that a model has computed."""
+
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+import samepad
+
+
+def integers(values: Any) -> list[int]:
+    """A list of them, from a tensor too."""
+    return [int(v) for v in (values.tolist() if isinstance(values, Tensor) else values)]
+
+
+def item(values: Any, position: int) -> Any:
+    """One of several results."""
+    return values[position]
+
+
+def cast(input: Tensor, dtype: torch.dtype) -> Tensor:
+    """Cast."""
+    return input.to(dtype)
+
+
+def shape(input: Tensor, start: int, end: int | None) -> Tensor:
+    """Shape: the sizes of dimensions start to end, int64."""
+    return torch.tensor(list(input.shape)[start:end], dtype=torch.int64)
+
+
+def reshape(input: Tensor, sizes: Any, allow_zero: bool = False) -> Tensor:
+    """Reshape: 0 keeps a size, unless zeros are allowed; -1 is what is left."""
+    wanted = integers(sizes)
+    if not allow_zero:
+        wanted = [input.shape[i] if size == 0 else size for i, size in enumerate(wanted)]
+    return input.reshape(wanted)
+
+
+def flatten(input: Tensor, axis: int) -> Tensor:
+    """Flatten: to a matrix, split before an axis."""
+    rows = 1
+    for size in input.shape[: axis if axis >= 0 else input.dim() + axis]:
+        rows *= size
+    return input.reshape(rows, -1)
+
+
+def squeeze(input: Tensor, axes: Any) -> Tensor:
+    """Squeeze: the axes, or all of size 1."""
+    return input.squeeze() if axes is None else input.squeeze(tuple(integers(axes)))
+
+
+def unsqueeze(input: Tensor, axes: Any) -> Tensor:
+    """Unsqueeze: axes count in the output."""
+    wanted = integers(axes)
+    rank = input.dim() + len(wanted)
+    for axis in sorted(axis % rank for axis in wanted):
+        input = input.unsqueeze(axis)
+    return input
+
+
+def expand(input: Tensor, sizes: Any) -> Tensor:
+    """Expand: both ways, as broadcasting does."""
+    shape = torch.broadcast_shapes(input.shape, integers(sizes))  # type: ignore[no-untyped-call]
+    return input.expand(shape)
+
+
+def slice_(input: Tensor, starts: Any, ends: Any, axes: Any, steps: Any) -> Tensor:
+    """Slice: clamped; negative steps go backwards."""
+    begins, stops = integers(starts), integers(ends)
+    dims = list(range(len(begins))) if axes is None else integers(axes)
+    strides = [1] * len(begins) if steps is None else integers(steps)
+    for begin, stop, dim, step in zip(begins, stops, dims, strides, strict=True):
+        size = input.shape[dim]
+        chosen = range(size)[begin:stop:step]
+        if step > 0:
+            index = [slice(None)] * (dim % input.dim()) + [slice(begin, max(stop, -size), step)]
+            input = input[tuple(index)]
+        else:
+            input = input.index_select(dim, torch.tensor(list(chosen), device=input.device))
+    return input
+
+
+def gather(input: Tensor, indices: Tensor, axis: int) -> Tensor:
+    """Gather: whole slices; negative indices count from the end."""
+    axis %= input.dim()
+    indices = indices.long() % max(input.shape[axis], 1)
+    taken = input.index_select(axis, indices.reshape(-1))
+    return taken.reshape(*input.shape[:axis], *indices.shape, *input.shape[axis + 1 :])
+
+
+def gather_elements(input: Tensor, indices: Tensor, axis: int) -> Tensor:
+    """GatherElements: negative indices count from the end."""
+    return input.gather(axis, indices.long() % input.shape[axis])
+
+
+def split(input: Tensor, sizes: Any, axis: int, parts: int) -> tuple[Tensor, ...]:
+    """Split: into these sizes, or into so many alike, the last of which may be smaller."""
+    if sizes is None:
+        return torch.split(input, -(-input.shape[axis] // parts), axis)
+    return torch.split(input, integers(sizes), axis)
+
+
+def pad(input: Tensor, amounts: Any, mode: str, value: Any, axes: Any) -> Tensor:
+    """Pad: before all axes, then after all; negative amounts crop."""
+    flat = integers(amounts)
+    half = len(flat) // 2
+    dims = list(range(input.dim())) if axes is None else [a % input.dim() for a in integers(axes)]
+    before, after = [0] * input.dim(), [0] * input.dim()
+    for position, dim in enumerate(dims):
+        before[dim], after[dim] = flat[position], flat[half + position]
+    if mode == "constant":
+        pads = [p for dim in reversed(range(input.dim())) for p in (before[dim], after[dim])]
+        return F.pad(input, pads, value=0 if value is None else float(value))
+    for dim in range(input.dim()):
+        # Dimension by dimension, as torch.nn.functional.pad has modes for some of them alone.
+        size = input.shape[dim]
+        positions = torch.arange(-before[dim], size + after[dim], device=input.device)
+        if mode == "edge":
+            positions = positions.clamp(0, size - 1)
+        elif mode == "wrap":
+            positions = positions % size
+        else:  # reflect
+            period = max(2 * (size - 1), 1)
+            positions = positions.remainder(period)
+            positions = torch.minimum(positions, period - positions)
+        input = input.index_select(dim, positions)
+    return input
+
+
+def tile(input: Tensor, repeats: Any) -> Tensor:
+    """Tile."""
+    return input.tile(integers(repeats))
+
+
+def where(condition: Tensor, left: Tensor, right: Tensor) -> Tensor:
+    """Where."""
+    return torch.where(condition.bool(), left, right)
+
+
+def range_(start: Tensor, limit: Tensor, delta: Tensor) -> Tensor:
+    """Range."""
+    return torch.arange(start.item(), limit.item(), delta.item(), dtype=start.dtype)
+
+
+def constant_of_shape(sizes: Any, value: Tensor) -> Tensor:
+    """ConstantOfShape."""
+    return value.reshape(()).expand(integers(sizes)).clone()
+
+
+def divide(left: Tensor, right: Tensor) -> Tensor:
+    """Div: of integers, towards zero."""
+    integral = not left.is_floating_point() and not right.is_floating_point()
+    return torch.div(left, right, rounding_mode="trunc" if integral else None)
+
+
+def power(base: Tensor, exponent: Tensor) -> Tensor:
+    """Pow: of the base's type."""
+    return torch.pow(base, exponent).to(base.dtype)
+
+
+def clip(input: Tensor, low: Tensor | None, high: Tensor | None) -> Tensor:
+    """Clip: the upper limit wins."""
+    if low is not None:
+        input = torch.maximum(input, torch.as_tensor(low, dtype=input.dtype))
+    if high is not None:
+        input = torch.minimum(input, torch.as_tensor(high, dtype=input.dtype))
+    return input
+
+
+def reduce(
+    input: Tensor, kind: str, axes: Any, keep: bool, noop_without_axes: bool = False
+) -> Tensor:
+    """Reduce*: over axes, or over all of them."""
+    dims = [] if axes is None else integers(axes)
+    if not dims:
+        if noop_without_axes:
+            return _PREPARED[kind](input) if kind in _PREPARED else input
+        dims = list(range(input.dim()))
+    if not dims:
+        return _PREPARED[kind](input) if kind in _PREPARED else input
+    return _REDUCED[kind](input, dims, keep)  # type: ignore[no-any-return]
+
+
+def _product(x: Tensor, dims: list[int], keep: bool) -> Tensor:
+    for dim in sorted((d % x.dim() for d in dims), reverse=True):
+        x = x.prod(dim, keepdim=keep, dtype=x.dtype)
+    return x
+
+
+def _extreme(x: Tensor, dims: list[int], keep: bool, function: Any, lowest: bool) -> Tensor:
+    """Of nothing, the type's lowest or highest value."""
+    if x.numel() > 0:
+        return function(x, dims, keepdim=keep)  # type: ignore[no-any-return]
+    if x.dtype == torch.bool:
+        neutral: Any = not lowest
+    elif x.is_floating_point():
+        neutral = float("-inf" if lowest else "inf")
+    else:
+        neutral = torch.iinfo(x.dtype).min if lowest else torch.iinfo(x.dtype).max
+    return torch.full_like(x.sum(dims, keepdim=keep), neutral, dtype=x.dtype)
+
+
+_PREPARED: dict[str, Any] = {
+    "L1": torch.abs,
+    "L2": torch.abs,
+    "LogSum": torch.log,
+    "SumSquare": torch.square,
+}
+_REDUCED: dict[str, Any] = {
+    "Sum": lambda x, d, k: x.sum(d, keepdim=k, dtype=x.dtype),
+    "Mean": lambda x, d, k: x.mean(d, keepdim=k),
+    "Max": lambda x, d, k: _extreme(x, d, k, torch.amax, lowest=True),
+    "Min": lambda x, d, k: _extreme(x, d, k, torch.amin, lowest=False),
+    "Prod": _product,
+    "L1": lambda x, d, k: x.abs().sum(d, keepdim=k, dtype=x.dtype),
+    "L2": lambda x, d, k: x.square().sum(d, keepdim=k).sqrt(),
+    "LogSum": lambda x, d, k: x.sum(d, keepdim=k).log(),
+    "LogSumExp": lambda x, d, k: x.logsumexp(d, keepdim=k),
+    "SumSquare": lambda x, d, k: x.square().sum(d, keepdim=k, dtype=x.dtype),
+}
+
+
+def max_pool_with_indices(input: Tensor, kernel: Any, **options: Any) -> tuple[Tensor, Tensor]:
+    """MaxPool with ONNX's indices, which count over batch and channels too."""
+    dimensions = len(kernel)
+    function = getattr(samepad.functional, f"max_pool{dimensions}d")
+    values, indices = function(input, kernel, return_indices=True, **options)
+    planes = input.shape[0] * input.shape[1]
+    size = input[0, 0].numel()
+    offsets = torch.arange(planes, device=input.device).mul(size)
+    return values, indices + offsets.reshape(*input.shape[:2], *[1] * dimensions)
+
+
+def convolve(
+    kind: str, input: Tensor, weight: Tensor, bias: Tensor | None = None, **options: Any
+) -> Tensor:
+    """Conv or ConvTranspose whose weight the model computes; `kind` is conv or conv_transpose."""
+    function = getattr(samepad.functional, f"{kind}{weight.dim() - 2}d")
+    return function(input, weight, bias, **options)  # type: ignore[no-any-return]
+
+
+def layer_norm(
+    input: Tensor, scale: Tensor, bias: Tensor | None, axis: int, epsilon: float
+) -> tuple[Tensor, Tensor, Tensor]:
+    """LayerNormalization from an axis on: output, mean and inverse deviation."""
+    dims = tuple(range(axis % input.dim(), input.dim()))
+    mean = input.mean(dims, keepdim=True)
+    inverse = ((input - mean).square().mean(dims, keepdim=True) + epsilon).rsqrt()
+    output = (input - mean) * inverse * scale
+    return output if bias is None else output + bias, mean, inverse
+
+
+def conv_transpose_to(
+    input: Tensor,
+    weight: Tensor,
+    bias: Tensor | None,
+    sizes: tuple[int, ...],
+    lower: bool,
+    stride: Any,
+    dilation: Any,
+    output_padding: tuple[int, ...],
+    groups: int,
+) -> Tensor:
+    """ConvTranspose with `output_shape`, from which its text derives the pads."""
+    dimensions = len(sizes)
+    strides = stride if isinstance(stride, tuple) else (stride,) * dimensions
+    dilations = dilation if isinstance(dilation, tuple) else (dilation,) * dimensions
+    pairs, extra = [], []
+    for i, m in enumerate(sizes):
+        span = (weight.shape[2 + i] - 1) * dilations[i] + 1
+        total = strides[i] * (input.shape[2 + i] - 1) + output_padding[i] + span - m
+        half = max(total, 0) // 2
+        rest = max(total, 0) - half
+        pairs.append((rest, half) if lower else (half, rest))
+        extra.append(output_padding[i] + max(-total, 0))
+    function = getattr(samepad.functional, f"conv_transpose{dimensions}d")
+    return function(  # type: ignore[no-any-return]
+        input, weight, bias, strides, pairs, extra, groups, dilations
+    )
+
+
+def softmax_2d(input: Tensor, axis: int, log: bool) -> Tensor:
+    """Softmax before opset 13: over all dimensions from `axis` on together."""
+    flat = flatten(input, axis)
+    result = flat.log_softmax(1) if log else flat.softmax(1)
+    return result.reshape(input.shape)
+
+
+def one_hot(indices: Tensor, depth: Tensor, values: Tensor, axis: int) -> Tensor:
+    """OneHot: negative indices count from the end, others out of range give no hot one."""
+    count = int(depth.reshape(()).item())
+    indices = indices.long()
+    indices = torch.where(indices < 0, indices + count, indices)
+    hot = indices.unsqueeze(-1) == torch.arange(count, device=indices.device)
+    return torch.where(hot, values[1], values[0]).movedim(-1, axis)
+
+
+def depth_to_space(input: Tensor, block: int, mode: str) -> Tensor:
+    """DepthToSpace: of depth-column-row order as well as of PyTorch's."""
+    if mode == "CRD":
+        return F.pixel_shuffle(input, block)
+    n, c, h, w = input.shape
+    blocks = input.reshape(n, block, block, c // block**2, h, w)
+    return blocks.permute(0, 3, 4, 1, 5, 2).reshape(n, -1, h * block, w * block)
+
+
+def space_to_depth(input: Tensor, block: int, mode: str) -> Tensor:
+    """SpaceToDepth, as DepthToSpace."""
+    if mode == "CRD":
+        return F.pixel_unshuffle(input, block)
+    n, c, h, w = input.shape
+    blocks = input.reshape(n, c, h // block, block, w // block, block)
+    return blocks.permute(0, 3, 5, 1, 2, 4).reshape(n, -1, h // block, w // block)
+
+
+def top_k(input: Tensor, k: Any, axis: int, largest: bool) -> tuple[Tensor, Tensor]:
+    """TopK; of equal ones the first."""
+    order = input.sort(dim=axis, descending=largest, stable=True)
+    count = integers(k.reshape(-1))[0]
+    return order.values.narrow(axis, 0, count), order.indices.narrow(axis, 0, count)

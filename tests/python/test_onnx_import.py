@@ -1,0 +1,271 @@
+"""samepad.onnx against ONNX's own tests of its operators, ONNX Runtime and published models."""
+
+import importlib.util
+import pickle
+import re
+import subprocess
+import sys
+import warnings
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+import onnxruntime
+import pytest
+import samepad
+import samepad.onnx
+import torch
+from numpy.typing import NDArray
+from onnx import TensorProto, helper, numpy_helper
+from onnx.backend.test.case.node import collect_testcases
+from samepad.onnx.operators import OPERATORS
+from samepad.source import write_source
+from torch import nn
+
+#: What the converter refuses in the cases below, by the case's name, and why.
+REFUSED = {
+    "select_last_index": "of equal elements, torch.argmax takes the first",
+    "averagepool_.*dilations": "torch's average pools have none",
+    "precomputed_strides": "max pool indices by columns",
+    "training|dropout_default_mask": "models are for inference",
+    "resize": "interpolation other than torch's, or to sizes",
+    "cast.*(FLOAT[48]|INT[24]|UINT[24])": "types that torch has not",
+}
+#: Numbers that torch computes with.
+TYPES = set(
+    map(
+        np.dtype,
+        ["float16", "float32", "float64", "int8", "int16", "int32", "int64", "uint8", "bool"],
+    )
+)
+
+
+def all_cases() -> dict[str, Any]:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # the cases of some operators overflow on purpose
+        cases = collect_testcases(None)
+    return {
+        case.name: case
+        for case in cases
+        if {node.op_type for node in case.model.graph.node} <= set(OPERATORS)
+        and all(node.domain == "" for node in case.model.graph.node)
+        and "flexattention" not in case.name  # whose graphs hold functions of their own
+        and all(
+            np.asarray(array).dtype in TYPES
+            for data in case.data_sets
+            for part in data
+            for array in part
+        )
+    }
+
+
+CASES = all_cases()
+
+
+def test_there_are_cases_for_every_operator() -> None:
+    tested = {node.op_type for case in CASES.values() for node in case.model.graph.node}
+    # Upsample's case and Resize's are refused or have their scales as inputs.
+    assert set(OPERATORS) <= tested
+    assert len(CASES) > 700
+
+
+def with_constants(case: Any) -> tuple[Any, list[int]]:
+    """The model whose shapes, axes and scales are constants, as models have them; its inputs."""
+    model = onnx.ModelProto()
+    model.CopyFrom(case.model)
+    kinds = {node.op_type for node in model.graph.node}
+    inputs = []
+    for position, given in enumerate(case.model.graph.input):
+        array = np.asarray(case.data_sets[0][0][position])
+        if position and (array.dtype == np.int64 or kinds & {"Resize", "Upsample", "Dropout"}):
+            model.graph.initializer.append(numpy_helper.from_array(array, given.name))
+        else:
+            inputs.append(position)
+    return model, inputs
+
+
+@pytest.fixture(scope="module")
+def refused() -> set[str]:
+    """The cases that a reason above names and that are refused; some of Resize's are not."""
+    names = set()
+    for name, case in CASES.items():
+        if any(re.search(pattern, name) for pattern in REFUSED):
+            try:
+                samepad.onnx.load(with_constants(case)[0])
+            except ValueError:
+                names.add(name)
+    return names
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_cases(name: str, refused: set[str]) -> None:
+    case = CASES[name]
+    model, positions = with_constants(case)
+    if name in refused:
+        with pytest.raises(ValueError, match="cannot convert"):
+            samepad.onnx.load(model)
+        return
+    module = samepad.onnx.load(model)
+    for inputs, expected in case.data_sets:
+        with torch.no_grad():
+            found = module(*(torch.from_numpy(np.array(inputs[i])) for i in positions))
+        found = found if isinstance(found, tuple) else (found,)
+        for ours, theirs in zip(found, expected, strict=True):
+            assert ours.numpy().dtype == np.asarray(theirs).dtype
+            np.testing.assert_allclose(ours.numpy(), theirs, case.rtol, case.atol, strict=True)
+
+
+def run(model: Any, *arrays: NDArray[Any]) -> list[NDArray[Any]]:
+    """What ONNX Runtime computes."""
+    content = model.SerializeToString() if isinstance(model, onnx.ModelProto) else str(model)
+    options = onnxruntime.SessionOptions()
+    options.log_severity_level = 3
+    session = onnxruntime.InferenceSession(content, options, providers=["CPUExecutionProvider"])
+    names = [given.name for given in session.get_inputs()]
+    return session.run(None, dict(zip(names, arrays, strict=True)))  # type: ignore[no-any-return]
+
+
+def assert_as_onnxruntime(model: Any, *arrays: NDArray[Any], tolerance: float = 1e-5) -> Any:
+    module = samepad.onnx.load(model)
+    with torch.no_grad():
+        found = module(*map(torch.from_numpy, arrays))
+    found = found if isinstance(found, tuple) else (found,)
+    for ours, theirs in zip(found, run(model, *arrays), strict=True):
+        assert ours.shape == theirs.shape
+        scale = max(float(np.abs(theirs).max(initial=0)), 1e-6)
+        assert np.abs(ours.numpy() - theirs).max(initial=0) <= tolerance * scale
+    return module
+
+
+def one_node(kind: str, shape: Any, weights: list[NDArray[Any]], **attributes: Any) -> Any:
+    names = [f"w{i}" for i in range(len(weights))]
+    node = helper.make_node(kind, ["x", *names], ["y"], **attributes)
+    graph = helper.make_graph(
+        [node],
+        "one",
+        [helper.make_tensor_value_info("x", TensorProto.FLOAT, shape)],
+        [helper.make_tensor_value_info("y", TensorProto.FLOAT, None)],
+        [numpy_helper.from_array(w, name) for w, name in zip(weights, names, strict=True)],
+    )
+    return helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)], ir_version=9)
+
+
+@pytest.mark.parametrize("kind", ["Conv", "ConvTranspose", "MaxPool", "AveragePool"])
+@pytest.mark.parametrize("padding", ["SAME_UPPER", "SAME_LOWER", "VALID", "pads"])
+def test_padding(kind: str, padding: str) -> None:
+    generator = np.random.default_rng(sum(map(ord, kind + padding)))
+    for _ in range(12):
+        dimensions = int(generator.integers(1, 4))
+        kernel = generator.integers(1, 5, dimensions).tolist()
+        # Where k < s ONNX Runtime shifts what it pads.
+        strides = [int(generator.integers(1, k + 1)) for k in kernel]
+        sizes = [int(generator.integers(k, k + 6)) for k in kernel]
+        attributes: dict[str, Any] = {"kernel_shape": kernel, "strides": strides}
+        if padding == "pads":
+            attributes["pads"] = [int(generator.integers(0, k)) for k in kernel * 2]
+        else:
+            attributes["auto_pad"] = padding
+        weights = []
+        if "Conv" in kind:
+            shape = (4, 2, *kernel) if kind == "Conv" else (4, 3, *kernel)
+            channels = 4
+            attributes["group"] = 2
+            outputs = 4 if kind == "Conv" else 6
+            weights = [generator.normal(size=s).astype(np.float32) for s in (shape, (outputs,))]
+        else:
+            channels = 3
+        array = generator.normal(size=(2, channels, *sizes)).astype(np.float32)
+        if kind == "ConvTranspose" and padding == "pads":
+            full = [(n - 1) * s + k for n, s, k in zip(sizes, strides, kernel, strict=True)]
+            pads = attributes["pads"]
+            if any(f <= pads[i] + pads[dimensions + i] for i, f in enumerate(full)):
+                continue
+        assert_as_onnxruntime(one_node(kind, array.shape, weights, **attributes), array)
+
+
+def test_a_published_model() -> None:
+    """Basic Pitch of Spotify, made by TensorFlow with SAME, strided convolutions among them."""
+    spec = importlib.util.find_spec("basic_pitch")  # not imported: it needs librosa and more
+    assert spec is not None
+    assert spec.origin is not None
+    path = Path(spec.origin).parent / "saved_models/icassp_2022/nmp.onnx"
+    array = np.random.default_rng(0).uniform(-1, 1, (2, 43844, 1)).astype(np.float32)
+    module = assert_as_onnxruntime(path, array)
+    assert torch.equal(
+        pickle.loads(pickle.dumps(module))(torch.from_numpy(array))[0],
+        module(torch.from_numpy(array))[0],
+    )
+
+
+def small() -> nn.Module:
+    torch.manual_seed(0)
+    return nn.Sequential(
+        samepad.SamePadConv2d(3, 8, 3, stride=2),
+        nn.BatchNorm2d(8),
+        nn.Hardswish(),
+        samepad.SamePadDepthwiseConv2d(8, 5, stride=2),
+        nn.AdaptiveAvgPool2d(1),
+        nn.Flatten(),
+        nn.Linear(8, 4),
+        nn.Softmax(dim=1),
+    ).eval()
+
+
+# Of the exporter's own making.
+@pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::FutureWarning")
+def test_there_and_back(tmp_path: Path) -> None:
+    original, image = small(), torch.randn(2, 3, 17, 16)
+    path = tmp_path / "model.onnx"
+    torch.onnx.export(original, (image,), path, dynamo=True, verbose=False)
+    module = assert_as_onnxruntime(path, image.numpy())
+    torch.testing.assert_close(module(image), original(image))
+    namespace: dict[str, Any] = {}
+    exec(write_source(module), namespace)
+    twin = namespace["Model"]().eval()
+    twin.load_state_dict(module.state_dict())
+    torch.testing.assert_close(twin(image), original(image))
+
+
+def test_everything_unsupported_is_named_at_once() -> None:
+    nodes = [
+        helper.make_node("NonZero", ["x"], ["a"], name="first"),
+        helper.make_node("Relu", ["a"], ["b"], name="fine"),
+        helper.make_node("AveragePool", ["x"], ["c"], name="pool", kernel_shape=[2], dilations=[2]),
+        helper.make_node("Mine", ["b"], ["y"], name="last", domain="my.own"),
+    ]
+    graph = helper.make_graph(
+        nodes,
+        "several",
+        [helper.make_tensor_value_info("x", TensorProto.FLOAT, (1, 1, 8))],
+        [helper.make_tensor_value_info("y", TensorProto.FLOAT, None)],
+    )
+    with pytest.raises(ValueError, match="cannot convert") as raised:
+        samepad.onnx.load(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 19)]))
+    for text in ("first (NonZero", "pool (AveragePool", "dilations=[2]", "last (Mine"):
+        assert text in str(raised.value)
+    assert "fine" not in str(raised.value)
+
+
+def test_files_that_are_no_models(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="there is no file"):
+        samepad.onnx.load(tmp_path / "missing.onnx")
+    model = one_node("Relu", (1, 2), [])
+    whole = model.SerializeToString()
+    for content in (whole[: len(whole) // 2], b"no model at all", b""):
+        path = tmp_path / "broken.onnx"
+        path.write_bytes(content)
+        with pytest.raises(ValueError, match=r"broken\.onnx is no ONNX model"):
+            samepad.onnx.load(path)
+    with pytest.raises(TypeError, match=r"a path or an onnx\.ModelProto, not int"):
+        samepad.onnx.load(3)
+
+
+def test_onnx_is_not_imported() -> None:
+    code = "import sys, samepad; assert 'onnx' not in sys.modules"
+    subprocess.run([sys.executable, "-c", code], check=True)
+    hidden = "import sys; sys.modules['onnx'] = None\ntry:\n import samepad.onnx\n"
+    hidden += (
+        "except ImportError as e: assert 'pip install onnx' in str(e)\nelse: raise SystemExit(1)"
+    )
+    subprocess.run([sys.executable, "-c", hidden], check=True)
