@@ -17,9 +17,11 @@ GUIDES = sorted(path.name for path in DOCS.glob("*.md"))
 
 
 def test_there_are_guides() -> None:
-    assert {"porting-from-keras.md", "why-other-numbers.md"} <= set(GUIDES)
+    assert {"porting-from-keras.md", "porting-from-onnx.md", "why-other-numbers.md"} <= set(GUIDES)
 
 
+# Of torch's ONNX exporter's own making.
+@pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::FutureWarning")
 @pytest.mark.parametrize("guide", GUIDES)
 def test_guide(guide: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     blocks = re.findall(r"^```python\n(.*?)^```", (DOCS / guide).read_text(), re.M | re.S)

@@ -52,7 +52,10 @@ class Builder:
         if not any(isinstance(a, fx.Node) for a in _leaves([args, list(kwargs.values())])):
             return function(*args, **kwargs)
         given = {key: self.node(value) for key, value in kwargs.items()}
-        return self.graph.call_function(function, tuple(self.node(a) for a in args), given)
+        node = self.graph.call_function(function, tuple(self.node(a) for a in args), given)
+        # torch.fx traces a module again when it is unpickled; into our functions it must not look.
+        node.meta["is_wrapped"] = function.__module__.startswith("samepad.")
+        return node
 
     def module(self, name: str, module: nn.Module, input: Value) -> Any:
         """Call a new submodule."""
