@@ -305,7 +305,7 @@ def test_gradients_of_the_plan_that_pads_again(dimensions: int, batch: Any, pads
 
 
 def test_forcing_a_plan_ends_with_its_context() -> None:
-    layer, input = samepad.SamePadConv2d(64, 8, 3, 2), torch.randn(1, 64, 8, 8)
+    layer, input = samepad.SamePadConv2d(64, 8, 3, 2), torch.randn(1, 64, 32, 32)
 
     def plan() -> str:
         return samepad.explain(layer, input).plan
