@@ -2,7 +2,6 @@
 
 import argparse
 import io
-import os
 import platform
 import sys
 import tempfile
@@ -13,9 +12,8 @@ from typing import Any
 import torch
 
 import samepad
-import samepad.keras
 from samepad import _C, _build
-from samepad.keras.weights import array
+from samepad._files import OPENERS
 from samepad.source import write_source
 
 #: A larger difference, relative to the largest output, is no rounding.
@@ -42,52 +40,6 @@ def info() -> int:
     return 0
 
 
-def load_keras(path: Path) -> Any:
-    """A model from a file of Keras's.
-
-    Raises:
-        ValueError: It is none, or has code in it; Keras's safe mode runs none.
-    """
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
-    try:
-        import keras
-    except ImportError as error:
-        raise ValueError(f"{path} needs Keras: pip install keras tensorflow-cpu") from error
-    try:
-        return keras.saving.load_model(path, compile=False, safe_mode=True)
-    except Exception as error:  # of many kinds: Keras, h5py, zipfile and JSON all have their own
-        reason = str(error).strip().splitlines() or [type(error).__name__]
-        raise ValueError(f"Keras cannot load {path}: {reason[0]}") from error
-
-
-def difference(keras_model: Any, module: torch.nn.Module) -> float:
-    """The largest difference of outputs for random inputs, relative to the largest output."""
-    torch.manual_seed(0)
-    inputs = []
-    for tensor in keras_model.inputs:
-        shape = [2 if size is None else size for size in tensor.shape]
-        integral = "int" in str(tensor.dtype)
-        inputs.append(torch.randint(0, 2, shape) if integral else torch.rand(shape))
-    arrays = [tensor.numpy() for tensor in inputs]
-    expected = keras_model(arrays if len(arrays) > 1 else arrays[0], training=False)
-    with torch.no_grad():
-        found = module(*inputs)
-    differences = []
-    for theirs, ours in zip(_leaves(expected), _leaves(found), strict=True):
-        value = torch.from_numpy(array(theirs))
-        scale = value.abs().max().clamp(min=1e-12)
-        differences.append((ours - value).abs().max() / scale)
-    return float(torch.stack(differences).max())  # NaN if one is
-
-
-def _leaves(outputs: Any) -> list[Any]:
-    if isinstance(outputs, dict):
-        return [leaf for value in outputs.values() for leaf in _leaves(value)]
-    if isinstance(outputs, (list, tuple)):
-        return [leaf for value in outputs for leaf in _leaves(value)]
-    return [outputs]
-
-
 def write_together(contents: dict[Path, bytes]) -> None:
     """Write the files, all of them or none."""
     ready = []
@@ -106,15 +58,17 @@ def write_together(contents: dict[Path, bytes]) -> None:
 
 def convert(model: Path, output: Path, layout: Any, class_name: str) -> int:
     """Convert a file to a .py file and the weights beside it."""
-    print(f"loading {model}", file=sys.stderr)
-    keras_model = load_keras(model)
-    print("converting", file=sys.stderr)
-    module = samepad.keras.to_torch(keras_model, layout)
+
+    def step(number: int, what: str) -> None:
+        print(f"[{number}/4] {what}", file=sys.stderr)
+
+    step(1, f"loading {model}")
+    file = OPENERS[model.suffix](model)
+    step(2, "converting")
+    module = file.module(layout)
     source = write_source(module, class_name)
-    print("comparing outputs", file=sys.stderr)
-    # In Keras's layout, so that both take the same inputs.
-    twin = module if layout == "keras" else samepad.keras.to_torch(keras_model, "keras")
-    worst = difference(keras_model, twin.eval())
+    step(3, "comparing outputs for random input")
+    worst = file.difference()
 
     counts = Counter(
         type(child).__name__ for child in module.modules() if not list(child.children())
@@ -128,6 +82,7 @@ def convert(model: Path, output: Path, layout: Any, class_name: str) -> int:
     if not worst <= TOLERANCE:
         print(f"more than {TOLERANCE:.0e}: nothing is written", file=sys.stderr)
         return 1
+    step(4, f"writing {output}")
     weights = io.BytesIO()
     torch.save(module.state_dict(), weights)
     files = {output: source.encode(), output.with_suffix(".pt"): weights.getvalue()}
@@ -143,12 +98,17 @@ def main(arguments: list[str] | None = None) -> int:
     )
     commands = parser.add_subparsers(dest="command", required=True)
     commands.add_parser("info", help="versions, threads, instruction set, plans")
-    command = commands.add_parser("convert", help="a Keras model to PyTorch")
-    command.add_argument("model", type=Path, help="a .keras or .h5 file")
+    command = commands.add_parser("convert", help="a Keras or ONNX model to PyTorch")
+    command.add_argument("model", type=Path, help="a .keras, .h5 or .onnx file")
     command.add_argument(
         "-o", "--output", type=Path, required=True, help=".py file; the weights go beside it, .pt"
     )
-    command.add_argument("--input-layout", choices=("torch", "keras"), default="torch")
+    command.add_argument(
+        "--input-layout",
+        choices=("torch", "keras"),
+        default="torch",
+        help="of a Keras model: channels first, or as Keras has them",
+    )
     command.add_argument("--class-name", default="Model")
     options = parser.parse_args(arguments)
     if options.command == "info":
@@ -159,6 +119,8 @@ def main(arguments: list[str] | None = None) -> int:
         parser.error(f"the output must be a .py file, but got {options.output}")
     if not options.output.parent.is_dir():
         parser.error(f"there is no folder {options.output.parent}")
+    if options.model.suffix not in OPENERS:
+        parser.error(f"the model must end in {' or '.join(OPENERS)}, but got {options.model}")
     try:
         return convert(options.model, options.output, options.input_layout, options.class_name)
     except ValueError as error:

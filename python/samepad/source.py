@@ -232,7 +232,11 @@ class _Writer:
         inputs = [node for node in graph.nodes if node.op == "placeholder"]
         names: dict[fx.Node, str] = {}
         busy_until = -1  # when the value in `x` is used for the last time
-        taken: set[str] = {"self", "x", "nn", "torch"}
+        taken: set[str] = {"self", "x", "nn"}
+        for node in graph.nodes:
+            if node.op == "call_function":  # no variable may hide what the file imports
+                target: Any = node.target
+                taken |= {target.__name__, (target.__module__ or "torch").partition(".")[0]}
         for node in graph.nodes:
             if node.op == "get_attr":
                 names[node] = f"self.{node.target}"

@@ -12,6 +12,7 @@ from typing import Any
 
 import keras
 import numpy as np
+import onnx
 import pytest
 import samepad
 import torch
@@ -62,6 +63,45 @@ def test_convert(suffix: str, tmp_path: Path) -> None:
     np.testing.assert_allclose(found.detach(), model(array), rtol=1e-4, atol=1e-5)
 
 
+@pytest.mark.parametrize("runtime", ["onnxruntime", "onnx.reference"])
+def test_convert_onnx(
+    runtime: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    if runtime != "onnxruntime":
+        monkeypatch.setitem(sys.modules, "onnxruntime", None)
+    weight = np.random.default_rng(0).normal(size=(4, 3, 3, 3)).astype(np.float32)
+    graph = onnx.helper.make_graph(
+        [
+            onnx.helper.make_node("Conv", ["x", "w"], ["y"], auto_pad="SAME_UPPER", strides=[2, 2]),
+            onnx.helper.make_node("Shape", ["y"], ["shape"]),
+            onnx.helper.make_node("GlobalAveragePool", ["y"], ["mean"]),
+            onnx.helper.make_node("Expand", ["mean", "shape"], ["z"]),
+        ],
+        "net",
+        [onnx.helper.make_tensor_value_info("x", onnx.TensorProto.FLOAT, ["n", 3, "h", 17])],
+        [onnx.helper.make_tensor_value_info("z", onnx.TensorProto.FLOAT, ["n", 4, "p", 9])],
+        [onnx.numpy_helper.from_array(weight, "w")],
+    )
+    model = onnx.helper.make_model(
+        graph, ir_version=10, opset_imports=[onnx.helper.make_opsetid("", 19)]
+    )
+    onnx.save(model, tmp_path / "net.onnx")
+    output = tmp_path / "net.py"
+    assert command.main(["convert", str(tmp_path / "net.onnx"), "-o", str(output)]) == 0
+    assert "SamePadConv2d" in capsys.readouterr().out
+    namespace: dict[str, Any] = {}
+    exec(output.read_text(), namespace)
+    module = namespace["Model"]()
+    module.load_state_dict(torch.load(tmp_path / "net.pt", weights_only=True))
+    image = torch.randn(2, 3, 12, 17)
+    expected = samepad.functional.conv2d(image, torch.from_numpy(weight), stride=2)
+    expected = expected.mean((2, 3), keepdim=True).expand_as(expected)
+    torch.testing.assert_close(module(image), expected)
+
+
 def refused(tmp_path: Path, capsys: pytest.CaptureFixture[str], file: Path) -> str:
     """What is said of a file; nothing is left behind."""
     before = sorted(tmp_path.iterdir())
@@ -79,6 +119,9 @@ def test_files_that_are_no_models(tmp_path: Path, capsys: pytest.CaptureFixture[
     foreign.write_text("no model")
     for file in (truncated, foreign):
         assert f"Keras cannot load {file}" in refused(tmp_path, capsys, file)
+    file = tmp_path / "foreign.onnx"
+    file.write_text("no model")
+    assert f"{file} is no ONNX model" in refused(tmp_path, capsys, file)
 
 
 def test_code_in_a_model_is_not_run(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -109,6 +152,7 @@ def test_a_difference_fails(
         (["convert", "missing.keras", "-o", "net.py"], "there is no file"),
         (["convert", __file__, "-o", "net.txt"], "must be a .py file"),
         (["convert", __file__, "-o", "missing/net.py"], "there is no folder"),
+        (["convert", __file__, "-o", "net.py"], "must end in .keras or .h5"),
         ([], "required"),
     ],
 )

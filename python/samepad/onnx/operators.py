@@ -7,7 +7,7 @@ from typing import Any
 import torch
 import torch.nn.functional as F
 from onnx import numpy_helper
-from torch import Tensor, nn
+from torch import nn
 
 from samepad.onnx import layers, ops
 from samepad.onnx.call import Call, UnsupportedError
@@ -141,13 +141,8 @@ def _extreme(function: Callable[..., Any]) -> Rule:
 def _transpose(c: Call) -> Any:
     order = c.get("perm")
     if order is None:
-        return c.b.call(_reversed, c[0])
+        return c.b.call(ops.reverse_axes, c[0])
     return c.b.call(torch.permute, c[0], tuple(order))
-
-
-def _reversed(input: Tensor) -> Tensor:
-    """Transpose without `perm`."""
-    return input.permute(*reversed(range(input.dim())))
 
 
 def _layer_normalization(c: Call) -> Any:
@@ -164,17 +159,7 @@ def _instance_normalization(c: Call) -> Any:
 
 
 def _prelu(c: Call) -> Any:
-    return c.b.call(_prelu_of, c[0], c[1])
-
-
-def _prelu_of(input: Tensor, slope: Tensor) -> Tensor:
-    """PRelu: the slope broadcasts."""
-    return torch.where(input < 0, input * slope, input)
-
-
-def _hard_sigmoid_of(input: Tensor, alpha: float, beta: float) -> Tensor:
-    """HardSigmoid."""
-    return (input * alpha + beta).clamp(0, 1)
+    return c.b.call(ops.prelu, c[0], c[1])
 
 
 def _dropout(c: Call) -> Any:
@@ -216,14 +201,9 @@ def _top_k(c: Call) -> Any:
 
 def _global(method: str) -> Rule:
     def rule(c: Call) -> Any:
-        return c.b.call(_global_of, c[0], method)
+        return c.b.call(ops.global_pool, c[0], method)
 
     return rule
-
-
-def _global_of(input: Tensor, method: str) -> Tensor:
-    """GlobalAveragePool and GlobalMaxPool."""
-    return getattr(input, method)(tuple(range(2, input.dim())), keepdim=True)  # type: ignore[no-any-return]
 
 
 def _axes(function: Callable[..., Any]) -> Rule:
@@ -324,7 +304,7 @@ OPERATORS: dict[str, Rule] = {
     "MatMul": layers.mat_mul,
     "PRelu": _prelu,
     "HardSigmoid": lambda c: c.b.call(
-        _hard_sigmoid_of, c[0], c.get("alpha", 0.2), c.get("beta", 0.5)
+        ops.hard_sigmoid, c[0], c.get("alpha", 0.2), c.get("beta", 0.5)
     ),
     "Clip": _clip,
     "Softmax": _softmax(log=False),

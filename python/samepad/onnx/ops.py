@@ -320,3 +320,23 @@ def top_k(input: Tensor, k: Any, axis: int, largest: bool) -> tuple[Tensor, Tens
     order = input.sort(dim=axis, descending=largest, stable=True)
     count = integers(k.reshape(-1))[0]
     return order.values.narrow(axis, 0, count), order.indices.narrow(axis, 0, count)
+
+
+def reverse_axes(input: Tensor) -> Tensor:
+    """Transpose without `perm`."""
+    return input.permute(*reversed(range(input.dim())))
+
+
+def prelu(input: Tensor, slope: Tensor) -> Tensor:
+    """PRelu: the slope broadcasts."""
+    return torch.where(input < 0, input * slope, input)
+
+
+def hard_sigmoid(input: Tensor, alpha: float, beta: float) -> Tensor:
+    """HardSigmoid."""
+    return (input * alpha + beta).clamp(0, 1)
+
+
+def global_pool(input: Tensor, method: str) -> Tensor:
+    """GlobalAveragePool and GlobalMaxPool."""
+    return getattr(input, method)(tuple(range(2, input.dim())), keepdim=True)  # type: ignore[no-any-return]
