@@ -1,6 +1,10 @@
 """What all tests share."""
 
+import subprocess
+from pathlib import Path
+
 import pytest
+import torch
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -12,3 +16,17 @@ def pytest_configure(config: pytest.Config) -> None:
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--fuzz-cases", type=int, default=20_000, help="random calls in test_fuzz.py")
     parser.addoption("--fuzz-seed", type=int, default=0, help="what they are drawn from")
+
+
+@pytest.fixture(scope="session")
+def run_package(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A C++ program that runs AOTInductor's packages."""
+    build = tmp_path_factory.mktemp("build")
+    source = Path(__file__).parents[1] / "aoti"
+    prefix = f"-DCMAKE_PREFIX_PATH={torch.utils.cmake_prefix_path}"
+    for command in (
+        ["cmake", "-S", source, "-B", build, "-G", "Ninja", prefix],
+        ["cmake", "--build", build],
+    ):
+        subprocess.run(command, check=True, capture_output=True)
+    return build / "run_package"

@@ -124,20 +124,6 @@ def package(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return path
 
 
-@pytest.fixture(scope="module")
-def run_package(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A C++ program that runs such packages."""
-    build = tmp_path_factory.mktemp("build")
-    source = Path(__file__).parents[1] / "aoti"
-    prefix = f"-DCMAKE_PREFIX_PATH={torch.utils.cmake_prefix_path}"
-    for command in (
-        ["cmake", "-S", source, "-B", build, "-G", "Ninja", prefix],
-        ["cmake", "--build", build],
-    ):
-        subprocess.run(command, check=True, capture_output=True)
-    return build / "run_package"
-
-
 @pytest.mark.row("AOTInductor, run in C++ without libsamepad")
 @pytest.mark.parametrize("size", [(40, 36), (43, 51)])
 def test_aot_inductor(package: Path, run_package: Path, size: tuple[int, int]) -> None:
