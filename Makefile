@@ -36,11 +36,17 @@ say = @printf '\n==> %s\n' "$(1)"
 help:  ## Show what there is to make
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
 
-demo: $(STAMPS)/package $(STAMPS)/demo  ## Classify photos with EfficientNet-Lite0, train on digits
+demo: $(STAMPS)/package $(STAMPS)/demo  ## Run the examples: photos, digits, a classifier, a GAN
 	$(call say,Classifying photos: examples/classify_photos.py)
 	$(BIN)/python examples/classify_photos.py
 	$(call say,Training on digits: examples/digits_same_vs_valid.py)
 	$(BIN)/python examples/digits_same_vs_valid.py
+	$(call say,Training on digits of 28 x 28: examples/digits_same_vs_valid.py --net mnist)
+	$(BIN)/python examples/digits_same_vs_valid.py --net mnist --seeds 2 --epochs 4
+	$(call say,Training a classifier of photos: examples/image_classifier.py)
+	$(BIN)/python examples/image_classifier.py
+	$(call say,Training a GAN on heartbeats: examples/gan_bilstm_conv1d.py)
+	$(BIN)/python examples/gan_bilstm_conv1d.py
 
 test: test-cpp test-python  ## Build and run the C++ tests (ctest) and the Python tests (pytest)
 

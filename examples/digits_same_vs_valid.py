@@ -5,6 +5,9 @@ initial values are the same. On images of 8 x 8 pixels the choice is felt: witho
 strided layers shrink the image faster, never see its last row and column, and leave the linear
 layer fewer inputs. With --head pool that layer has the same size under both paddings, but an
 average over the whole map no longer tells where in the image a feature was.
+
+With --net mnist the images are enlarged to MNIST's 28 x 28 pixels and the net is the one many first
+write for those: convolutions without stride, of which padding "same" keeps the size, and max pools.
 """
 
 from __future__ import annotations
@@ -37,6 +40,8 @@ except ModuleNotFoundError as error:
 PADDINGS = ("same", "valid")
 CLASSES = 10
 HEADS = ("flatten", "pool")
+# The nets, and the height and width of the images they are for.
+NETS = {"strided": 8, "mnist": 28}
 TEST_SHARE = 0.25
 BATCH_SIZE = 64
 LEARNING_RATE = 3e-3
@@ -62,10 +67,12 @@ class Curves:
     accuracies: list[float] = field(default_factory=list)
 
 
-def load_data() -> Digits:
-    """Load scikit-learn's digits and put a quarter aside for testing."""
+def load_data(size: int) -> Digits:
+    """Load scikit-learn's digits, enlarge them to `size` and put a quarter aside for testing."""
     bunch = load_digits()
     images = torch.from_numpy(bunch.images).float().unsqueeze(1) / 16
+    if size != images.shape[-1]:
+        images = nn.functional.interpolate(images, (size, size), mode="bilinear")
     labels = torch.from_numpy(bunch.target).long()
     train, test = train_test_split(
         range(len(labels)), test_size=TEST_SHARE, stratify=bunch.target, random_state=0
@@ -73,13 +80,26 @@ def load_data() -> Digits:
     return Digits(images[train], labels[train], images[test], labels[test])
 
 
-def make_model(padding: str, head: str, image: Tensor) -> nn.Sequential:
+def make_model(net: str, padding: str, head: str, image: Tensor) -> nn.Sequential:
     """Build the network; the last layer takes what the layers before it make of the image."""
+    if net == "mnist":
+        convolutions = [
+            Conv2d(1, 128, 3, padding=padding),
+            nn.ReLU(),
+            nn.MaxPool2d(2),
+            Conv2d(128, 32, 3, padding=padding),
+            nn.ReLU(),
+            nn.MaxPool2d(2),
+        ]
+    else:
+        convolutions = [
+            Conv2d(1, 32, 3, stride=2, padding=padding),
+            nn.ReLU(),
+            Conv2d(32, 64, 3, stride=2, padding=padding),
+            nn.ReLU(),
+        ]
     features = nn.Sequential(
-        Conv2d(1, 32, 3, stride=2, padding=padding),
-        nn.ReLU(),
-        Conv2d(32, 64, 3, stride=2, padding=padding),
-        nn.ReLU(),
+        *convolutions,
         nn.AdaptiveAvgPool2d(1) if head == "pool" else nn.Identity(),
         nn.Flatten(),
     )
@@ -145,7 +165,9 @@ def train(
     return curves
 
 
-def train_all(head: str, seeds: int, epochs: int, digits: Digits) -> dict[str, list[Curves]]:
+def train_all(
+    net: str, head: str, seeds: int, epochs: int, digits: Digits
+) -> dict[str, list[Curves]]:
     """Train with both paddings and all seeds under one progress bar."""
     results: dict[str, list[Curves]] = {padding: [] for padding in PADDINGS}
     with tqdm(total=len(PADDINGS) * seeds * epochs, unit="epoch", mininterval=0.5) as progress:
@@ -153,23 +175,23 @@ def train_all(head: str, seeds: int, epochs: int, digits: Digits) -> dict[str, l
             for padding in PADDINGS:
                 progress.set_description(f"seed {seed}, padding={padding!r}", refresh=False)
                 torch.manual_seed(seed)
-                model = make_model(padding, head, digits.train_images[0])
+                model = make_model(net, padding, head, digits.train_images[0])
                 results[padding].append(train(model, seed, epochs, digits, progress.update))
     return results
 
 
-def models_table(head: str, images: Tensor) -> str:
+def models_table(net: str, head: str, images: Tensor) -> str:
     """Set out what each padding makes of an image, before any training."""
     lines = [
-        f"{'padding':<7}  {'feature maps':<23}  {'pixels seen':>11}  {'parameters':>10}",
-        f"{'-' * 7}  {'-' * 23}  {'-' * 11}  {'-' * 10}",
+        f"{'padding':<7}  {'feature maps':<27}  {'pixels seen':>11}  {'parameters':>10}",
+        f"{'-' * 7}  {'-' * 27}  {'-' * 11}  {'-' * 10}",
     ]
     for padding in PADDINGS:
-        model = make_model(padding, head, images[0])
+        model = make_model(net, padding, head, images[0])
         seen = f"{count_pixels_seen(model, images)} of {images[0].numel()}"
         parameters = sum(parameter.numel() for parameter in model.parameters())
         sizes = feature_map_sizes(model, images)
-        lines.append(f"{padding:<7}  {sizes:<23}  {seen:>11}  {parameters:>10}")
+        lines.append(f"{padding:<7}  {sizes:<27}  {seen:>11}  {parameters:>10}")
     return "\n".join(lines)
 
 
@@ -197,7 +219,7 @@ def draw_band(axes: Axes, label: str, colour: str, curves: Sequence[Sequence[flo
     axes.plot(epochs, list(map(statistics.mean, by_epoch)), color=colour, lw=2, label=label)
 
 
-def save_figure(results: dict[str, list[Curves]], head: str, path: Path) -> None:
+def save_figure(results: dict[str, list[Curves]], net: str, head: str, path: Path) -> None:
     """Draw training loss and test accuracy by epoch for both paddings."""
     layout = ConstrainedLayoutEngine(w_pad=0.15, h_pad=0.1)
     figure = Figure(figsize=(13, 5.5), layout=layout)
@@ -218,7 +240,8 @@ def save_figure(results: dict[str, list[Curves]], head: str, path: Path) -> None
         axes.grid(alpha=0.3)
         axes.legend(fontsize=12)
     seeds = len(results[PADDINGS[0]])
-    title = f"Strided CNN on 8 x 8 digits, head {head!r}: mean and range of {seeds} seeds"
+    images = f"{NETS[net]} x {NETS[net]} digits"
+    title = f"Net {net!r} on {images}, head {head!r}: mean and range of {seeds} seeds"
     figure.suptitle(title, fontsize=16)
     figure.savefig(path, dpi=110)
 
@@ -227,6 +250,12 @@ def parse_arguments() -> argparse.Namespace:
     """Read the command line."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument(
+        "--net",
+        choices=NETS,
+        default="strided",
+        help="the layers, and the size of the images (default: %(default)s)",
     )
     parser.add_argument(
         "--seeds", type=int, default=5, help="runs with each padding (default: %(default)s)"
@@ -262,19 +291,20 @@ def main() -> None:
     torch.set_num_threads(1)
     torch.manual_seed(0)
 
-    digits = load_data()
+    digits = load_data(NETS[arguments.net])
     counts = f"{len(digits.train_labels)} training images, {len(digits.test_labels)} test images"
     print(f"scikit-learn's digits: {counts}\n")
     # Flushed, to stay ahead of the progress bar where the output is a file.
-    print(models_table(arguments.head, digits.test_images) + "\n", flush=True)
+    print(models_table(arguments.net, arguments.head, digits.test_images) + "\n", flush=True)
 
-    results = train_all(arguments.head, arguments.seeds, arguments.epochs, digits)
+    results = train_all(arguments.net, arguments.head, arguments.seeds, arguments.epochs, digits)
     print(f"\nTest accuracy (%) after {arguments.epochs} epochs\n")
     print(accuracies_table(results))
 
     arguments.output_dir.mkdir(parents=True, exist_ok=True)
-    picture = arguments.output_dir / "digits_same_vs_valid.png"
-    save_figure(results, arguments.head, picture)
+    suffix = "" if arguments.net == "strided" else f"_{arguments.net}"
+    picture = arguments.output_dir / f"digits_same_vs_valid{suffix}.png"
+    save_figure(results, arguments.net, arguments.head, picture)
     print(f"\nPicture: {picture}")
 
 
