@@ -1,8 +1,8 @@
 """Train a classifier of 128 x 128 photos, laid out as Keras lays it out, and save and load it.
 
-Three times a 3 x 3 convolution with padding "same", ReLU and max pooling, then two linear layers and
-two classes. The images are random crops of scikit-learn's two sample photos, flipped and with other
-colours; those for testing come from the right part of each photo, which training never sees.
+Three times a 3 x 3 convolution with padding "same", ReLU and max pooling, then two linear layers
+and two classes. The images are random crops of scikit-learn's two sample photos, flipped and with
+other colours; those for testing come from the right part of each photo, which training never sees.
 """
 
 from __future__ import annotations

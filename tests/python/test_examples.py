@@ -11,6 +11,9 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import digits_same_vs_valid as digits
+import gan_bilstm_conv1d as gan
+import image_classifier as classifier
 import keras
 import numpy as np
 import pytest
@@ -21,12 +24,6 @@ from keras import layers
 from torch import Tensor
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
-sys.path.append(str(EXAMPLES))
-
-import digits_same_vs_valid as digits
-import gan_bilstm_conv1d as gan
-import image_classifier as classifier
-
 TOLERANCE = 1e-5
 
 
