@@ -105,7 +105,7 @@ def draw_images(parts: list[Tensor], count: int, seed: int) -> tuple[Tensor, Ten
 @torch.no_grad()
 def evaluate(model: nn.Module, images: Tensor, labels: Tensor) -> tuple[float, float]:
     """Return the mean loss and the percentage of images classified correctly."""
-    logits = torch.cat([model(batch) for batch in images.split(BATCH_SIZE)])
+    logits = torch.cat([model(batch) for batch in torch.split(images, BATCH_SIZE)])
     correct = logits.argmax(dim=1) == labels
     loss = nn.functional.cross_entropy(logits, labels)
     return float(loss), 100 * float(correct.float().mean())
@@ -150,7 +150,7 @@ def save_figure(model: nn.Module, test: tuple[Tensor, Tensor], curves: Curves, p
     layout = ConstrainedLayoutEngine(w_pad=0.1, h_pad=0.1)
     figure = Figure(figsize=(13, 8), layout=layout)
     figure.suptitle("Two classes of photo crops, convolutions with padding 'same'", fontsize=16)
-    above, below = figure.subfigures(2, 1, height_ratios=(2, 1))
+    above, below = figure.subfigures(2, 1, squeeze=False, height_ratios=(2, 1)).flat
     charts = [
         ("Loss", "mean cross-entropy (nats)", curves.train_losses, curves.test_losses),
         ("Accuracy", "correct (%)", curves.train_accuracies, curves.test_accuracies),
