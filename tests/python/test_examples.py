@@ -107,11 +107,11 @@ def test_the_classifier_equals_its_keras_twin() -> None:
 
 def test_the_first_step_of_the_classifier_equals_its_keras_twins() -> None:
     # In float64: the sums of the first gradients are over 100,000 elements.
-    keras.config.set_floatx("float64")
+    keras.config.set_dtype_policy("float64")
     try:
         model = keras_classifier()
     finally:
-        keras.config.set_floatx("float32")
+        keras.config.set_dtype_policy("float32")
     module = samepad.keras.load_weights(classifier.make_model().double(), model)
     images, labels = classifier.draw_images(classifier.load_photos(), 6, seed=0)
     images = images.double()
@@ -120,6 +120,7 @@ def test_the_first_step_of_the_classifier_equals_its_keras_twins() -> None:
         expected_loss = tf.reduce_mean(
             keras.losses.sparse_categorical_crossentropy(labels.numpy(), expected, from_logits=True)
         )
+    assert expected.dtype == tf.float64
     gradients = tape.gradient(expected_loss, [weight.value for weight in model.trainable_weights])
 
     logits = module(images)
