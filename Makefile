@@ -45,7 +45,7 @@ demo: $(STAMPS)/package $(STAMPS)/demo  ## Run the examples: photos, digits, a c
 	$(BIN)/python examples/digits_same_vs_valid.py --net mnist --seeds 2 --epochs 4
 	$(call say,Training a classifier of photos: examples/image_classifier.py)
 	$(BIN)/python examples/image_classifier.py
-	$(call say,Training a GAN on heartbeats: examples/gan_bilstm_conv1d.py)
+	$(call say,Training a GAN on an electrocardiogram: examples/gan_bilstm_conv1d.py)
 	$(BIN)/python examples/gan_bilstm_conv1d.py
 
 test: test-cpp test-python  ## Build and run the C++ tests (ctest) and the Python tests (pytest)
