@@ -533,3 +533,38 @@ def test_published_architectures(name: str, size: int) -> None:
     with torch.no_grad():
         found = samepad.keras.to_torch(model).eval()(torch.from_numpy(array).movedim(-1, 1))
     assert np.abs(found.numpy() - expected).max() <= 1e-5 * np.abs(expected).max()
+
+
+class Hundredfold(keras.Sequential):
+    """A model with a computation of its own around that of its layers."""
+
+    def call(self, *args: Any, **kwargs: Any) -> Any:
+        return super().call(*args, **kwargs) * 100
+
+
+def test_what_would_give_other_numbers_is_refused() -> None:
+    given = keras.Input((4, 5))
+    quantized = keras.Sequential([keras.Input((4,)), layers.Dense(3)])
+    quantized.layers[-1].quantize("int8")
+    for model, message in (
+        (keras.Model(given, keras.ops.softmax(given, axis=1)), "axis=1"),
+        (keras.Model(given, keras.ops.leaky_relu(given, negative_slope=0.5)), "negative_slope=0.5"),
+        (keras.Model(given, keras.ops.elu(given, alpha=2.0)), "alpha=2.0"),
+        (keras.Model(given, keras.ops.gelu(given)), "approximate=True"),
+        (keras.Model(given, layers.BatchNormalization()(given, training=True)), "training=True"),
+        (quantized, "quantized to int8"),
+        (Hundredfold([keras.Input((4,)), layers.Dense(3)]), "whose computation is code"),
+    ):
+        with pytest.raises(ValueError, match=message):
+            samepad.keras.to_torch(model)
+
+
+def test_lists_of_rescaling_keep_the_type() -> None:
+    model = keras.Sequential(
+        [keras.Input((8, 8, 3)), layers.Rescaling([1 / 127.5] * 3, [-1, 0, 1]), layers.Conv2D(4, 3)]
+    )
+    image = torch.rand(2, 3, 8, 8) * 255
+    found = samepad.keras.to_torch(model)(image)
+    expected = np.moveaxis(np.asarray(model(image.movedim(1, -1).numpy())), -1, 1)
+    assert found.dtype == torch.float32
+    np.testing.assert_allclose(found.detach(), expected, rtol=1e-4, atol=1e-5)

@@ -254,6 +254,53 @@ def test_everything_unsupported_is_named_at_once() -> None:
     assert "fine" not in str(raised.value)
 
 
+@pytest.mark.parametrize("mode", ["SAME_UPPER", "SAME_LOWER"])
+def test_transposed_same_with_output_padding(mode: str) -> None:
+    generator = np.random.default_rng(0)
+    weight = generator.normal(size=(2, 3, 3, 3)).astype(np.float32)
+    model = one_node(
+        "ConvTranspose",
+        (1, 2, 5, 4),
+        [weight],
+        auto_pad=mode,
+        strides=[2, 3],
+        output_padding=[1, 1],
+    )
+    assert_as_onnxruntime(model, generator.normal(size=(1, 2, 5, 4)).astype(np.float32))
+
+
+@pytest.mark.parametrize("rounds", ["floor", "ceil"])
+def test_resize_that_rounds_otherwise_is_refused(rounds: str) -> None:
+    scales = np.array([1, 1, 2, 2], np.float32)
+    model = one_node("Resize", (1, 1, 3, 3), [np.zeros(0, np.float32), scales], nearest_mode=rounds)
+    with pytest.raises(ValueError, match="cannot convert"):
+        samepad.onnx.load(model)
+
+
+def test_batch_size_by_gather_of_a_scalar() -> None:
+    constants = {
+        "zero": np.array(0, np.int64),
+        "axes": np.array([0], np.int64),
+        "rest": np.array([-1], np.int64),
+    }
+    nodes = [
+        helper.make_node("Shape", ["x"], ["shape"]),
+        helper.make_node("Gather", ["shape", "zero"], ["batch"]),
+        helper.make_node("Unsqueeze", ["batch", "axes"], ["first"]),
+        helper.make_node("Concat", ["first", "rest"], ["sizes"], axis=0),
+        helper.make_node("Reshape", ["x", "sizes"], ["y"]),
+    ]
+    graph = helper.make_graph(
+        nodes,
+        "flatten",
+        [helper.make_tensor_value_info("x", TensorProto.FLOAT, ["n", 2, 3])],
+        [helper.make_tensor_value_info("y", TensorProto.FLOAT, ["n", 6])],
+        [numpy_helper.from_array(value, name) for name, value in constants.items()],
+    )
+    model = helper.make_model(graph, ir_version=10, opset_imports=[helper.make_opsetid("", 19)])
+    assert_as_onnxruntime(model, np.ones((4, 2, 3), np.float32))
+
+
 def test_files_that_are_no_models(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="there is no file"):
         samepad.onnx.load(tmp_path / "missing.onnx")

@@ -125,6 +125,8 @@ def axis(value: Value, keras_axis: int) -> int:
 
 def with_weights(module: nn.Module, layer: Any) -> nn.Module:
     """The module with the weights of Keras's layer."""
+    if getattr(layer, "quantization_mode", None):
+        raise UnsupportedError(f"quantized to {layer.quantization_mode}")
     state = state_of(layer)
     problem = mismatch(module, state)
     if problem:

@@ -32,6 +32,15 @@ _FUNCTIONS: dict[str, Callable[..., Any]] = {
 #: Activations among them have classes that are named after their functions.
 _ACTIVATIONS = {name.replace("_", ""): name for name in (*ELEMENTWISE, *ALONG_AXIS)}
 
+#: What they compute with in the layers that stand for them.
+_SETTINGS = {
+    "axis": -1,
+    "alpha": 1.0,
+    "negative_slope": 0.2,
+    "threshold": 0.5,
+    "approximate": False,
+}
+
 
 def functional(model: Any) -> Any:
     """The graph of a Sequential or functional model.
@@ -40,7 +49,8 @@ def functional(model: Any) -> Any:
         ValueError: The model has none: it is not built, or a class of its own computes it.
     """
     graph = model if hasattr(model, "_nodes_by_depth") else getattr(model, "_functional", None)
-    if graph is None or not getattr(graph, "_nodes_by_depth", None):
+    own = not getattr(getattr(type(model), "call", None), "__module__", "").startswith("keras.")
+    if own or graph is None or not getattr(graph, "_nodes_by_depth", None):
         reason = (
             "it is a subclass of keras.Model, whose computation is code"
             if getattr(model, "built", False)
@@ -174,6 +184,8 @@ class Converter:
             UnsupportedError: It has no counterpart.
         """
         operation, arguments = node.operation, node.arguments
+        if arguments.kwargs.get("training"):
+            raise UnsupportedError("called with training=True")
         tensors = [item for item in _flat(arguments.args) if id(item) in values]
         named = [
             key
@@ -219,6 +231,9 @@ class Converter:
         if not type(operation).__module__.startswith("keras."):
             raise UnsupportedError("no counterpart")
         if activation is not None and len(args) == 1:
+            for setting, default in _SETTINGS.items():
+                if getattr(operation, setting, default) != default:
+                    raise UnsupportedError(f"{setting}={getattr(operation, setting)!r}")
             return activate(b, activation, operation.name, inputs[0])
         if kind not in _FUNCTIONS:
             raise UnsupportedError("no counterpart")

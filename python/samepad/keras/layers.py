@@ -231,7 +231,7 @@ def _rescaling(b: Builder, layer: Any, name: str, value: Value) -> fx.Node:
             if float(amount) != neutral:
                 node = b.call(function, node, float(amount))
             continue
-        tensor = torch.from_numpy(numbers)
+        tensor = torch.from_numpy(numbers).to(getattr(torch, layer.compute_dtype))
         if value.channels_first:
             tensor = tensor.reshape(-1, *[1] * (value.rank - 2))
         node = b.call(function, node, b.constant(name + "_" + function.__name__, tensor))

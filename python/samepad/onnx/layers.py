@@ -110,19 +110,20 @@ def conv_transpose(c: Call) -> Any:
     extra = c.get("output_padding", [0] * dimensions)
     steps = _steps(c, dimensions)
     weights = c.weights(1, 2)
-    if "output_shape" in c.attributes:
+    sizes = c.get("output_shape")
+    # The pads of auto_pad depend on output_padding, which the size that they lead to does not.
+    if sizes is not None or (any(extra) and isinstance(padding, str)):
         return c.b.call(
             ops.conv_transpose_to,
             *(c[i] for i in range(3)),
-            sizes=tuple(c.get("output_shape")[-dimensions:]),
+            sizes=None if sizes is None else tuple(sizes[-dimensions:]),
             lower=c.get("auto_pad", "NOTSET") != "SAME_UPPER",
             output_padding=tuple(extra),
             groups=groups,
             **steps,
         )
-    # With a mode, the size is known: n times the stride.
     options: dict[str, Any] = {}
-    if any(extra) and not isinstance(padding, str):
+    if any(extra):
         options["output_padding"] = _one(extra)
     if weights is None:
         options |= {"padding": padding, "groups": groups, **steps}

@@ -169,6 +169,9 @@ def _dropout(c: Call) -> Any:
     return c[0]
 
 
+_ROUNDS = ("round_prefer_floor", "round_prefer_ceil")
+
+
 def _resize(c: Call) -> Any:
     """Resize and Upsample by whole factors, as torch.nn.Upsample computes them."""
     mode = c.get("mode", "nearest")
@@ -185,7 +188,9 @@ def _resize(c: Call) -> Any:
     whole = all(f == int(f) >= 1 for f in factors) and factors[:2] == [1, 1]
     nearest = mode == "nearest" and transform in ("asymmetric", "half_pixel", "pytorch_half_pixel")
     rounds = c.get("nearest_mode", "round_prefer_floor")
-    nearest = nearest and (transform != "asymmetric" or rounds == "floor" or c.opset < 11)
+    # By whole factors no half-pixel position lies between two, so that both ways to round agree.
+    allowed = ("floor",) if transform == "asymmetric" else _ROUNDS
+    nearest = nearest and (rounds in allowed or c.opset < 11)
     linear = mode == "linear" and transform in ("half_pixel", "pytorch_half_pixel")
     if not whole or not (nearest or linear) or c.get("antialias", 0):
         raise UnsupportedError(f"mode={mode!r}, {transform!r}, scales={factors}")

@@ -78,7 +78,9 @@ def slice_(input: Tensor, starts: Any, ends: Any, axes: Any, steps: Any) -> Tens
             index = [slice(None)] * (dim % input.dim()) + [slice(begin, max(stop, -size), step)]
             input = input[tuple(index)]
         else:
-            input = input.index_select(dim, torch.tensor(list(chosen), device=input.device))
+            input = input.index_select(
+                dim, torch.tensor(list(chosen), dtype=torch.int64, device=input.device)
+            )
     return input
 
 
@@ -87,7 +89,7 @@ def gather(input: Tensor, indices: Tensor, axis: int) -> Tensor:
     axis %= input.dim()
     indices = indices.long() % max(input.shape[axis], 1)
     taken = input.index_select(axis, indices.reshape(-1))
-    return taken.reshape(*input.shape[:axis], *indices.shape, *input.shape[axis + 1 :])
+    return taken.reshape((*input.shape[:axis], *indices.shape, *input.shape[axis + 1 :]))
 
 
 def gather_elements(input: Tensor, indices: Tensor, axis: int) -> Tensor:
@@ -256,18 +258,23 @@ def conv_transpose_to(
     input: Tensor,
     weight: Tensor,
     bias: Tensor | None,
-    sizes: tuple[int, ...],
+    sizes: tuple[int, ...] | None,
     lower: bool,
     stride: Any,
     dilation: Any,
     output_padding: tuple[int, ...],
     groups: int,
 ) -> Tensor:
-    """ConvTranspose with `output_shape`, from which its text derives the pads."""
-    dimensions = len(sizes)
+    """ConvTranspose with `output_shape`, from which its text derives the pads.
+
+    Without sizes they are those of auto_pad: the stride times the input's.
+    """
+    dimensions = weight.dim() - 2
     strides = stride if isinstance(stride, tuple) else (stride,) * dimensions
     dilations = dilation if isinstance(dilation, tuple) else (dilation,) * dimensions
     pairs, extra = [], []
+    if sizes is None:
+        sizes = tuple(n * s for n, s in zip(input.shape[2:], strides, strict=True))
     for i, m in enumerate(sizes):
         span = (weight.shape[2 + i] - 1) * dilations[i] + 1
         total = strides[i] * (input.shape[2 + i] - 1) + output_padding[i] + span - m
