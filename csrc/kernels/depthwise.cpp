@@ -1,29 +1,27 @@
 #include "depthwise.h"
 
 #include <ATen/Dispatch.h>
-#include <ATen/Parallel.h>
-#include <ATen/Version.h>
 #include <ATen/ops/empty.h>
 
 #include <algorithm>
-#include <string>
 
+#include "depthwise_kernels.h"
+#include "threads.h"
 #include "workspace.h"
 
 namespace samepad::kernels {
 namespace {
 
-/// The kernels for this CPU; ATEN_CPU_CAPABILITY limits them as it limits PyTorch's. `bytes` is
-/// the length of what vectors have to be filled with: wide ones would be half empty.
+/// The kernels for this CPU. `bytes` is the length of what vectors have to be filled with: wide
+/// ones would be half empty.
 template <class T>
 const DepthwiseKernels<T>& kernels([[maybe_unused]] int64_t bytes) {
 #ifdef SAMEPAD_X86_KERNELS
-  static const std::string capability = at::get_cpu_capability();
   constexpr int64_t kAvx2Bytes = 32;
-  if (capability == "AVX512" && bytes > kAvx2Bytes) {
+  if (instruction_set() == InstructionSet::avx512 && bytes > kAvx2Bytes) {
     return avx512::depthwise<T>();
   }
-  if (capability == "AVX512" || capability == "AVX2") {
+  if (instruction_set() != InstructionSet::generic) {
     return avx2::depthwise<T>();
   }
 #endif
@@ -33,14 +31,6 @@ const DepthwiseKernels<T>& kernels([[maybe_unused]] int64_t bytes) {
 /// Whether pixels are contiguous, not planes.
 bool by_pixels(at::MemoryFormat memory_format) {
   return memory_format == at::MemoryFormat::ChannelsLast;
-}
-
-/// Shares out `tasks`, each of so many multiplications, in parts worth a thread's while.
-template <class Run>
-void share_out(int64_t tasks, int64_t operations, const Run& run) {
-  constexpr int64_t kWorthwhile = 32768;
-  at::parallel_for(0, tasks, std::max<int64_t>(kWorthwhile / std::max<int64_t>(operations, 1), 1),
-                   run);
 }
 
 /// (taps, channels) from (channels, taps), or the other way.
@@ -55,8 +45,8 @@ void transpose(const From* from, int64_t rows, int64_t columns, To* to) {
 
 /// The weight as a kernel takes it.
 template <class T>
-const Accumulator<T>* packed_weight(const DepthwiseShape& shape, bool pixels,
-                                    const at::Tensor& weight, Workspace& workspace) {
+const Accumulator<T>* packed_weight(const ConvShape& shape, bool pixels, const at::Tensor& weight,
+                                    Workspace& workspace) {
   using Acc = Accumulator<T>;
   const T* const given = weight.const_data_ptr<T>();
   if constexpr (std::is_same_v<T, Acc>) {
@@ -87,13 +77,13 @@ const Accumulator<T>* packed_bias(const std::optional<at::Tensor>& bias, Workspa
   }
 }
 
-int64_t bytes_of(const DepthwiseShape& shape, bool pixels, int64_t width, size_t element) {
+int64_t bytes_of(const ConvShape& shape, bool pixels, int64_t width, size_t element) {
   return (pixels ? shape.channels : width) * static_cast<int64_t>(element);
 }
 
 }  // namespace
 
-bool fits_workspace(const DepthwiseShape& shape) {
+bool fits_workspace(const ConvShape& shape) {
   constexpr double kElements = 16.0 * 1024 * 1024;
   constexpr double kLeastRows = 4;
   constexpr double kLeastColumns = 64;
@@ -104,17 +94,17 @@ bool fits_workspace(const DepthwiseShape& shape) {
            static_cast<double>(shape.kernel[axis]) * static_cast<double>(shape.dilation[axis]);
   };
   const double columns = span(1, std::max(kLeastColumns, static_cast<double>(shape.output[1])));
-  return span(0, kLeastRows) * columns * static_cast<double>(shape.multiplier) <= kElements;
+  return span(0, kLeastRows) * columns * static_cast<double>(shape.multiplier()) <= kElements;
 }
 
-at::Tensor depthwise_output(const DepthwiseShape& shape, at::MemoryFormat memory_format,
+at::Tensor depthwise_output(const ConvShape& shape, at::MemoryFormat memory_format,
                             const at::Tensor& input, const at::Tensor& weight,
                             const std::optional<at::Tensor>& bias) {
   const bool pixels = by_pixels(memory_format);
   const at::Tensor from = input.contiguous(memory_format);
   const at::Tensor filters = weight.contiguous();
   const std::optional<at::Tensor> added = bias ? std::optional(bias->contiguous()) : std::nullopt;
-  at::Tensor output = at::empty({shape.batch, shape.filters(), shape.output[0], shape.output[1]},
+  at::Tensor output = at::empty({shape.batch, shape.filters, shape.output[0], shape.output[1]},
                                 input.options(), memory_format);
   AT_DISPATCH_FLOATING_TYPES_AND2(at::kBFloat16, at::kHalf, input.scalar_type(), "depthwise", [&] {
     using T = scalar_t;
@@ -132,7 +122,7 @@ at::Tensor depthwise_output(const DepthwiseShape& shape, at::MemoryFormat memory
   return output;
 }
 
-at::Tensor depthwise_input_gradient(const DepthwiseShape& shape, at::MemoryFormat memory_format,
+at::Tensor depthwise_input_gradient(const ConvShape& shape, at::MemoryFormat memory_format,
                                     const at::Tensor& gradient, const at::Tensor& weight) {
   const bool pixels = by_pixels(memory_format);
   const at::Tensor from = gradient.contiguous(memory_format);
@@ -157,13 +147,13 @@ at::Tensor depthwise_input_gradient(const DepthwiseShape& shape, at::MemoryForma
   return result;
 }
 
-at::Tensor depthwise_weight_gradient(const DepthwiseShape& shape, at::MemoryFormat memory_format,
+at::Tensor depthwise_weight_gradient(const ConvShape& shape, at::MemoryFormat memory_format,
                                      const at::Tensor& gradient, const at::Tensor& input) {
   const bool pixels = by_pixels(memory_format);
   const at::Tensor by = gradient.contiguous(memory_format);
   const at::Tensor from = input.contiguous(memory_format);
   at::Tensor result =
-      at::empty({shape.filters(), 1, shape.kernel[0], shape.kernel[1]}, gradient.options());
+      at::empty({shape.filters, 1, shape.kernel[0], shape.kernel[1]}, gradient.options());
   AT_DISPATCH_FLOATING_TYPES_AND2(
       at::kBFloat16, at::kHalf, gradient.scalar_type(), "depthwise_weight_gradient", [&] {
         using T = scalar_t;

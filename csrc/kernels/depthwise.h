@@ -5,7 +5,7 @@
 
 #include <ATen/core/Tensor.h>
 
-#include "depthwise_kernels.h"
+#include "conv_shape.h"
 
 namespace samepad::kernels {
 
@@ -18,19 +18,19 @@ namespace samepad::kernels {
 
 /// Whether the work fits a thread's workspace: what the kernels copy there is small, unless strides
 /// or dilations are enormous.
-bool fits_workspace(const DepthwiseShape& shape);
+bool fits_workspace(const ConvShape& shape);
 
 /// The output, (batch, filters, output height, output width). Input of another layout is copied.
-at::Tensor depthwise_output(const DepthwiseShape& shape, at::MemoryFormat memory_format,
+at::Tensor depthwise_output(const ConvShape& shape, at::MemoryFormat memory_format,
                             const at::Tensor& input, const at::Tensor& weight,
                             const std::optional<at::Tensor>& bias);
 
 /// The input's gradient from the output's.
-at::Tensor depthwise_input_gradient(const DepthwiseShape& shape, at::MemoryFormat memory_format,
+at::Tensor depthwise_input_gradient(const ConvShape& shape, at::MemoryFormat memory_format,
                                     const at::Tensor& gradient, const at::Tensor& weight);
 
 /// The weight's gradient from the output's.
-at::Tensor depthwise_weight_gradient(const DepthwiseShape& shape, at::MemoryFormat memory_format,
+at::Tensor depthwise_weight_gradient(const ConvShape& shape, at::MemoryFormat memory_format,
                                      const at::Tensor& gradient, const at::Tensor& input);
 
 }  // namespace samepad::kernels

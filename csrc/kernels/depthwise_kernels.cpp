@@ -1,11 +1,7 @@
 // The depthwise kernels for one instruction set, SAMEPAD_ISA: compiled once for each, with its
 // flags (csrc/kernels/CMakeLists.txt).
 
-// GCC takes the deliberately undefined values of its own AVX-512 intrinsics for mistakes.
-#if defined(__GNUC__) && !defined(__clang__)
-#pragma GCC diagnostic ignored "-Wuninitialized"
-#pragma GCC diagnostic ignored "-Wmaybe-uninitialized"
-#endif
+#include "instruction_set.h"
 
 #include "depthwise_kernels.h"
 

@@ -3,32 +3,12 @@
 // Depthwise convolutions on plain memory: what there is for each instruction set. Nothing here
 // knows tensors; csrc/kernels/depthwise.cpp calls it.
 
-#include <array>
 #include <cstdint>
 #include <type_traits>
 
+#include "conv_shape.h"
+
 namespace samepad::kernels {
-
-/// One value for the height and one for the width.
-using Pair = std::array<int64_t, 2>;
-
-/// A depthwise convolution. The padding after is what the output's size makes of it; padding
-/// may be negative, which crops.
-struct DepthwiseShape {
-  int64_t batch;
-  int64_t channels;    ///< of the input
-  int64_t multiplier;  ///< filters per input channel
-  Pair input;
-  Pair output;
-  Pair kernel;
-  Pair stride;
-  Pair dilation;
-  Pair before;  ///< padding before
-
-  int64_t extent(int axis) const { return (kernel[axis] - 1) * dilation[axis] + 1; }
-  int64_t taps() const { return kernel[0] * kernel[1]; }
-  int64_t filters() const { return channels * multiplier; }
-};
 
 /// What sums of products of T are kept in, and weights and biases given in.
 template <class T>
@@ -44,25 +24,25 @@ struct DepthwiseKernels {
   // Planes: inputs and outputs are (batch, channels, height, width).
 
   /// The output of input planes [begin, end) of batch * channels.
-  void (*plane_output)(const DepthwiseShape& shape, const T* input, const Acc* weight,
-                       const Acc* bias, T* output, int64_t begin, int64_t end);
+  void (*plane_output)(const ConvShape& shape, const T* input, const Acc* weight, const Acc* bias,
+                       T* output, int64_t begin, int64_t end);
   /// The gradient of input planes [begin, end) of batch * channels.
-  void (*plane_input_gradient)(const DepthwiseShape& shape, const T* gradient, const Acc* weight,
+  void (*plane_input_gradient)(const ConvShape& shape, const T* gradient, const Acc* weight,
                                T* input_gradient, int64_t begin, int64_t end);
   /// The gradient of the weights of input channels [begin, end).
-  void (*plane_weight_gradient)(const DepthwiseShape& shape, const T* gradient, const T* input,
+  void (*plane_weight_gradient)(const ConvShape& shape, const T* gradient, const T* input,
                                 Acc* weight_gradient, int64_t begin, int64_t end);
 
   // Pixels: inputs and outputs are (batch, height, width, channels); the multiplier is 1.
 
   /// Rows [begin, end) of batch * output height.
-  void (*pixel_output)(const DepthwiseShape& shape, const T* input, const Acc* weight,
-                       const Acc* bias, T* output, int64_t begin, int64_t end);
+  void (*pixel_output)(const ConvShape& shape, const T* input, const Acc* weight, const Acc* bias,
+                       T* output, int64_t begin, int64_t end);
   /// Rows [begin, end) of batch * input height.
-  void (*pixel_input_gradient)(const DepthwiseShape& shape, const T* gradient, const Acc* weight,
+  void (*pixel_input_gradient)(const ConvShape& shape, const T* gradient, const Acc* weight,
                                T* input_gradient, int64_t begin, int64_t end);
   /// What rows [begin, end) of batch * output height add to the weights' gradient.
-  void (*pixel_weight_gradient)(const DepthwiseShape& shape, const T* gradient, const T* input,
+  void (*pixel_weight_gradient)(const ConvShape& shape, const T* gradient, const T* input,
                                 Acc* weight_gradient, int64_t begin, int64_t end);
 };
 

@@ -185,7 +185,7 @@ void pixel_line(const PixelLine& line, int64_t fresh, const PixelTap* taps, int6
 }
 
 template <class T>
-void pixel_output(const DepthwiseShape& shape, const T* input, const Accumulator<T>* weight,
+void pixel_output(const ConvShape& shape, const T* input, const Accumulator<T>* weight,
                   const Accumulator<T>* bias, T* output, int64_t begin, int64_t end) {
   Workspace workspace;
   auto* const taps = workspace.take<PixelTap>(shape.taps());
@@ -209,9 +209,8 @@ void pixel_output(const DepthwiseShape& shape, const T* input, const Accumulator
 }
 
 template <class T>
-void pixel_input_gradient(const DepthwiseShape& shape, const T* gradient,
-                          const Accumulator<T>* weight, T* input_gradient, int64_t begin,
-                          int64_t end) {
+void pixel_input_gradient(const ConvShape& shape, const T* gradient, const Accumulator<T>* weight,
+                          T* input_gradient, int64_t begin, int64_t end) {
   Workspace workspace;
   auto* const taps = workspace.take<PixelTap>(shape.taps());
   auto* const some = workspace.take<PixelTap>(shape.taps());
@@ -297,7 +296,7 @@ void some_pixel_products(int64_t taps, const int64_t* offsets, const T* source, 
 }
 
 template <class T>
-void pixel_weight_gradient(const DepthwiseShape& shape, const T* gradient, const T* input,
+void pixel_weight_gradient(const ConvShape& shape, const T* gradient, const T* input,
                            Accumulator<T>* weight_gradient, int64_t begin, int64_t end) {
   constexpr int64_t kPair = 2 * kLanes<Accumulator<T>>;
   constexpr int64_t kMost = 5;

@@ -9,6 +9,7 @@
 // no bounds are left to check. The input's gradient is the same sums over the output's gradient,
 // one for each phase of the stride.
 
+#include "rows.h"
 #include "vectors.h"
 #include "workspace.h"
 
@@ -16,157 +17,6 @@ namespace samepad::kernels::SAMEPAD_ISA {
 
 /// Elements of scratch that a band of rows should fit in: most of a first cache.
 inline constexpr int64_t kBandElements = 6144;
-
-/// The first `count` elements of vectors: ANDed with it, the others are 0, even where they are NaN.
-template <class Acc>
-Vec<Acc> first_elements(int64_t count) {
-  alignas(64) std::array<uint8_t, static_cast<size_t>(kLanes<Acc>) * sizeof(Acc)> bits{};
-  std::fill_n(bits.begin(), static_cast<size_t>(count) * sizeof(Acc), 0xFF);
-  return Vec<Acc>::loadu(bits.data());
-}
-
-/// Rows of a plane as they lie in a scratch, split into `phases` of `pitch` elements, of which
-/// phase p holds the columns j of the padded row with j mod phases = p. The padding is there
-/// already: the scratch is zeros at first, and copying a row leaves those around it alone.
-template <class T>
-class Rows {
- public:
-  using Acc = Accumulator<T>;
-
-  /// `width` elements with `before` zeros ahead of them, or as many cropped where it is negative,
-  /// of which `outputs` windows of `extent`, `phases` apart, are read.
-  Rows(int64_t width, int64_t before, int64_t phases, int64_t outputs, int64_t extent,
-       Workspace& workspace)
-      : width_(width),
-        skipped_(std::clamp<int64_t>(-before, 0, width)),
-        ahead_(std::max<int64_t>(before, 0)),
-        phases_(phases),
-        // Narrow outputs are computed in a whole vector, of which a part is kept.
-        // Whole vectors, so that the first taps' loads are aligned.
-        pitch_(ceil_div(std::max(outputs, kV) + (extent - 1) / phases, kV) * kV + kV),
-        used_(std::clamp<int64_t>((outputs - 1) * phases + extent - ahead_, 0, width - skipped_)),
-        starts_{place(ahead_), place(ahead_ + 1)},
-        widened_(workspace.take<Acc>(std::is_same_v<T, Acc> ? 0 : width + 2 * kV)) {
-    const int64_t rest = used_ % (std::min<int64_t>(phases, 2) * kV);
-    last_ = phases == 1
-                ? std::array{first_elements<Acc>(rest), first_elements<Acc>(0)}
-                : std::array{first_elements<Acc>((rest + 1) / 2), first_elements<Acc>(rest / 2)};
-  }
-
-  /// Elements of a row in the scratch.
-  int64_t size() const { return phases_ * pitch_; }
-
-  /// Where column j of the padded row is.
-  int64_t place(int64_t j) const { return j % phases_ * pitch_ + j / phases_; }
-
-  /// Room for `count` rows.
-  Acc* take(int64_t count, Workspace& workspace) const {
-    auto* const result = workspace.take<Acc>(count * size());
-    std::fill_n(result, count * size(), Acc(0));
-    return result;
-  }
-
-  /// Copies `count` rows of the plane that has `height` of them, from `first` on, zeros where there
-  /// are none; nothing is read from `end` on.
-  void copy(const T* plane, const T* end, int64_t height, int64_t first, int64_t count,
-            Acc* target) const {
-    const int64_t begin = std::clamp<int64_t>(-first, 0, count);
-    const int64_t missing = std::clamp<int64_t>(height - first, begin, count);
-    std::fill_n(target, begin * size(), Acc(0));
-    std::fill_n(target + missing * size(), (count - missing) * size(), Acc(0));
-    plane += (first + begin) * width_;
-    target += begin * size();
-    if constexpr (std::is_same_v<T, Acc>) {
-      split(plane + skipped_, end, missing - begin, target);
-    } else {
-      for (int64_t r = 0; r < missing - begin; ++r) {
-        convert(plane + r * width_, width_, widened_);
-        split(widened_ + skipped_, widened_ + width_ + 2 * kV, 1, target + r * size());
-      }
-    }
-  }
-
- private:
-  static constexpr int64_t kV = kLanes<Acc>;
-  /// How far ahead of the copy memory is fetched, in elements: while a band is computed, the CPU
-  /// forgets that it was reading on.
-  static constexpr int64_t kPrefetched = 4096 / sizeof(Acc);
-
-  /// Splits `count` rows; what is before `end` may be read.
-  void split(const Acc* row, const Acc* end, int64_t count, Acc* target) const {
-    if (phases_ == 1) {
-      split_few<1>(row, end, count, target);
-    } else if (phases_ == 2) {
-      split_few<2>(row, end, count, target);
-    } else {
-      split_many(row, count, target);
-    }
-  }
-
-  template <int64_t kPhases>
-  void split_few(const Acc* row, const Acc* end, int64_t count, Acc* target) const {
-    constexpr int64_t kStep = kPhases * kV;
-    const int64_t whole = used_ / kStep * kStep;
-    const int64_t used = used_;
-    const int64_t width = width_;
-    const int64_t step = size();
-    const Vec<Acc> last_first = last_[0];
-    const Vec<Acc> last_second = last_[1];
-    Acc* first = target + starts_[0];
-    Acc* second = target + starts_[1];
-    for (int64_t r = 0; r < count; ++r) {
-      for (int64_t i = 0; i < whole; i += kStep) {
-        __builtin_prefetch(row + i + kPrefetched);
-        if constexpr (kPhases == 1) {
-          Vec<Acc>::loadu(row + i).store(first + i);
-        } else {
-          const auto [even, odd] =
-              at::vec::deinterleave2(Vec<Acc>::loadu(row + i), Vec<Acc>::loadu(row + i + kV));
-          even.store(first + i / 2);
-          odd.store(second + i / 2);
-        }
-      }
-      if (whole < used && end - row >= whole + kStep) {
-        if constexpr (kPhases == 1) {
-          (Vec<Acc>::loadu(row + whole) & last_first).store(first + whole);
-        } else {
-          const auto [even, odd] = at::vec::deinterleave2(Vec<Acc>::loadu(row + whole),
-                                                          Vec<Acc>::loadu(row + whole + kV));
-          (even & last_first).store(first + whole / 2);
-          (odd & last_second).store(second + whole / 2);
-        }
-      } else {
-        for (int64_t i = whole; i < used; ++i) {
-          (i % kPhases == 0 ? first : second)[i / kPhases] = row[i];
-        }
-      }
-      row += width;
-      first += step;
-      second += step;
-    }
-  }
-
-  void split_many(const Acc* row, int64_t count, Acc* target) const {
-    for (int64_t r = 0; r < count; ++r) {
-      for (int64_t i = 0; i < std::min(phases_, used_); ++i) {
-        Acc* const to = target + r * size() + place(ahead_ + i);
-        for (int64_t j = 0; i + j * phases_ < used_; ++j) {
-          to[j] = row[r * width_ + i + j * phases_];
-        }
-      }
-    }
-  }
-
-  int64_t width_;
-  int64_t skipped_;
-  int64_t ahead_;
-  int64_t phases_;
-  int64_t pitch_;
-  int64_t used_;  ///< elements that any window reads
-  std::array<int64_t, 2> starts_;
-  std::array<Vec<Acc>, 2> last_;  ///< the part of the last vectors that is used
-  Acc* widened_;
-};
 
 /// Sums over taps: element j of row r is bias + sum of weights[t] * source[offsets[t] + r pitch +
 /// j].
@@ -268,13 +118,13 @@ template <class T>
 struct InputBand {
   using Acc = Accumulator<T>;
 
-  const DepthwiseShape& shape;
+  const ConvShape& shape;
   Rows<T> input_rows;
   int64_t rows;   ///< output rows at a time
   int64_t pitch;  ///< from what one output row reads to what the next one does
   Acc* source;
 
-  InputBand(const DepthwiseShape& shape, Workspace& workspace)
+  InputBand(const ConvShape& shape, Workspace& workspace)
       : shape(shape),
         input_rows(shape.input[1], shape.before[1], shape.stride[1], shape.output[1],
                    shape.extent(1), workspace),
@@ -304,7 +154,7 @@ struct InputBand {
 };
 
 template <class T>
-void plane_output(const DepthwiseShape& shape, const T* input, const Accumulator<T>* weight,
+void plane_output(const ConvShape& shape, const T* input, const Accumulator<T>* weight,
                   const Accumulator<T>* bias, T* output, int64_t begin, int64_t end) {
   using Acc = Accumulator<T>;
   Workspace workspace;
@@ -318,12 +168,12 @@ void plane_output(const DepthwiseShape& shape, const T* input, const Accumulator
     for (int64_t y = 0; y < shape.output[0]; y += band.rows) {
       const int64_t rows = std::min(band.rows, shape.output[0] - y);
       band.fill(input + plane * input_size, input_end, y, rows);
-      for (int64_t m = 0; m < shape.multiplier; ++m) {
-        const int64_t filter = plane % shape.channels * shape.multiplier + m;
+      for (int64_t m = 0; m < shape.multiplier(); ++m) {
+        const int64_t filter = plane % shape.channels * shape.multiplier() + m;
         const Sums<Acc> sum{offsets,      weight + filter * shape.taps(),
                             shape.taps(), bias == nullptr ? Acc(0) : bias[filter],
                             band.pitch,   shape.output[1]};
-        T* const to = output + (plane * shape.multiplier + m) * output_size + y * shape.output[1];
+        T* const to = output + (plane * shape.multiplier() + m) * output_size + y * shape.output[1];
         if constexpr (std::is_same_v<T, Acc>) {
           sum(rows, shape.output[1], band.source, to);
         } else {
@@ -342,7 +192,7 @@ struct GradientAxis {
   int64_t count;  ///< of i
   int64_t reach;  ///< the largest shift
 
-  GradientAxis(const DepthwiseShape& shape, int axis)
+  GradientAxis(const ConvShape& shape, int axis)
       : first(floor_div(shape.before[axis], shape.stride[axis])),
         count(floor_div(shape.input[axis] - 1 + shape.before[axis], shape.stride[axis]) - first +
               1),
@@ -352,8 +202,8 @@ struct GradientAxis {
 /// Interleaves the phases of a row: element i stride + phase - before of `row` is element i - first
 /// of phase `phase`.
 template <class Acc>
-void merge_row(const DepthwiseShape& shape, const GradientAxis& axis, const Acc* phases,
-               int64_t pitch, Acc* row) {
+void merge_row(const ConvShape& shape, const GradientAxis& axis, const Acc* phases, int64_t pitch,
+               Acc* row) {
   const int64_t stride = shape.stride[1];
   // Of element 0 of the row.
   const int64_t ahead = shape.before[1] - axis.first * stride;
@@ -379,9 +229,8 @@ void merge_row(const DepthwiseShape& shape, const GradientAxis& axis, const Acc*
 }
 
 template <class T>
-void plane_input_gradient(const DepthwiseShape& shape, const T* gradient,
-                          const Accumulator<T>* weight, T* input_gradient, int64_t begin,
-                          int64_t end) {
+void plane_input_gradient(const ConvShape& shape, const T* gradient, const Accumulator<T>* weight,
+                          T* input_gradient, int64_t begin, int64_t end) {
   using Acc = Accumulator<T>;
   Workspace workspace;
   const GradientAxis vertical(shape, 0);
@@ -390,7 +239,7 @@ void plane_input_gradient(const DepthwiseShape& shape, const T* gradient,
                      horizontal.reach + 1, workspace);
   const int64_t band = band_rows(vertical.count, 1, vertical.reach, rows.size());
   const int64_t height = band + vertical.reach;
-  auto* const source = rows.take(shape.multiplier * height, workspace);
+  auto* const source = rows.take(shape.multiplier() * height, workspace);
   // Vectors are read and written whole, past the end of rows.
   constexpr int64_t kRoom = 2 * kLanes<Acc>;
   const int64_t pitch = band * horizontal.count + kRoom;
@@ -398,7 +247,7 @@ void plane_input_gradient(const DepthwiseShape& shape, const T* gradient,
   auto* const merged = workspace.take<Acc>(shape.input[1] + kRoom);
 
   // The taps, phase by phase.
-  const int64_t taps = shape.taps() * shape.multiplier;
+  const int64_t taps = shape.taps() * shape.multiplier();
   auto* const offsets = workspace.take<int64_t>(taps);
   auto* const order = workspace.take<int64_t>(taps);
   auto* const weights = workspace.take<Acc>(taps);
@@ -422,7 +271,7 @@ void plane_input_gradient(const DepthwiseShape& shape, const T* gradient,
 
   const int64_t input_size = shape.input[0] * shape.input[1];
   const int64_t output_size = shape.output[0] * shape.output[1];
-  const T* const gradient_end = gradient + shape.batch * shape.filters() * output_size;
+  const T* const gradient_end = gradient + shape.batch * shape.filters * output_size;
   for (int64_t plane = begin; plane < end; ++plane) {
     const Acc* const filters = weight + plane % shape.channels * taps;
     for (int64_t t = 0; t < taps; ++t) {
@@ -430,8 +279,8 @@ void plane_input_gradient(const DepthwiseShape& shape, const T* gradient,
     }
     for (int64_t i = 0; i < vertical.count; i += band) {
       const int64_t count = std::min(band, vertical.count - i);
-      for (int64_t m = 0; m < shape.multiplier; ++m) {
-        const T* const from = gradient + (plane * shape.multiplier + m) * output_size;
+      for (int64_t m = 0; m < shape.multiplier(); ++m) {
+        const T* const from = gradient + (plane * shape.multiplier() + m) * output_size;
         rows.copy(from, gradient_end, shape.output[0], vertical.first + i - vertical.reach,
                   count + vertical.reach, source + m * height * rows.size());
       }
@@ -517,7 +366,7 @@ void some_tap_products(int64_t taps, const int64_t* offsets, const Acc* source, 
 }
 
 template <class T>
-void plane_weight_gradient(const DepthwiseShape& shape, const T* gradient, const T* input,
+void plane_weight_gradient(const ConvShape& shape, const T* gradient, const T* input,
                            Accumulator<T>* weight_gradient, int64_t begin, int64_t end) {
   using Acc = Accumulator<T>;
   constexpr int64_t kV = kLanes<Acc>;
@@ -532,21 +381,21 @@ void plane_weight_gradient(const DepthwiseShape& shape, const T* gradient, const
   const int64_t input_size = shape.input[0] * shape.input[1];
   const int64_t output_size = shape.output[0] * shape.output[1];
   const T* const input_end = input + shape.batch * shape.channels * input_size;
-  const T* const gradient_end = gradient + shape.batch * shape.filters() * output_size;
+  const T* const gradient_end = gradient + shape.batch * shape.filters * output_size;
   const int64_t groups = ceil_div(shape.taps(), kMost);
   const int64_t group = ceil_div(shape.taps(), groups);
-  std::fill(weight_gradient + begin * shape.multiplier * shape.taps(),
-            weight_gradient + end * shape.multiplier * shape.taps(), Acc(0));
+  std::fill(weight_gradient + begin * shape.multiplier() * shape.taps(),
+            weight_gradient + end * shape.multiplier() * shape.taps(), Acc(0));
   for (int64_t channel = begin; channel < end; ++channel) {
     for (int64_t n = 0; n < shape.batch; ++n) {
       const int64_t plane = n * shape.channels + channel;
       for (int64_t y = 0; y < shape.output[0]; y += band.rows) {
         const int64_t rows = std::min(band.rows, shape.output[0] - y);
         band.fill(input + plane * input_size, input_end, y, rows);
-        for (int64_t m = 0; m < shape.multiplier; ++m) {
-          const T* const from = gradient + (plane * shape.multiplier + m) * output_size;
+        for (int64_t m = 0; m < shape.multiplier(); ++m) {
+          const T* const from = gradient + (plane * shape.multiplier() + m) * output_size;
           gradient_rows.copy(from, gradient_end, shape.output[0], y, rows, source);
-          Acc* const result = weight_gradient + (channel * shape.multiplier + m) * shape.taps();
+          Acc* const result = weight_gradient + (channel * shape.multiplier() + m) * shape.taps();
           for (int64_t t = 0; t < shape.taps(); t += group) {
             some_tap_products(std::min(group, shape.taps() - t), offsets + t, band.source,
                               band.pitch, source, gradient_rows.size(), rows, shape.output[1], last,

@@ -61,6 +61,12 @@ void check_channels(const ConvArgs& args, WeightLayout layout) {
   TORCH_CHECK(*in == expected, "Given groups=", *groups, ", weight of size ", args.weight.sizes(),
               ", expected input to have ", expected, " channels, but got input of size ",
               args.input.sizes(), " with ", *in, " channels");
+  const int64_t filters = output_first ? *first : *second * *groups;
+  TORCH_CHECK(!args.bias || (args.bias->dim() == 1 &&
+                             args.bias->sym_size(0).maybe_as_int().value_or(filters) == filters),
+              "Given weight of size ", args.weight.sizes(),
+              ", expected bias to be 1-dimensional with ", filters,
+              " elements, but got bias of size ", args.bias->sym_sizes(), " instead");
 }
 
 /// PyTorch's transposed convolutions count with `int`.

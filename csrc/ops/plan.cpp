@@ -10,8 +10,8 @@
 #include <algorithm>
 #include <limits>
 
-#include "depthwise.h"
 #include "measurement.h"
+#include "own_conv.h"
 #include "padded_conv.h"
 
 namespace samepad::detail {
@@ -187,9 +187,11 @@ Choice choose_plan(const ConvArgs& args, const PadList& pads) {
   if (symmetric && args.as_torch) {
     return {Plan::symmetric, "amounts that PyTorch takes are PyTorch's to compute"};
   }
-  c10::SmallVector<Plan, 3> plans;
+  c10::SmallVector<Plan, 4> plans;
   if (forced_plan.value_or(Plan::depthwise) == Plan::depthwise && can_run_depthwise(args, pads)) {
     plans.push_back(Plan::depthwise);
+  } else if (forced_plan.value_or(Plan::dense) == Plan::dense && can_run_dense(args, pads)) {
+    plans.push_back(Plan::dense);
   }
   if (symmetric) {
     plans.push_back(Plan::symmetric);
@@ -212,6 +214,12 @@ Choice choose_plan(const ConvArgs& args, const PadList& pads) {
   }
   if (plans[0] == Plan::depthwise) {
     return {Plan::depthwise, "there are kernels for depthwise convolutions"};
+  }
+  if (symmetric) {
+    return {Plan::symmetric, "the pads are equal on both sides"};
+  }
+  if (plans[0] == Plan::dense) {
+    return {Plan::dense, "there are kernels that pad on the way"};
   }
   // On other devices neither has been measured; there, what everybody runs.
   if (!args.input.is_cpu() || !plain) {
@@ -252,7 +260,7 @@ int64_t bytes_copied(Plan plan, const ConvArgs& args, const PadList& pads) {
 at::Tensor run_plan(Plan plan, const ConvArgs& args, const PadList& pads) {
   using Run = at::Tensor (*)(const ConvArgs&, const PadList&);
   constexpr std::array<Run, kPlanNames.size()> kRuns{run_symmetric, run_crop, run_pad,
-                                                     run_depthwise};
+                                                     run_depthwise, run_dense};
   return kRuns.at(static_cast<size_t>(plan))(args, pads);
 }
 

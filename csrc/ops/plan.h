@@ -18,11 +18,14 @@ enum class Plan : uint8_t {
   crop,       ///< A symmetrically padded convolution that computes more, then the part wanted:
               ///< the output is copied, the input is neither copied nor saved padded.
   pad,        ///< A padded copy of the input, then a convolution: every mode, size and fill.
-  depthwise,  ///< The project's own kernels: nothing is copied, any pads.
+  depthwise,  ///< The project's own kernels for depthwise convolutions: any pads, nothing is
+              ///< copied.
+  dense,      ///< And for others.
 };
 
 /// Plans and their names, in the order of the enumeration.
-inline constexpr std::array<const char*, 4> kPlanNames{"symmetric", "crop", "pad", "depthwise"};
+inline constexpr std::array<const char*, 5> kPlanNames{"symmetric", "crop", "pad", "depthwise",
+                                                       "dense"};
 
 /// As `kPlanNames` has it.
 const char* name(Plan plan);

@@ -16,9 +16,9 @@ class Explanation:
     """What a convolution runs for one input. `print` it for a summary."""
 
     #: "symmetric": PyTorch's convolution pads both sides alike. "crop": it computes more outputs,
-    #: of which a part is copied. "pad": the input is padded into a copy first. "depthwise":
-    #: samepad's own kernels, with the padding inside.
-    plan: Literal["symmetric", "crop", "pad", "depthwise"]
+    #: of which a part is copied. "pad": the input is padded into a copy first. "depthwise" and
+    #: "dense": samepad's own kernels, with the padding inside.
+    plan: Literal["symmetric", "crop", "pad", "depthwise", "dense"]
     #: Why that plan.
     reason: str
     #: Elements before and after each spatial dimension.
@@ -60,9 +60,9 @@ def explain(layer: nn.Module, input: Tensor) -> Explanation:
 
     Example:
         >>> print(samepad.explain(SamePadConv2d(3, 32, 3, 2), torch.randn(1, 3, 224, 224)))
-        pad: a copy costs less than extra outputs
+        dense: there are kernels that pad on the way
         pads (0, 1), (0, 1); output (1, 32, 112, 112)
-        607,500 bytes copied, 21,676,032 FLOPs
+        0 bytes copied, 21,676,032 FLOPs
     """
     if not isinstance(layer, _SamePadConvNd):
         raise TypeError(

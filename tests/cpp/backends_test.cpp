@@ -10,11 +10,15 @@ namespace {
 TEST(Explain, SaysWhatRuns) {
   const auto dense =
       explain_conv(at::ones({2, 3, 8, 8}), at::ones({64, 3, 3, 3}), {}, /*stride=*/2);
-  EXPECT_EQ(dense.plan, "pad");
-  EXPECT_EQ(dense.bytes_copied, 2 * 3 * 9 * 9 * 4);
+  EXPECT_EQ(dense.plan, "dense");
+  EXPECT_EQ(dense.bytes_copied, 0);
   EXPECT_EQ(dense.output_size, (std::vector<int64_t>{2, 64, 4, 4}));
   EXPECT_EQ(dense.flops, int64_t{2} * 2 * 64 * 4 * 4 * 27);
   EXPECT_EQ(dense.pads, (std::vector<Pads<int64_t>>{{0, 1}, {0, 1}}));
+  const auto padded = explain_conv(at::ones({2, 3, 8, 8}, at::kHalf),
+                                   at::ones({64, 3, 3, 3}, at::kHalf), {}, /*stride=*/2);
+  EXPECT_EQ(padded.plan, "pad");
+  EXPECT_EQ(padded.bytes_copied, 2 * 3 * 9 * 9 * 2);
   const auto depthwise =
       explain_conv(at::ones({2, 3, 8}), at::ones({3, 1, 3}), {}, 2, "same", 1, /*groups=*/3);
   EXPECT_EQ(depthwise.plan, "depthwise");

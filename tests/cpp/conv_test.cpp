@@ -64,7 +64,8 @@ TEST_P(Conv, AgreesWithTheNaiveLoop) {
 }
 
 constexpr std::optional<detail::Plan> kPlans[] = {std::nullopt, detail::Plan::crop,
-                                                  detail::Plan::pad, detail::Plan::depthwise};
+                                                  detail::Plan::pad, detail::Plan::depthwise,
+                                                  detail::Plan::dense};
 
 INSTANTIATE_TEST_SUITE_P(Same, Conv,
                          ::testing::Combine(::testing::ValuesIn(kCases),
@@ -134,7 +135,7 @@ INSTANTIATE_TEST_SUITE_P(All, PaddingModes, ::testing::Values("reflect", "replic
 TEST(Conv, KeepsChannelsLast) {
   const auto input = at::randn({2, 4, 8, 8}).contiguous(at::MemoryFormat::ChannelsLast);
   const auto weight = at::randn({8, 4, 3, 3});
-  for (const auto plan : {detail::Plan::crop, detail::Plan::pad}) {
+  for (const auto plan : {detail::Plan::crop, detail::Plan::pad, detail::Plan::dense}) {
     const detail::PlanGuard guard(plan);
     EXPECT_TRUE(
         samepad::conv2d(input, weight, {}, 2).is_contiguous(at::MemoryFormat::ChannelsLast));

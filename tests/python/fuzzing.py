@@ -363,7 +363,7 @@ def draw(rng: random.Random, seed: int) -> Case:
         options,
         dtype,
         rng.choice(layouts),
-        rng.choice([None, "crop", "pad", "depthwise"]) if family == "conv" else None,
+        rng.choice([None, "crop", "pad", "depthwise", "dense"]) if family == "conv" else None,
     )
     _check_legal(case, family)
     return case

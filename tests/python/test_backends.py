@@ -25,26 +25,30 @@ def _measuring() -> Iterator[None]:
 
 
 SAME = samepad.SamePadConv2d
+#: Of which the kernels for dense convolutions take none.
+HALF = torch.bfloat16
 EXPLAINED: list[tuple[str, nn.Module, tuple[int, ...], str, int]] = [
     # Nothing is copied where PyTorch pads both sides alike, nor by the kernels.
     ("symmetric", SAME(3, 8, 3), (2, 3, 9, 8), "equal on both sides", 0),
     ("symmetric", SAME(4, 4, 3, 2, 1, groups=4), (2, 4, 9, 8), "PyTorch's to compute", 0),
     ("depthwise", SAME(4, 8, 3, 2, groups=4), (2, 4, 9, 8), "kernels for depthwise", 0),
     ("depthwise", samepad.SamePadConv1d(4, 4, 3, 2, groups=4), (4, 8), "kernels", 0),
+    ("dense", SAME(3, 64, 3, 2), (2, 3, 8, 8), "kernels that pad on the way", 0),
+    ("dense", samepad.SamePadConv1d(4, 6, 3, 2, groups=2), (4, 8), "kernels", 0),
     # A row and a column more of the input.
-    ("pad", SAME(3, 64, 3, 2), (2, 3, 8, 8), "a copy costs less", 2 * 3 * 9 * 9 * 4),
+    ("pad", SAME(3, 64, 3, 2, dtype=HALF), (2, 3, 8, 8), "a copy costs less", 2 * 3 * 9 * 9 * 2),
     # Of pads (1, 2) the convolution adds (1, 1) itself.
-    ("pad", SAME(3, 64, 5, 2), (2, 3, 8, 8), "a copy costs less", 2 * 3 * 9 * 9 * 4),
+    ("pad", SAME(3, 64, 5, 2, dtype=HALF), (2, 3, 8, 8), "a copy costs less", 2 * 3 * 9 * 9 * 2),
     ("pad", SAME(3, 4, 2, padding_mode="reflect"), (3, 8, 8), "no other plan", 3 * 9 * 9 * 4),
     # The output, where it is smaller than the input.
-    ("crop", SAME(64, 1, 3, 2), (1, 64, 40, 40), "extra outputs cost less", 20 * 20 * 4),
+    ("crop", SAME(64, 1, 3, 2, dtype=HALF), (1, 64, 40, 40), "extra outputs", 20 * 20 * 2),
     ("pad", SAME(3, 8, 2).to("meta"), (1, 3, 8, 8), "every device", 3 * 9 * 9 * 4),
 ]
 
 
 @pytest.mark.parametrize(("plan", "layer", "size", "reason", "copied"), EXPLAINED)
 def test_explains(plan: str, layer: Any, size: tuple[int, ...], reason: str, copied: int) -> None:
-    input = torch.randn(size, device=layer.weight.device)
+    input = torch.randn(size, device=layer.weight.device, dtype=layer.weight.dtype)
     with torch.no_grad():
         explained = samepad.explain(layer, input)
         with FlopCounterMode(display=False) as counter:
@@ -122,7 +126,7 @@ def test_plans_are_measured_once_and_the_fastest_runs() -> None:
     assert len(backends.measurements()) == 3
     # One plan alone needs no measurement.
     SAME(3, 4, 2, padding_mode="reflect")(torch.randn(1, 3, 8, 8))
-    SAME(3, 4, 3)(torch.randn(1, 3, 8, 8))
+    SAME(3, 4, 3, dtype=HALF)(torch.randn(1, 3, 8, 8, dtype=HALF))
     assert len(backends.measurements()) == 3
     backends.reset()
     assert backends.measurements() == []

@@ -1,16 +1,17 @@
-#include "depthwise.h"
+#include "own_conv.h"
 
 #include <torch/csrc/autograd/custom_function.h>
 
 #include <algorithm>
 
+#include "../kernels/dense.h"
 #include "../kernels/depthwise.h"
 #include "padded_conv.h"
 
 namespace samepad::detail {
 namespace {
 
-using kernels::DepthwiseShape;
+using kernels::ConvShape;
 
 /// PyTorch's rule for the layout of a convolution's output.
 at::MemoryFormat memory_format(const ConvArgs& args) {
@@ -22,13 +23,22 @@ at::MemoryFormat memory_format(const ConvArgs& args) {
              : at::MemoryFormat::Contiguous;
 }
 
-/// What PyTorch is to compute where gradients are to be differentiated again.
-PaddedConv padded_conv(const DepthwiseShape& shape) {
+bool is_depthwise(const ConvShape& shape) { return shape.groups == shape.channels; }
+
+at::Tensor forward(const ConvShape& shape, at::MemoryFormat memory_format, const at::Tensor& input,
+                   const at::Tensor& weight, const std::optional<at::Tensor>& bias) {
+  const auto run = is_depthwise(shape) ? kernels::depthwise_output : kernels::dense_output;
+  return run(shape, memory_format, input, weight, bias);
+}
+
+/// What PyTorch is to compute where there is no kernel for a gradient, or gradients are to be
+/// differentiated again.
+PaddedConv padded_conv(const ConvShape& shape) {
   PaddedConv conv{{},
                   {0, 0},
                   {shape.stride.begin(), shape.stride.end()},
                   {shape.dilation.begin(), shape.dilation.end()},
-                  shape.channels};
+                  shape.groups};
   for (const int axis : {0, 1}) {
     const int64_t spanned = (shape.output[axis] - 1) * shape.stride[axis] + shape.extent(axis);
     conv.pads.push_back(shape.before[axis]);
@@ -37,16 +47,16 @@ PaddedConv padded_conv(const DepthwiseShape& shape) {
   return conv;
 }
 
-class Depthwise : public torch::autograd::Function<Depthwise> {
+class OwnConv : public torch::autograd::Function<OwnConv> {
  public:
   static at::Tensor forward(torch::autograd::AutogradContext* context, const at::Tensor& input,
                             const at::Tensor& weight, const std::optional<at::Tensor>& bias,
-                            const DepthwiseShape& shape, at::MemoryFormat memory_format) {
+                            const ConvShape& shape, at::MemoryFormat memory_format) {
     context->saved_data["channels_last"] = memory_format == at::MemoryFormat::ChannelsLast;
     context->saved_data["has_bias"] = bias.has_value();
     context->save_for_backward({input, weight});
     context->saved_data["shape"] = pack(shape);
-    return kernels::depthwise_output(shape, memory_format, input, weight, bias);
+    return detail::forward(shape, memory_format, input, weight, bias);
   }
 
   static torch::autograd::variable_list backward(torch::autograd::AutogradContext* context,
@@ -59,11 +69,11 @@ class Depthwise : public torch::autograd::Function<Depthwise> {
     if (!gradient.defined()) {
       return result;
     }
-    const DepthwiseShape shape = unpack(context->saved_data["shape"].toIntVector());
+    const ConvShape shape = unpack(context->saved_data["shape"].toIntVector());
     const std::array<bool, 3> wanted{
         context->needs_input_grad(0), context->needs_input_grad(1),
         context->saved_data["has_bias"].toBool() && context->needs_input_grad(2)};
-    if (at::GradMode::is_enabled() || !is_plain(gradient)) {
+    if (!is_depthwise(shape) || at::GradMode::is_enabled() || !is_plain(gradient)) {
       std::ranges::move(padded_conv_gradients(padded_conv(shape), gradient, input, weight, wanted),
                         result.begin());
       return result;
@@ -85,8 +95,8 @@ class Depthwise : public torch::autograd::Function<Depthwise> {
 
  private:
   /// The shape as a value that autograd can keep.
-  static std::vector<int64_t> pack(const DepthwiseShape& shape) {
-    std::vector<int64_t> values{shape.batch, shape.channels, shape.multiplier};
+  static std::vector<int64_t> pack(const ConvShape& shape) {
+    std::vector<int64_t> values{shape.batch, shape.channels, shape.filters, shape.groups};
     for (const auto& pair :
          {shape.input, shape.output, shape.kernel, shape.stride, shape.dilation, shape.before}) {
       values.insert(values.end(), pair.begin(), pair.end());
@@ -94,19 +104,20 @@ class Depthwise : public torch::autograd::Function<Depthwise> {
     return values;
   }
 
-  static DepthwiseShape unpack(const std::vector<int64_t>& v) {
-    return {v[0],         v[1],          v[2],           {v[3], v[4]},  {v[5], v[6]},
-            {v[7], v[8]}, {v[9], v[10]}, {v[11], v[12]}, {v[13], v[14]}};
+  static ConvShape unpack(const std::vector<int64_t>& v) {
+    return {v[0],         v[1],         v[2],           v[3],           {v[4], v[5]},
+            {v[6], v[7]}, {v[8], v[9]}, {v[10], v[11]}, {v[12], v[13]}, {v[14], v[15]}};
   }
 };
 
 /// The convolution in two dimensions: one dimension has a height of 1.
-DepthwiseShape shape_of(const ConvArgs& args, const PadList& pads) {
-  DepthwiseShape shape{};
+ConvShape shape_of(const ConvArgs& args, const PadList& pads) {
+  ConvShape shape{};
   const bool batched = args.input.dim() == args.dimensions() + 2;
   shape.batch = batched ? args.input.size(0) : 1;
   shape.channels = args.input.size(args.axis(-1));
-  shape.multiplier = args.weight.size(0) / shape.channels;
+  shape.filters = args.weight.size(0);
+  shape.groups = args.groups.expect_int();
   shape.input = shape.output = shape.kernel = shape.stride = shape.dilation = {1, 1};
   const size_t first = args.dimensions() == 1 ? 1 : 0;
   for (int64_t i = 0; i < args.dimensions(); ++i) {
@@ -123,10 +134,6 @@ DepthwiseShape shape_of(const ConvArgs& args, const PadList& pads) {
   return shape;
 }
 
-bool is_kernel_type(at::ScalarType type) {
-  return type == at::kFloat || type == at::kDouble || type == at::kBFloat16 || type == at::kHalf;
-}
-
 /// `tensor` in two dimensions, and batched.
 at::Tensor in_two_dimensions(const ConvArgs& args, at::Tensor tensor) {
   if (tensor.dim() == args.dimensions() + 1) {
@@ -135,35 +142,49 @@ at::Tensor in_two_dimensions(const ConvArgs& args, at::Tensor tensor) {
   return args.dimensions() == 1 ? tensor.unsqueeze(2) : tensor;
 }
 
-}  // namespace
-
-bool can_run_depthwise(const ConvArgs& args, const PadList& pads) {
-  if (args.dimensions() > 2 || args.fill != "constant" ||
-      !is_kernel_type(args.input.scalar_type()) || !args.input.is_cpu() || !is_plain(args)) {
-    return false;
-  }
-  for (const auto& pad : pads) {
-    if (!known(pad)) {
-      return false;
-    }
-  }
-  const int64_t channels = args.input.size(args.axis(-1));
-  if (args.input.numel() == 0 || args.weight.numel() == 0 || args.weight.size(1) != 1 ||
-      args.groups != channels) {
-    return false;
-  }
-  return (args.weight.size(0) == channels || memory_format(args) == at::MemoryFormat::Contiguous) &&
-         kernels::fits_workspace(shape_of(args, pads));
+/// What the kernels have in common: where they could run, if they take the sizes.
+bool can_run(const ConvArgs& args, const PadList& pads) {
+  return args.dimensions() <= 2 && args.fill == "constant" && args.input.is_cpu() &&
+         is_plain(args) && args.input.numel() > 0 && args.weight.numel() > 0 &&
+         std::ranges::all_of(pads, [](const auto& pad) { return known(pad).has_value(); });
 }
 
-at::Tensor run_depthwise(const ConvArgs& args, const PadList& pads) {
-  at::Tensor output =
-      Depthwise::apply(in_two_dimensions(args, args.input), in_two_dimensions(args, args.weight),
-                       args.bias, shape_of(args, pads), memory_format(args));
+at::Tensor run(const ConvArgs& args, const PadList& pads) {
+  const at::Tensor input = in_two_dimensions(args, args.input);
+  const at::Tensor weight = in_two_dimensions(args, args.weight);
+  const ConvShape shape = shape_of(args, pads);
+  const at::MemoryFormat format = memory_format(args);
+  at::Tensor output = needs_gradient(input, weight, args.bias)
+                          ? OwnConv::apply(input, weight, args.bias, shape, format)
+                          : forward(shape, format, input, weight, args.bias);
   if (args.dimensions() == 1) {
     output = output.squeeze(2);
   }
   return args.input.dim() == args.dimensions() + 1 ? output.squeeze(0) : output;
 }
+
+}  // namespace
+
+bool can_run_depthwise(const ConvArgs& args, const PadList& pads) {
+  const auto type = args.input.scalar_type();
+  if (!can_run(args, pads) || args.weight.size(1) != 1 ||
+      args.groups != args.input.size(args.axis(-1)) ||
+      !(type == at::kFloat || type == at::kDouble || type == at::kBFloat16 || type == at::kHalf)) {
+    return false;
+  }
+  const ConvShape shape = shape_of(args, pads);
+  return (shape.multiplier() == 1 || memory_format(args) == at::MemoryFormat::Contiguous) &&
+         kernels::fits_workspace(shape);
+}
+
+at::Tensor run_depthwise(const ConvArgs& args, const PadList& pads) { return run(args, pads); }
+
+bool can_run_dense(const ConvArgs& args, const PadList& pads) {
+  return can_run(args, pads) && args.groups != args.input.size(args.axis(-1)) &&
+         kernels::can_run_dense(shape_of(args, pads), memory_format(args),
+                                args.input.scalar_type());
+}
+
+at::Tensor run_dense(const ConvArgs& args, const PadList& pads) { return run(args, pads); }
 
 }  // namespace samepad::detail

@@ -1,0 +1,33 @@
+#pragma once
+
+// What a kernel is to compute. Nothing in the kernels' headers knows tensors.
+
+#include <array>
+#include <cstdint>
+
+namespace samepad::kernels {
+
+/// One value for the height and one for the width.
+using Pair = std::array<int64_t, 2>;
+
+/// A convolution. The padding after is what the output's size makes of it; padding may be negative,
+/// which crops.
+struct ConvShape {
+  int64_t batch;
+  int64_t channels;  ///< of the input
+  int64_t filters;   ///< channels of the output
+  int64_t groups;
+  Pair input;
+  Pair output;
+  Pair kernel;
+  Pair stride;
+  Pair dilation;
+  Pair before;  ///< padding before
+
+  int64_t extent(int axis) const { return (kernel[axis] - 1) * dilation[axis] + 1; }
+  int64_t taps() const { return kernel[0] * kernel[1]; }
+  /// Filters per input channel of a depthwise convolution.
+  int64_t multiplier() const { return filters / channels; }
+};
+
+}  // namespace samepad::kernels

@@ -1,0 +1,24 @@
+#pragma once
+
+// Dense and grouped convolutions by the project's own kernels: on tensors, on all threads, by the
+// best instruction set that the CPU has.
+
+#include <ATen/core/Tensor.h>
+
+#include "conv_shape.h"
+
+namespace samepad::kernels {
+
+/// Whether there is a kernel, for inputs and outputs of this layout: for float and double, on CPUs
+/// with AVX2 or AVX-512; in channels_last of one group. What it copies must fit a thread's
+/// workspace, as it does unless strides or dilations are enormous.
+bool can_run_dense(const ConvShape& shape, at::MemoryFormat memory_format, at::ScalarType type);
+
+/// The output, (batch, filters, output height, output width), in this layout: contiguous or
+/// channels_last. Input and weight of another layout are copied. The same for any number of
+/// threads.
+at::Tensor dense_output(const ConvShape& shape, at::MemoryFormat memory_format,
+                        const at::Tensor& input, const at::Tensor& weight,
+                        const std::optional<at::Tensor>& bias);
+
+}  // namespace samepad::kernels

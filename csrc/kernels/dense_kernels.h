@@ -1,0 +1,61 @@
+#pragma once
+
+// Dense and grouped convolutions on plain memory: what there is for each instruction set. Nothing
+// here knows tensors; csrc/kernels/dense.cpp calls it.
+
+#include "conv_shape.h"
+
+namespace samepad::kernels {
+
+/// A part of the output, computed at a time. Every element is summed up in the same order, whatever
+/// the parts are.
+struct DensePart {
+  Pair rows;     ///< [first, last) of batch * output height
+  Pair filters;  ///< [first, last), all of one group
+};
+
+/// The weight of a convolution of pixels.
+template <class T>
+struct DenseWeight {
+  const T* data;
+  /// Whether filters are (kernel height, kernel width, channels), not (channels, kernel height,
+  /// kernel width).
+  bool channels_last;
+  /// Whether they have been packed in blocks, which pays where many parts use them.
+  bool packed;
+};
+
+/// T is float or double; a null bias is zeros.
+template <class T>
+struct DenseKernels {
+  /// Of inputs and outputs (batch, channels, height, width) and weights (filters, channels /
+  /// groups, kernel height, kernel width).
+  void (*plane_output)(const ConvShape& shape, const T* input, const T* weight, const T* bias,
+                       T* output, const DensePart& part);
+
+  /// Of inputs and outputs (batch, height, width, channels), in one group. Parts begin with a block
+  /// of filters.
+  void (*pixel_output)(const ConvShape& shape, const T* input, const DenseWeight<T>& weight,
+                       const T* bias, T* output, const DensePart& part);
+
+  /// Packs blocks [begin, end) of `filters` filters of `products` elements each. The result takes
+  /// `products` elements for each filter of whole blocks.
+  void (*pack_blocks)(const T* weight, int64_t filters, int64_t products, int64_t begin,
+                      int64_t end, T* packed);
+  /// Filters in a block.
+  int64_t block;
+};
+
+/// The kernels compiled for an instruction set.
+#ifdef SAMEPAD_X86_KERNELS
+namespace avx2 {
+template <class T>
+const DenseKernels<T>& dense();
+}
+namespace avx512 {
+template <class T>
+const DenseKernels<T>& dense();
+}
+#endif
+
+}  // namespace samepad::kernels

@@ -1,0 +1,254 @@
+#pragma once
+
+// Dense convolutions of pixels: (batch, height, width, channels), as channels_last is.
+//
+// A product of matrices: pixels by products (taps x channels), times products by filters. The input
+// rows that a band of output rows reads are copied into a scratch memory with the padding around
+// them; there, what a product reads is equally far from the start of every pixel. A few pixels meet
+// a block of a few vectors of filters, whose weights have been packed side by side.
+
+#include <type_traits>
+#include <utility>
+
+#include "dense_band.h"
+#include "dense_kernels.h"
+#include "vectors.h"
+#include "workspace.h"
+
+namespace samepad::kernels::SAMEPAD_ISA {
+
+/// Vectors of filters in a block.
+inline constexpr int kBlockVectors = kManyRegisters ? 4 : 2;
+
+template <class T>
+inline constexpr int64_t kBlockFilters = kBlockVectors * kLanes<T>;
+
+/// Pixels computed together with kVectors vectors of filters: as many sums as the registers hold
+/// beside what is read, and pixels as there are registers for addresses.
+template <int kVectors>
+inline constexpr int kTilePixels = kManyRegisters && kVectors <= 2 ? 8 : 6;
+
+/// Products added up before the next pixels: their weights should stay in the second cache.
+inline constexpr int64_t kTileDepth = 1024;
+
+/// The sums of kPixels pixels for kVectors vectors of filters: products are added to the target or,
+/// where it is given, to `start`.
+template <class T, int kVectors, int kPixels>
+void tile_sums(const T* const* pixels, const int64_t* offsets, int64_t depth, const T* weight,
+               const T* start, T* const* targets) {
+  constexpr int64_t kV = kLanes<T>;
+  std::array<const T*, kPixels> from;
+  std::array<std::array<Vec<T>, kVectors>, kPixels> sums;
+#pragma GCC unroll 8
+  for (int p = 0; p < kPixels; ++p) {
+    from[p] = pixels[p];
+#pragma GCC unroll 4
+    for (int v = 0; v < kVectors; ++v) {
+      sums[p][v] = Vec<T>::loadu((start != nullptr ? start : targets[p]) + v * kV);
+    }
+  }
+  for (int64_t k = 0; k < depth; ++k) {
+    std::array<Vec<T>, kVectors> factors;
+#pragma GCC unroll 4
+    for (int v = 0; v < kVectors; ++v) {
+      factors[v] = Vec<T>::loadu(weight + (k * kVectors + v) * kV);
+    }
+    const int64_t offset = offsets[k];
+#pragma GCC unroll 8
+    for (int p = 0; p < kPixels; ++p) {
+      const Vec<T> value(from[p][offset]);
+#pragma GCC unroll 4
+      for (int v = 0; v < kVectors; ++v) {
+        sums[p][v] = at::vec::fmadd(value, factors[v], sums[p][v]);
+      }
+    }
+  }
+#pragma GCC unroll 8
+  for (int p = 0; p < kPixels; ++p) {
+#pragma GCC unroll 4
+    for (int v = 0; v < kVectors; ++v) {
+      sums[p][v].store(targets[p] + v * kV);
+    }
+  }
+}
+
+template <class T>
+using TileSums = decltype(&tile_sums<T, 1, 1>);
+
+/// tile_sums of as many vectors and of [pixels - 1].
+template <class T, int kVectors>
+inline constexpr auto kTileSums = []<size_t... P>(std::index_sequence<P...>) {
+  return std::array<TileSums<T>, sizeof...(P)>{tile_sums<T, kVectors, P + 1>...};
+}(std::make_index_sequence<kTilePixels<kVectors>>());
+
+/// Calls `run` with the number of vectors as a constant.
+template <int kMost = kBlockVectors, class Run>
+void with_vectors(int64_t vectors, const Run& run) {
+  if constexpr (kMost > 1) {
+    if (vectors < kMost) {
+      with_vectors<kMost - 1>(vectors, run);
+      return;
+    }
+  }
+  run(std::integral_constant<int, kMost>());
+}
+
+/// Packs elements [begin, end) of up to a block of filters, `products` elements apart: element by
+/// element, with zeros past the last filter to fill a vector.
+template <class T>
+void pack_block(const T* weight, int64_t filters, int64_t products, int64_t begin, int64_t end,
+                T* packed) {
+  constexpr int64_t kV = kLanes<T>;
+  const int64_t pitch = ceil_div(filters, kV) * kV;
+  for (int64_t f = 0; f < filters; f += kV) {
+    const T* const from = weight + f * products;
+    const int64_t rows = std::min(filters - f, kV);
+    int64_t k = begin;
+    if constexpr (std::is_same_v<T, float>) {
+      for (; rows == kV && k + kV <= end; k += kV) {
+        at::vec::transpose_mxn<T, kV, kV>(from + k, products, packed + (k - begin) * pitch + f,
+                                          pitch);
+      }
+    }
+    for (; k < end; ++k) {
+      for (int64_t i = 0; i < kV; ++i) {
+        packed[(k - begin) * pitch + f + i] = i < rows ? from[i * products + k] : T(0);
+      }
+    }
+  }
+}
+
+/// Packs blocks [begin, end) whole.
+template <class T>
+void pack_blocks(const T* weight, int64_t filters, int64_t products, int64_t begin, int64_t end,
+                 T* packed) {
+  for (int64_t f = begin * kBlockFilters<T>; f < std::min(filters, end * kBlockFilters<T>);
+       f += kBlockFilters<T>) {
+    pack_block(weight + f * products, std::min(filters - f, kBlockFilters<T>), products, 0,
+               products, packed + f * products);
+  }
+}
+
+/// A band of output rows.
+template <class T>
+class PixelBand {
+ public:
+  PixelBand(const ConvShape& shape, const DensePart& part, Workspace& workspace)
+      : shape_(shape),
+        part_(part),
+        columns_((shape.output[1] - 1) * shape.stride[1] + shape.extent(1)),
+        pixels_((part.rows[1] - part.rows[0]) * shape.output[1]),
+        workspace_(workspace) {}
+
+  void run(const T* input, const DenseWeight<T>& weight, const T* bias, T* output) const {
+    const auto* const offsets = product_offsets(weight.channels_last);
+    const auto* const sources = copy_rows(input);
+    auto** const targets = workspace_.take<T*>(pixels_);
+    auto* const start = workspace_.take<T>(kBlockFilters<T>);
+    // A vector of filters that is not whole is computed beside the output.
+    T* const rest = workspace_.take<T>(pixels_ * kBlockFilters<T>);
+    auto* const packed = workspace_.take<T>(weight.packed ? 0 : kBlockFilters<T> * kTileDepth);
+    const int64_t products = shape_.channels * shape_.taps();
+    for (int64_t f = part_.filters[0]; f < part_.filters[1]; f += kBlockFilters<T>) {
+      const int64_t filters = std::min(part_.filters[1] - f, kBlockFilters<T>);
+      const bool whole = filters % kLanes<T> == 0;
+      for (int64_t i = 0; i < kBlockFilters<T>; ++i) {
+        start[i] = bias != nullptr && i < filters ? bias[f + i] : T(0);
+      }
+      T* const first = output + part_.rows[0] * shape_.output[1] * shape_.filters + f;
+      for (int64_t p = 0; p < pixels_; ++p) {
+        targets[p] = whole ? first + p * shape_.filters : rest + p * kBlockFilters<T>;
+      }
+      for (int64_t k = 0; k < products; k += kTileDepth) {
+        const int64_t depth = std::min(kTileDepth, products - k);
+        const T* factors = packed;
+        if (weight.packed) {
+          factors = weight.data + f * products + k * ceil_div(filters, kLanes<T>) * kLanes<T>;
+        } else {
+          pack_block(weight.data + f * products, filters, products, k, k + depth, packed);
+        }
+        with_vectors(ceil_div(filters, kLanes<T>), [&](auto vectors) {
+          add_products<vectors>(sources, offsets + k, depth, factors, k == 0 ? start : nullptr,
+                                targets);
+        });
+      }
+      for (int64_t p = 0; !whole && p < pixels_; ++p) {
+        std::copy_n(targets[p], filters, first + p * shape_.filters);
+      }
+    }
+  }
+
+ private:
+  template <int kVectors>
+  void add_products(const T* const* sources, const int64_t* offsets, int64_t depth,
+                    const T* factors, const T* start, T* const* targets) const {
+    constexpr int64_t kPixels = kTilePixels<kVectors>;
+    for (int64_t p = 0; p < pixels_; p += kPixels) {
+      kTileSums<T, kVectors>[std::min(kPixels, pixels_ - p) - 1](sources + p, offsets, depth,
+                                                                 factors, start, targets + p);
+    }
+  }
+
+  /// How far from a pixel's start each product reads, in the order of the weight.
+  const int64_t* product_offsets(bool channels_last_weight) const {
+    auto* const result = workspace_.take<int64_t>(shape_.channels * shape_.taps());
+    for (int64_t t = 0; t < shape_.taps(); ++t) {
+      const int64_t place = (t / shape_.kernel[1] * shape_.dilation[0] * columns_ +
+                             t % shape_.kernel[1] * shape_.dilation[1]) *
+                            shape_.channels;
+      for (int64_t c = 0; c < shape_.channels; ++c) {
+        result[channels_last_weight ? t * shape_.channels + c : c * shape_.taps() + t] = place + c;
+      }
+    }
+    return result;
+  }
+
+  /// Copies the rows and returns where each pixel starts.
+  const T* const* copy_rows(const T* input) const {
+    const int64_t channels = shape_.channels;
+    const int64_t row_size = columns_ * channels;
+    // Columns of the padded row that hold padding, then input.
+    const int64_t left = std::clamp<int64_t>(shape_.before[1], 0, columns_);
+    const int64_t skipped = std::max<int64_t>(-shape_.before[1], 0);
+    const int64_t inside = std::clamp<int64_t>(shape_.input[1] - skipped, 0, columns_ - left);
+    const int64_t height = each_image(shape_, part_.rows, [](const ImageRows&) {});
+    T* const source = workspace_.take<T>(height * row_size);
+    const auto** const result = workspace_.take<const T*>(pixels_);
+    int64_t pixel = 0;
+    each_image(shape_, part_.rows, [&](const ImageRows& image) {
+      T* row = source + image.source * row_size;
+      for (int64_t y = 0; y < image.end - image.begin; ++y) {
+        for (int64_t x = 0; x < shape_.output[1]; ++x) {
+          result[pixel++] = row + y * shape_.stride[0] * row_size + x * shape_.stride[1] * channels;
+        }
+      }
+      for (int64_t y = image.top; y < image.top + image.height; ++y, row += row_size) {
+        if (y < 0 || y >= shape_.input[0]) {
+          std::fill_n(row, row_size, T(0));
+          continue;
+        }
+        const T* const from =
+            input + ((image.image * shape_.input[0] + y) * shape_.input[1] + skipped) * channels;
+        std::fill_n(row, left * channels, T(0));
+        std::copy_n(from, inside * channels, row + left * channels);
+        std::fill(row + (left + inside) * channels, row + row_size, T(0));
+      }
+    });
+    return result;
+  }
+
+  const ConvShape& shape_;
+  const DensePart& part_;
+  int64_t columns_;  ///< of a padded row
+  int64_t pixels_;
+  Workspace& workspace_;
+};
+
+template <class T>
+void dense_pixel_output(const ConvShape& shape, const T* input, const DenseWeight<T>& weight,
+                        const T* bias, T* output, const DensePart& part) {
+  Workspace workspace;
+  PixelBand<T>(shape, part, workspace).run(input, weight, bias, output);
+}
+
+}  // namespace samepad::kernels::SAMEPAD_ISA

@@ -1,0 +1,278 @@
+#pragma once
+
+// Dense and grouped convolutions of planes: (batch, channels, height, width).
+//
+// A product of matrices: filters by products (channels x taps), times products by pixels. The
+// second one is never whole in memory. A band of output rows is computed a few channels at a time:
+// their input rows are copied into a scratch memory as the depthwise kernels have them, the padding
+// inside, and from there a panel of a few vectors of pixels is filled, which stays in the first
+// cache while all filters go over it. Weights are read as they lie in memory, one at a time for all
+// vectors of the panel, so nothing has to be packed ahead of a call.
+
+#include <utility>
+
+#include "dense_band.h"
+#include "dense_kernels.h"
+#include "rows.h"
+#include "vectors.h"
+#include "workspace.h"
+
+namespace samepad::kernels::SAMEPAD_ISA {
+
+/// Vectors of a panel, and filters computed together: as many sums as the registers hold beside
+/// what is read.
+inline constexpr int kPanelVectors = kManyRegisters ? 4 : 3;
+inline constexpr int kPanelFilters = kManyRegisters ? 6 : 4;
+/// Products in a panel, about.
+inline constexpr int64_t kPanelDepth = kManyRegisters ? 112 : 192;
+
+template <class T>
+inline constexpr int64_t kPanelPixels = kPanelVectors * kLanes<T>;
+
+/// The sums of kFilters filters for kVectors vectors of pixels: a panel's products are added to the
+/// target or, where it is given, to `start`, one value per filter.
+template <class T, int kFilters, int kVectors>
+void panel_sums(const T* weight, int64_t weight_pitch, int64_t depth, const T* panel,
+                const T* start, T* target, int64_t target_pitch) {
+  constexpr int64_t kV = kLanes<T>;
+  std::array<std::array<Vec<T>, kVectors>, kFilters> sums;
+#pragma GCC unroll 8
+  for (int f = 0; f < kFilters; ++f) {
+#pragma GCC unroll 4
+    for (int v = 0; v < kVectors; ++v) {
+      sums[f][v] =
+          start != nullptr ? Vec<T>(start[f]) : Vec<T>::loadu(target + f * target_pitch + v * kV);
+    }
+  }
+  for (int64_t k = 0; k < depth; ++k) {
+    std::array<Vec<T>, kVectors> pixels;
+#pragma GCC unroll 4
+    for (int v = 0; v < kVectors; ++v) {
+      pixels[v] = Vec<T>::loadu(panel + k * kPanelPixels<T> + v * kV);
+    }
+#pragma GCC unroll 8
+    for (int f = 0; f < kFilters; ++f) {
+      const Vec<T> factor(weight[f * weight_pitch + k]);
+#pragma GCC unroll 4
+      for (int v = 0; v < kVectors; ++v) {
+        sums[f][v] = at::vec::fmadd(factor, pixels[v], sums[f][v]);
+      }
+    }
+  }
+#pragma GCC unroll 8
+  for (int f = 0; f < kFilters; ++f) {
+#pragma GCC unroll 4
+    for (int v = 0; v < kVectors; ++v) {
+      sums[f][v].store(target + f * target_pitch + v * kV);
+    }
+  }
+}
+
+template <class T>
+using PanelSums = decltype(&panel_sums<T, 1, 1>);
+
+/// panel_sums of [filters - 1][vectors - 1].
+template <class T>
+inline constexpr auto kPanelSums = []<size_t... F>(std::index_sequence<F...>) {
+  const auto of = []<size_t kFilters, size_t... V>(std::index_sequence<V...>) {
+    return std::array<PanelSums<T>, sizeof...(V)>{panel_sums<T, kFilters, V + 1>...};
+  };
+  return std::array{of.template operator()<F + 1>(std::make_index_sequence<kPanelVectors>())...};
+}(std::make_index_sequence<kPanelFilters>());
+
+/// A band of output rows.
+template <class T>
+class PlaneBand {
+ public:
+  PlaneBand(const ConvShape& shape, const DensePart& part, Workspace& workspace)
+      : shape_(shape),
+        part_(part),
+        channels_(shape.channels / shape.groups),
+        filters_(part.filters[1] - part.filters[0]),
+        output_size_(shape.output[0] * shape.output[1]),
+        pixels_((part.rows[1] - part.rows[0]) * shape.output[1]),
+        vectors_(ceil_div(pixels_, kV)),
+        panels_(ceil_div(vectors_, kPanelVectors)),
+        rows_(shape.input[1], shape.before[1], shape.stride[1], shape.output[1], shape.extent(1),
+              workspace),
+        pieces_(workspace.take<Piece>(part.rows[1] - part.rows[0] + panels_)),
+        first_pieces_(workspace.take<int64_t>(panels_ + 1)),
+        sums_(workspace.take<T*>(panels_)),
+        offsets_(workspace.take<int64_t>(shape.taps())) {
+    find_pieces();
+    for (int64_t t = 0; t < shape.taps(); ++t) {
+      offsets_[t] = t / shape.kernel[1] * shape.dilation[0] * rows_.size() +
+                    rows_.place(t % shape.kernel[1] * shape.dilation[1]);
+    }
+    const int64_t most = std::clamp<int64_t>(kPanelDepth / shape.taps(), 1, channels_);
+    channels_at_once_ = ceil_div(channels_, ceil_div(channels_, most));
+    source_ = rows_.take(channels_at_once_ * height_, workspace);
+    // Pieces are copied in whole vectors, past their ends, into the next one's place.
+    panel_ = workspace.take<T>((channels_at_once_ * shape.taps() + 1) * kPanelPixels<T>);
+    for (int64_t panel = 0; panel < panels_; ++panel) {
+      sums_[panel] =
+          is_part_of_output(panel) ? nullptr : workspace.take<T>(filters_ * kPanelPixels<T>);
+    }
+    start_ = workspace.take<T>(filters_);
+  }
+
+  void run(const T* input, const T* weight, const T* bias, T* output) const {
+    for (int64_t f = 0; f < filters_; ++f) {
+      start_[f] = bias != nullptr ? bias[part_.filters[0] + f] : T(0);
+    }
+    for (int64_t c = 0; c < channels_; c += channels_at_once_) {
+      const int64_t count = std::min(channels_at_once_, channels_ - c);
+      copy_rows(input, c, count);
+      for (int64_t panel = 0; panel < panels_; ++panel) {
+        fill_panel(panel, count);
+        T* const sums = sums_[panel];
+        if (sums == nullptr) {
+          multiply(panel, weight, c, count,
+                   place(part_.rows[0] * shape_.output[1] + first_pixel(panel), output),
+                   output_size_);
+        } else {
+          multiply(panel, weight, c, count, sums, kPanelPixels<T>);
+          if (c + count == channels_) {
+            copy_sums(panel, output);
+          }
+        }
+      }
+    }
+  }
+
+ private:
+  static constexpr int64_t kV = kLanes<T>;
+
+  /// Consecutive pixels of one row.
+  struct Piece {
+    int64_t source;  ///< where tap 0 reads the first one, after the channel's start
+    int64_t target;  ///< its place in the panel
+    int64_t length;
+  };
+
+  /// The first pixel of a panel; they hold nearly equally many vectors.
+  int64_t first_pixel(int64_t panel) const {
+    return std::min(vectors_ * panel / panels_ * kV, pixels_);
+  }
+
+  void find_pieces() {
+    int64_t panel = 0;
+    int64_t pixel = 0;
+    int64_t found = 0;
+    first_pieces_[0] = 0;
+    height_ = each_image(shape_, part_.rows, [&](const ImageRows& image) {
+      for (int64_t y = image.begin; y < image.end; ++y) {
+        const int64_t row = image.source + (y - image.begin) * shape_.stride[0];
+        for (int64_t x = 0; x < shape_.output[1];) {
+          const int64_t end = first_pixel(panel + 1);
+          const int64_t length = std::min(shape_.output[1] - x, end - pixel);
+          pieces_[found++] = {row * rows_.size() + x, pixel - first_pixel(panel), length};
+          x += length;
+          pixel += length;
+          if (pixel == end) {
+            first_pieces_[++panel] = found;
+          }
+        }
+      }
+    });
+  }
+
+  /// Copies the rows of `count` channels, from c on.
+  void copy_rows(const T* input, int64_t c, int64_t count) const {
+    const int64_t size = shape_.input[0] * shape_.input[1];
+    const T* const end = input + shape_.batch * shape_.channels * size;
+    const int64_t first = part_.filters[0] / (shape_.filters / shape_.groups) * channels_ + c;
+    each_image(shape_, part_.rows, [&](const ImageRows& image) {
+      for (int64_t i = 0; i < count; ++i) {
+        rows_.copy(input + (image.image * shape_.channels + first + i) * size, end, shape_.input[0],
+                   image.top, image.height, source_ + (i * height_ + image.source) * rows_.size());
+      }
+    });
+  }
+
+  void fill_panel(int64_t panel, int64_t count) const {
+    const Piece* const begin = pieces_ + first_pieces_[panel];
+    const Piece* const end = pieces_ + first_pieces_[panel + 1];
+    T* to = panel_;
+    for (int64_t i = 0; i < count; ++i) {
+      for (int64_t t = 0; t < shape_.taps(); ++t, to += kPanelPixels<T>) {
+        const T* const from = source_ + i * height_ * rows_.size() + offsets_[t];
+        for (const Piece* piece = begin; piece != end; ++piece) {
+          for (int64_t j = 0; j < piece->length; j += kV) {
+            Vec<T>::loadu(from + piece->source + j).store(to + piece->target + j);
+          }
+        }
+      }
+    }
+  }
+
+  /// Whether a panel is whole vectors of one image: its sums go straight to the output.
+  bool is_part_of_output(int64_t panel) const {
+    const int64_t first = part_.rows[0] * shape_.output[1] + first_pixel(panel);
+    const int64_t end = part_.rows[0] * shape_.output[1] + first_pixel(panel + 1);
+    return (end - first) % kV == 0 && first / output_size_ == (end - 1) / output_size_;
+  }
+
+  /// Where pixel `pixel` of all images is in the output of the part's first filter.
+  T* place(int64_t pixel, T* output) const {
+    return output + (pixel / output_size_ * shape_.filters + part_.filters[0]) * output_size_ +
+           pixel % output_size_;
+  }
+
+  void multiply(int64_t panel, const T* weight, int64_t c, int64_t count, T* target,
+                int64_t pitch) const {
+    const int64_t products = channels_ * shape_.taps();
+    const int64_t vectors = ceil_div(first_pixel(panel + 1) - first_pixel(panel), kV);
+    const int64_t blocks = ceil_div(filters_, kPanelFilters);
+    for (int64_t block = 0; block < blocks; ++block) {
+      const int64_t f = filters_ * block / blocks;
+      const int64_t some = filters_ * (block + 1) / blocks - f;
+      kPanelSums<T>[some - 1][vectors - 1](
+          weight + (part_.filters[0] + f)* products + c* shape_.taps(), products,
+          count* shape_.taps(), panel_, c == 0 ? start_ + f : nullptr, target + f* pitch, pitch);
+    }
+  }
+
+  /// Copies a panel's sums to the images that its pixels are of.
+  void copy_sums(int64_t panel, T* output) const {
+    const int64_t before = part_.rows[0] * shape_.output[1];
+    const int64_t begin = before + first_pixel(panel);
+    const int64_t end = before + first_pixel(panel + 1);
+    for (int64_t pixel = begin; pixel < end;) {
+      const int64_t length = std::min(end - pixel, output_size_ - pixel % output_size_);
+      for (int64_t f = 0; f < filters_; ++f) {
+        std::copy_n(sums_[panel] + f * kPanelPixels<T> + pixel - begin, length,
+                    place(pixel, output) + f * output_size_);
+      }
+      pixel += length;
+    }
+  }
+
+  const ConvShape& shape_;
+  const DensePart& part_;
+  int64_t channels_;  ///< of a group
+  int64_t filters_;
+  int64_t output_size_;
+  int64_t pixels_;
+  int64_t vectors_;
+  int64_t panels_;
+  Rows<T> rows_;
+  Piece* pieces_;
+  int64_t* first_pieces_;  ///< of each panel
+  T** sums_;               ///< of each panel that is no part of the output, else null
+  int64_t* offsets_;       ///< from where tap 0 reads to where each does
+  int64_t height_ = 0;     ///< input rows of a channel
+  int64_t channels_at_once_ = 0;
+  T* source_;
+  T* panel_;
+  T* start_;
+};
+
+template <class T>
+void dense_plane_output(const ConvShape& shape, const T* input, const T* weight, const T* bias,
+                        T* output, const DensePart& part) {
+  Workspace workspace;
+  PlaneBand<T>(shape, part, workspace).run(input, weight, bias, output);
+}
+
+}  // namespace samepad::kernels::SAMEPAD_ISA

@@ -1,0 +1,23 @@
+#include "threads.h"
+
+#include <ATen/Version.h>
+
+#include <string>
+
+namespace samepad::kernels {
+
+InstructionSet instruction_set() {
+#ifdef SAMEPAD_X86_KERNELS
+  static const InstructionSet result = [] {
+    const std::string capability = at::get_cpu_capability();
+    return capability == "AVX512" ? InstructionSet::avx512
+           : capability == "AVX2" ? InstructionSet::avx2
+                                  : InstructionSet::generic;
+  }();
+  return result;
+#else
+  return InstructionSet::generic;
+#endif
+}
+
+}  // namespace samepad::kernels

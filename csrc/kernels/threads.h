@@ -1,0 +1,26 @@
+#pragma once
+
+// How kernels are chosen for the CPU, and shared out among threads.
+
+#include <ATen/Parallel.h>
+
+#include <algorithm>
+#include <cstdint>
+
+namespace samepad::kernels {
+
+/// The instruction sets that kernels are compiled for.
+enum class InstructionSet : uint8_t { generic, avx2, avx512 };
+
+/// The widest one of this CPU; ATEN_CPU_CAPABILITY limits it as it limits PyTorch's.
+InstructionSet instruction_set();
+
+/// Shares out `tasks`, each of so many multiplications, in parts worth a thread's while.
+template <class Run>
+void share_out(int64_t tasks, int64_t operations, const Run& run) {
+  constexpr int64_t kWorthwhile = 32768;
+  at::parallel_for(0, tasks, std::max<int64_t>(kWorthwhile / std::max<int64_t>(operations, 1), 1),
+                   run);
+}
+
+}  // namespace samepad::kernels

@@ -1,0 +1,20 @@
+#pragma once
+
+// The plans `depthwise` and `dense`: the project's own kernels, with autograd around them. They
+// compute convolutions of one or two dimensions, of plain CPU tensors, with zeros around.
+
+#include "conv_args.h"
+
+namespace samepad::detail {
+
+/// Whether the kernels for depthwise convolutions can compute this.
+bool can_run_depthwise(const ConvArgs& args, const PadList& pads);
+
+at::Tensor run_depthwise(const ConvArgs& args, const PadList& pads);
+
+/// Whether the kernels for other convolutions can compute this.
+bool can_run_dense(const ConvArgs& args, const PadList& pads);
+
+at::Tensor run_dense(const ConvArgs& args, const PadList& pads);
+
+}  // namespace samepad::detail
