@@ -98,23 +98,10 @@ void with_vectors(int64_t vectors, const Run& run) {
 template <class T>
 void pack_block(const T* weight, int64_t filters, int64_t products, int64_t begin, int64_t end,
                 T* packed) {
-  constexpr int64_t kV = kLanes<T>;
-  const int64_t pitch = ceil_div(filters, kV) * kV;
-  for (int64_t f = 0; f < filters; f += kV) {
-    const T* const from = weight + f * products;
-    const int64_t rows = std::min(filters - f, kV);
-    int64_t k = begin;
-    if constexpr (std::is_same_v<T, float>) {
-      for (; rows == kV && k + kV <= end; k += kV) {
-        at::vec::transpose_mxn<T, kV, kV>(from + k, products, packed + (k - begin) * pitch + f,
-                                          pitch);
-      }
-    }
-    for (; k < end; ++k) {
-      for (int64_t i = 0; i < kV; ++i) {
-        packed[(k - begin) * pitch + f + i] = i < rows ? from[i * products + k] : T(0);
-      }
-    }
+  const int64_t pitch = ceil_div(filters, kLanes<T>) * kLanes<T>;
+  transpose(weight + begin, filters, end - begin, products, packed, pitch);
+  for (int64_t k = 0; filters < pitch && k < end - begin; ++k) {
+    std::fill(packed + k * pitch + filters, packed + (k + 1) * pitch, T(0));
   }
 }
 

@@ -33,7 +33,7 @@ bool by_pixels(at::MemoryFormat memory_format) {
   return memory_format == at::MemoryFormat::ChannelsLast;
 }
 
-/// (taps, channels) from (channels, taps), or the other way.
+/// (channels, taps) from (taps, channels).
 template <class From, class To>
 void transpose(const From* from, int64_t rows, int64_t columns, To* to) {
   for (int64_t i = 0; i < rows; ++i) {
@@ -45,8 +45,8 @@ void transpose(const From* from, int64_t rows, int64_t columns, To* to) {
 
 /// The weight as a kernel takes it.
 template <class T>
-const Accumulator<T>* packed_weight(const ConvShape& shape, bool pixels, const at::Tensor& weight,
-                                    Workspace& workspace) {
+const Accumulator<T>* packed_weight(const DepthwiseKernels<T>& run, const ConvShape& shape,
+                                    bool pixels, const at::Tensor& weight, Workspace& workspace) {
   using Acc = Accumulator<T>;
   const T* const given = weight.const_data_ptr<T>();
   if constexpr (std::is_same_v<T, Acc>) {
@@ -56,7 +56,7 @@ const Accumulator<T>* packed_weight(const ConvShape& shape, bool pixels, const a
   }
   auto* const result = workspace.take<Acc>(weight.numel());
   if (pixels) {
-    transpose(given, shape.channels, shape.taps(), result);
+    run.pack_pixel_weight(shape, given, result);
   } else {
     std::copy_n(given, weight.numel(), result);
   }
@@ -109,11 +109,11 @@ at::Tensor depthwise_output(const ConvShape& shape, at::MemoryFormat memory_form
   AT_DISPATCH_FLOATING_TYPES_AND2(at::kBFloat16, at::kHalf, input.scalar_type(), "depthwise", [&] {
     using T = scalar_t;
     Workspace workspace;
-    const auto* const w = packed_weight<T>(shape, pixels, filters, workspace);
+    const auto& run = kernels<T>(bytes_of(shape, pixels, shape.output[1], sizeof(Accumulator<T>)));
+    const auto* const w = packed_weight<T>(run, shape, pixels, filters, workspace);
     const auto* const b = packed_bias<T>(added, workspace);
     const T* const x = from.const_data_ptr<T>();
     T* const y = output.mutable_data_ptr<T>();
-    const auto& run = kernels<T>(bytes_of(shape, pixels, shape.output[1], sizeof(Accumulator<T>)));
     const int64_t tasks = shape.batch * (pixels ? shape.output[0] : shape.channels);
     share_out(tasks, output.numel() / tasks * shape.taps(), [&](int64_t begin, int64_t end) {
       (pixels ? run.pixel_output : run.plane_output)(shape, x, w, b, y, begin, end);
@@ -133,11 +133,11 @@ at::Tensor depthwise_input_gradient(const ConvShape& shape, at::MemoryFormat mem
       at::kBFloat16, at::kHalf, gradient.scalar_type(), "depthwise_input_gradient", [&] {
         using T = scalar_t;
         Workspace workspace;
-        const auto* const w = packed_weight<T>(shape, pixels, filters, workspace);
-        const T* const x = from.const_data_ptr<T>();
-        T* const y = result.mutable_data_ptr<T>();
         const auto& run =
             kernels<T>(bytes_of(shape, pixels, shape.output[1], sizeof(Accumulator<T>)));
+        const auto* const w = packed_weight<T>(run, shape, pixels, filters, workspace);
+        const T* const x = from.const_data_ptr<T>();
+        T* const y = result.mutable_data_ptr<T>();
         const int64_t tasks = shape.batch * (pixels ? shape.input[0] : shape.channels);
         share_out(tasks, from.numel() / tasks * shape.taps(), [&](int64_t begin, int64_t end) {
           (pixels ? run.pixel_input_gradient : run.plane_input_gradient)(shape, x, w, y, begin,

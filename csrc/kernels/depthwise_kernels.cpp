@@ -11,9 +11,14 @@
 namespace samepad::kernels::SAMEPAD_ISA {
 
 template <class T>
+void pack_pixel_weight(const ConvShape& shape, const T* weight, Accumulator<T>* packed) {
+  transpose(weight, shape.channels, shape.taps(), shape.taps(), packed, shape.channels);
+}
+
+template <class T>
 const DepthwiseKernels<T>& depthwise() {
   static constexpr DepthwiseKernels<T> kKernels{
-      plane_output<T>, plane_input_gradient<T>, plane_weight_gradient<T>,
+      plane_output<T>, plane_input_gradient<T>, plane_weight_gradient<T>, pack_pixel_weight<T>,
       pixel_output<T>, pixel_input_gradient<T>, pixel_weight_gradient<T>,
   };
   return kKernels;

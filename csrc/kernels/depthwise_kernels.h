@@ -35,6 +35,9 @@ struct DepthwiseKernels {
 
   // Pixels: inputs and outputs are (batch, height, width, channels); the multiplier is 1.
 
+  /// The weight as the kernels for pixels take it, from (channels, 1, kernel height, kernel width).
+  void (*pack_pixel_weight)(const ConvShape& shape, const T* weight, Acc* packed);
+
   /// Rows [begin, end) of batch * output height.
   void (*pixel_output)(const ConvShape& shape, const T* input, const Acc* weight, const Acc* bias,
                        T* output, int64_t begin, int64_t end);

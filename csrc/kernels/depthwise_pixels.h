@@ -6,6 +6,7 @@
 // once for all of them; taps that fall on padding are left out at the borders. The input's gradient
 // is computed likewise, one phase of the stride after the other.
 
+#include "depthwise_pixel_rows.h"
 #include "vectors.h"
 #include "workspace.h"
 
@@ -187,6 +188,10 @@ void pixel_line(const PixelLine& line, int64_t fresh, const PixelTap* taps, int6
 template <class T>
 void pixel_output(const ConvShape& shape, const T* input, const Accumulator<T>* weight,
                   const Accumulator<T>* bias, T* output, int64_t begin, int64_t end) {
+  if (const auto run = pixel_rows_for<T>(shape)) {
+    pixel_rows_output(run, shape, input, weight, bias, output, begin, end);
+    return;
+  }
   Workspace workspace;
   auto* const taps = workspace.take<PixelTap>(shape.taps());
   auto* const some = workspace.take<PixelTap>(shape.taps());

@@ -90,4 +90,31 @@ void convert(const From* from, int64_t count, To* to) {
   }
 }
 
+/// The transpose of a matrix: `to` has `columns` rows. Rows are `pitch` and `to_pitch` apart.
+template <class From, class To>
+void transpose(const From* from, int64_t rows, int64_t columns, int64_t pitch, To* to,
+               int64_t to_pitch) {
+  int64_t done = 0;
+  if constexpr (std::is_same_v<From, float> && std::is_same_v<To, float>) {
+    constexpr int64_t kV = kLanes<float>;
+    for (int64_t i = 0; i + kV <= rows; i += kV) {
+      int64_t j = 0;
+      for (; j + kV <= columns; j += kV) {
+        at::vec::transpose_mxn<float, kV, kV>(from + i * pitch + j, pitch, to + j * to_pitch + i,
+                                              to_pitch);
+      }
+      if (j < columns) {
+        at::vec::transpose_mxn<float>(from + i * pitch + j, pitch, to + j * to_pitch + i, to_pitch,
+                                      static_cast<int>(kV), static_cast<int>(columns - j));
+      }
+      done = i + kV;
+    }
+  }
+  for (int64_t i = done; i < rows; ++i) {
+    for (int64_t j = 0; j < columns; ++j) {
+      to[j * to_pitch + i] = static_cast<To>(from[i * pitch + j]);
+    }
+  }
+}
+
 }  // namespace samepad::kernels::SAMEPAD_ISA

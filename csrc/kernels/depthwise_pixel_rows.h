@@ -1,0 +1,251 @@
+#pragma once
+
+// Depthwise convolutions of pixels by the kernels that are common: undilated, 3, 5 or 7 wide, of
+// stride 1 or 2. Neighbouring pixels read some of the same input, which is loaded once for all of
+// them, and a row of weights stays in registers.
+
+#include "vectors.h"
+#include "workspace.h"
+
+namespace samepad::kernels::SAMEPAD_ISA {
+
+/// Vectors of sums that one load of T gives.
+template <class T>
+inline constexpr int kSumVectors = std::is_same_v<T, Accumulator<T>> ? 1 : 2;
+
+/// Channels that they hold.
+template <class T>
+inline constexpr int64_t kStepChannels = kSumVectors<T> * kLanes<Accumulator<T>>;
+
+template <class T>
+using SumVectors = std::array<Vec<Accumulator<T>>, kSumVectors<T>>;
+
+template <class From, class T>
+SumVectors<T> load_sums(const From* from) {
+  if constexpr (kSumVectors<T> == 1) {
+    return {Vec<T>::loadu(from)};
+  } else {
+    return load_pair(from);
+  }
+}
+
+/// Memory to be fetched into the second cache, little by little.
+template <class T>
+struct Region {
+  const T* begin;
+  const T* end;
+  int64_t lines = 0;  ///< at a time
+
+  static constexpr int64_t kLine = 64 / sizeof(T);
+
+  /// To be through after so many times.
+  void share(int64_t times) { lines = ceil_div(ceil_div(end - begin, kLine), times); }
+
+  void fetch() {
+    for (int64_t i = 0; i < lines && begin < end; ++i, begin += kLine) {
+      __builtin_prefetch(begin, 0, 2);
+    }
+  }
+};
+
+/// Kernel rows at most.
+inline constexpr int64_t kMostKernelRows = 7;
+
+/// What a row of output pixels reads.
+template <class T>
+struct PixelRow {
+  int64_t count;  ///< of the kernel's rows that meet input, not padding
+  std::array<const T*, kMostKernelRows> input;                ///< those rows, from column 0 on
+  std::array<const Accumulator<T>*, kMostKernelRows> weight;  ///< and the kernel's
+  T* output;
+};
+
+/// Rows of output pixels, computed some channels at a time: what those read of the input stays in
+/// the first cache from one row to the next.
+template <class T>
+struct PixelRows {
+  using Acc = Accumulator<T>;
+
+  int64_t channels;
+  int64_t width;    ///< of the input
+  int64_t outputs;  ///< pixels of a row
+  int64_t before;   ///< padding
+  const Acc* bias;
+  const T* zeros;  ///< as many as channels
+
+  /// kPixels pixels from pixel x on; `kInside`: they read no padding.
+  template <int kKernel, int kStride, int kPixels, bool kInside>
+  void group(const PixelRow<T>& row, int64_t x, int64_t c) const {
+    constexpr int kColumns = (kPixels - 1) * kStride + kKernel;
+    // Columns this far apart are read by different pixels, so that what is added to one sum is far
+    // from what is added to it next.
+    constexpr int kJump = (kKernel + kStride - 1) / kStride * kStride;
+    const int64_t first = x * kStride - before;
+    const int64_t pitch = channels;
+    std::array<SumVectors<T>, kPixels> sums;
+    SumVectors<T> start;
+    if (bias == nullptr) {
+      start.fill(Vec<Acc>(Acc(0)));
+    } else {
+      start = load_sums<Acc, T>(bias + c);
+    }
+    sums.fill(start);
+    for (int64_t r = 0; r < row.count; ++r) {
+      std::array<SumVectors<T>, kKernel> factors;
+#pragma GCC unroll 8
+      for (int k = 0; k < kKernel; ++k) {
+        factors[k] = load_sums<Acc, T>(row.weight[r] + k * pitch + c);
+      }
+      const T* const from = row.input[r] + first * pitch + c;
+#pragma GCC unroll 8
+      for (int q = 0; q < kJump; ++q) {
+        const T* column = from + q * pitch;
+#pragma GCC unroll 8
+        for (int j = q; j < kColumns; j += kJump) {
+          // Padding is no wider than the kernel.
+          const bool inside = kInside || ((j >= kKernel || first + j >= 0) &&
+                                          (j < kColumns - kKernel || first + j < width));
+          const auto values = load_sums<T, T>(inside ? column : zeros);
+          column += kJump * pitch;
+#pragma GCC unroll 8
+          for (int k = 0; k < kKernel; ++k) {
+            if (j >= k && (j - k) % kStride == 0 && (j - k) / kStride < kPixels) {
+              auto& sum = sums[(j - k) / kStride];
+#pragma GCC unroll 2
+              for (int v = 0; v < kSumVectors<T>; ++v) {
+                sum[v] = at::vec::fmadd(factors[k][v], values[v], sum[v]);
+              }
+            }
+          }
+        }
+      }
+    }
+    T* to = row.output + x * pitch + c;
+#pragma GCC unroll 8
+    for (int p = 0; p < kPixels; ++p) {
+      if constexpr (kSumVectors<T> == 1) {
+        sums[p][0].store(to);
+      } else {
+        store_pair<T>(sums[p], to);
+      }
+      to += pitch;
+    }
+  }
+
+  /// All rows, kPixels pixels at a time; the last ones of a row, and the last channels, overlap
+  /// those before.
+  template <int kKernel, int kStride, int kPixels>
+  void run(const PixelRow<T>* rows, int64_t count, Region<T> next) const {
+    constexpr int64_t kStep = kStepChannels<T>;
+    next.share(ceil_div(channels, kStep) * count * ceil_div(outputs, kPixels));
+    for (int64_t i = 0; i < channels; i += kStep) {
+      const int64_t c = std::min(i, channels - kStep);
+      for (int64_t r = 0; r < count; ++r) {
+        for (int64_t j = 0; j < outputs; j += kPixels) {
+          next.fetch();
+          const int64_t x = std::min(j, outputs - kPixels);
+          const int64_t first = x * kStride - before;
+          if (first >= 0 && first + (kPixels - 1) * kStride + kKernel <= width) {
+            group<kKernel, kStride, kPixels, true>(rows[r], x, c);
+          } else {
+            group<kKernel, kStride, kPixels, false>(rows[r], x, c);
+          }
+        }
+      }
+    }
+  }
+
+  template <int kKernel, int kStride>
+  void run(const PixelRow<T>* rows, int64_t count, Region<T> next) const {
+    // What leaves less to be computed twice.
+    constexpr int kMost = kSumVectors<T> == 1 ? 8 : 4;
+    const auto computed = [&](int64_t pixels) { return ceil_div(outputs, pixels) * pixels; };
+    if (outputs >= kMost - 1 && computed(kMost - 1) < computed(kMost)) {
+      run<kKernel, kStride, kMost - 1>(rows, count, next);
+    } else if (outputs >= kMost) {
+      run<kKernel, kStride, kMost>(rows, count, next);
+    } else if (outputs >= kMost / 2) {
+      run<kKernel, kStride, kMost / 2>(rows, count, next);
+    } else {
+      run<kKernel, kStride, 1>(rows, count, next);
+    }
+  }
+};
+
+template <class T>
+using RunPixelRows = void (PixelRows<T>::*)(const PixelRow<T>*, int64_t, Region<T>) const;
+
+/// What computes rows of this convolution, or null.
+template <class T>
+RunPixelRows<T> pixel_rows_for(const ConvShape& shape) {
+  const int64_t after =
+      (shape.output[1] - 1) * shape.stride[1] + shape.kernel[1] - shape.input[1] - shape.before[1];
+  if (shape.dilation[1] != 1 || shape.channels < kStepChannels<T> ||
+      shape.kernel[0] > kMostKernelRows || shape.before[1] > shape.kernel[1] ||
+      after > shape.kernel[1]) {
+    return nullptr;
+  }
+  const auto of = [&]<int kKernel>(std::integral_constant<int, kKernel>) -> RunPixelRows<T> {
+    return shape.stride[1] == 1   ? &PixelRows<T>::template run<kKernel, 1>
+           : shape.stride[1] == 2 ? &PixelRows<T>::template run<kKernel, 2>
+                                  : nullptr;
+  };
+  switch (shape.kernel[1]) {
+    case 3:
+      return of(std::integral_constant<int, 3>());
+    case 5:
+      return of(std::integral_constant<int, 5>());
+    case 7:
+      return of(std::integral_constant<int, 7>());
+    default:
+      return nullptr;
+  }
+}
+
+template <class T>
+void pixel_rows_output(RunPixelRows<T> run, const ConvShape& shape, const T* input,
+                       const Accumulator<T>* weight, const Accumulator<T>* bias, T* output,
+                       int64_t begin, int64_t end) {
+  // A few rows, whose input for the channels of one step fits a first cache, and for all channels,
+  // with what is fetched for the next ones, a second.
+  constexpr int64_t kMostRows = 4;
+  constexpr int64_t kBytes = 32768;
+  const int64_t line = shape.input[1] * kStepChannels<T> * static_cast<int64_t>(sizeof(T));
+  const int64_t at_once =
+      std::clamp((kBytes / line - shape.kernel[0]) / shape.stride[0] + 1, int64_t{1}, kMostRows);
+  const int64_t row_size = shape.input[1] * shape.channels;
+  Workspace workspace;
+  T* const zeros = workspace.take<T>(shape.channels);
+  std::fill_n(zeros, shape.channels, T(0));
+  const PixelRows<T> rows{shape.channels,  shape.input[1], shape.output[1],
+                          shape.before[1], bias,           zeros};
+  const auto top = [&](int64_t row) {
+    return row % shape.output[0] * shape.stride[0] - shape.before[0];
+  };
+  // Where the input ends that rows up to this one read.
+  const auto input_end = [&](int64_t row) {
+    const int64_t y = std::min(top(row) + shape.extent(0), shape.input[0]);
+    return input + (row / shape.output[0] * shape.input[0] + y) * row_size;
+  };
+  std::array<PixelRow<T>, kMostRows> some;
+  for (int64_t row = begin; row < end; row += at_once) {
+    const int64_t count = std::min(at_once, end - row);
+    for (int64_t i = 0; i < count; ++i) {
+      const int64_t n = (row + i) / shape.output[0];
+      some[i].count = 0;
+      some[i].output = output + (row + i) * shape.output[1] * shape.channels;
+      for (int64_t k = 0; k < shape.kernel[0]; ++k) {
+        const int64_t y = top(row + i) + k * shape.dilation[0];
+        if (y >= 0 && y < shape.input[0]) {
+          some[i].input[some[i].count] = input + (n * shape.input[0] + y) * row_size;
+          some[i].weight[some[i].count++] = weight + k * shape.kernel[1] * shape.channels;
+        }
+      }
+    }
+    const int64_t last = row + count - 1;
+    (rows.*run)(some.data(), count,
+                {input_end(last), input_end(std::min(last + at_once, end - 1))});
+  }
+}
+
+}  // namespace samepad::kernels::SAMEPAD_ISA
