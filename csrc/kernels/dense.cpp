@@ -5,6 +5,7 @@
 #include <c10/util/Exception.h>
 
 #include <algorithm>
+#include <numeric>
 
 #include "dense_kernels.h"
 #include "threads.h"
@@ -24,6 +25,35 @@ const DenseKernels<T>& kernels() {
 
 bool is_channels_last(at::MemoryFormat memory_format) {
   return memory_format == at::MemoryFormat::ChannelsLast;
+}
+
+/// `tensor` in a layout; between contiguous and channels_last faster than at::Tensor::contiguous.
+template <class T>
+at::Tensor in_layout(const at::Tensor& tensor, at::MemoryFormat memory_format) {
+  const bool to_pixels = is_channels_last(memory_format);
+  if (tensor.is_contiguous(memory_format) ||
+      !tensor.is_contiguous(to_pixels ? at::MemoryFormat::Contiguous
+                                      : at::MemoryFormat::ChannelsLast)) {
+    return tensor.contiguous(memory_format);
+  }
+  constexpr int64_t kRows = 64;
+  at::Tensor result = at::empty(tensor.sizes(), tensor.options(), memory_format);
+  const int64_t channels = tensor.size(1);
+  const int64_t pixels = tensor.size(2) * tensor.size(3);
+  const int64_t rows = to_pixels ? channels : pixels;
+  const int64_t columns = to_pixels ? pixels : channels;
+  const int64_t parts = (rows + kRows - 1) / kRows;
+  const T* const from = tensor.const_data_ptr<T>();
+  T* const to = result.mutable_data_ptr<T>();
+  share_out(tensor.size(0) * parts, kRows * columns, [&](int64_t begin, int64_t end) {
+    for (int64_t i = begin; i < end; ++i) {
+      const int64_t image = i / parts * channels * pixels;
+      const int64_t row = i % parts * kRows;
+      kernels<T>().transpose(from + image + row * columns, std::min(kRows, rows - row), columns,
+                             columns, to + image + row, rows);
+    }
+  });
+  return result;
 }
 
 /// Input elements that `rows` output rows span and that are copied at a time.
@@ -99,40 +129,176 @@ class Parts {
   int64_t shares_ = 1;
 };
 
+template <class Run>
+void run_parts(const Parts& parts, int64_t operations, const Run& run) {
+  share_out(parts.count(), operations / parts.count(), [&](int64_t begin, int64_t end) {
+    for (int64_t i = begin; i < end; ++i) {
+      run(parts[i]);
+    }
+  });
+}
+
+int64_t operations(const ConvShape& shape) {
+  return shape.batch * shape.output[0] * shape.output[1] * shape.filters *
+         (shape.channels / shape.groups) * shape.taps();
+}
+
 template <class T>
-void run(const ConvShape& shape, bool channels_last, const at::Tensor& input,
-         const at::Tensor& weight, const T* bias, at::Tensor& output) {
-  const DenseKernels<T>& run = kernels<T>();
+void plane_output(const ConvShape& shape, const at::Tensor& input, const at::Tensor& weight,
+                  const T* bias, at::Tensor& output) {
   const T* const x = input.const_data_ptr<T>();
+  const T* const w = weight.const_data_ptr<T>();
   T* const y = output.mutable_data_ptr<T>();
-  const int64_t products = weight.numel() / shape.filters;
-  const Parts parts(shape, channels_last, channels_last ? run.block : 1);
-  const auto each_part = [&](const auto& run_part) {
-    share_out(parts.count(), output.numel() * products / parts.count(),
-              [&](int64_t begin, int64_t end) {
-                for (int64_t i = begin; i < end; ++i) {
-                  run_part(parts[i]);
-                }
-              });
-  };
-  if (!channels_last) {
-    const T* const w = weight.const_data_ptr<T>();
-    each_part([&](const DensePart& part) { run.plane_output(shape, x, w, bias, y, part); });
-    return;
+  run_parts(Parts(shape, /*channels_last=*/false, 1), operations(shape),
+            [&](const DensePart& part) { kernels<T>().plane_output(shape, x, w, bias, y, part); });
+}
+
+template <class T>
+void pixel_output(const ConvShape& shape, const T* input, const DenseWeight<T>& weight,
+                  const T* bias, T* output, const PixelSteps& steps) {
+  run_parts(Parts(shape, /*channels_last=*/true, kernels<T>().block), operations(shape),
+            [&](const DensePart& part) {
+              kernels<T>().pixel_output(shape, input, weight, bias, output, steps, part);
+            });
+}
+
+/// Room for a weight that is packed in blocks.
+template <class T>
+T* take_packed(const ConvShape& shape, Workspace& workspace) {
+  const int64_t block = kernels<T>().block;
+  const int64_t blocks = (shape.filters + block - 1) / block;
+  return workspace.take<T>(blocks * block * shape.channels * shape.taps());
+}
+
+/// One phase of the positions of the input along one axis: those i stride + phase - before. Their
+/// gradient is a convolution of the output's by some taps of the kernel, in reverse.
+struct Phase {
+  int64_t first;     ///< the first position in the input
+  int64_t count;     ///< of positions
+  int64_t tap;       ///< the first tap
+  int64_t tap_step;  ///< from one to the next
+  int64_t taps;
+  int64_t dilation;
+  int64_t before;
+
+  Phase(const ConvShape& shape, int axis, int64_t phase) {
+    const int64_t stride = shape.stride[axis];
+    const int64_t dilation_ = shape.dilation[axis];
+    const int64_t common = std::gcd(stride, dilation_);
+    tap_step = stride / common;
+    dilation = dilation_ / common;
+    tap = 0;
+    while (tap < std::min(tap_step, shape.kernel[axis]) && tap * dilation_ % stride != phase) {
+      ++tap;
+    }
+    taps = tap < tap_step
+               ? std::max<int64_t>((shape.kernel[axis] - tap + tap_step - 1) / tap_step, 0)
+               : 0;
+    const int64_t offset = (phase - shape.before[axis]) % stride;
+    first = offset < 0 ? offset + stride : offset;
+    count = std::max<int64_t>((shape.input[axis] - first + stride - 1) / stride, 0);
+    // Output `read` is the one whose first of these taps, the last in reverse, reads position
+    // `first`.
+    const int64_t read = (first + shape.before[axis] - tap * dilation_) / stride;
+    before = (taps - 1) * dilation - read;
   }
-  constexpr int64_t kManyBands = 3;
+};
+
+/// The weight, channels_last, of the convolution that gives these phases: the filters become
+/// channels. Packed in blocks.
+template <class T>
+void pack_phase(const ConvShape& shape, const Phase& vertical, const Phase& horizontal,
+                const T* weight, T* packed) {
+  const int64_t block = kernels<T>().block;
+  const int64_t taps = vertical.taps * horizontal.taps;
+  const int64_t products = taps * shape.filters;
+  const int64_t lanes = kernels<T>().lanes;
+  share_out(taps, shape.channels * shape.filters, [&](int64_t begin, int64_t end) {
+    for (int64_t t = begin; t < end; ++t) {
+      const int64_t y =
+          vertical.tap + (vertical.taps - 1 - t / horizontal.taps) * vertical.tap_step;
+      const int64_t x =
+          horizontal.tap + (horizontal.taps - 1 - t % horizontal.taps) * horizontal.tap_step;
+      for (int64_t c = 0; c < shape.channels; c += block) {
+        const int64_t count = std::min(block, shape.channels - c);
+        const int64_t pitch = (count + lanes - 1) / lanes * lanes;
+        T* to = packed + c * products + t * shape.filters * pitch;
+        for (int64_t f = 0; f < shape.filters; ++f, to += pitch) {
+          const T* const from =
+              weight + ((f * shape.kernel[0] + y) * shape.kernel[1] + x) * shape.channels + c;
+          std::fill(std::copy_n(from, count, to), to + pitch, T(0));
+        }
+      }
+    }
+  });
+}
+
+template <class T>
+void input_gradient(const ConvShape& shape, const at::Tensor& gradient, const at::Tensor& weight,
+                    at::Tensor& result) {
+  const int64_t pixel = shape.channels;
+  const PixelSteps steps{shape.input[0] * shape.input[1] * pixel,
+                         shape.stride[0] * shape.input[1] * pixel, shape.stride[1] * pixel};
+  for (int64_t y = 0; y < shape.stride[0]; ++y) {
+    const Phase vertical(shape, 0, y);
+    for (int64_t x = 0; x < shape.stride[1]; ++x) {
+      const Phase horizontal(shape, 1, x);
+      if (vertical.count == 0 || horizontal.count == 0) {
+        continue;
+      }
+      if (vertical.taps == 0 || horizontal.taps == 0) {
+        result.slice(2, vertical.first, shape.input[0], shape.stride[0])
+            .slice(3, horizontal.first, shape.input[1], shape.stride[1])
+            .zero_();
+        continue;
+      }
+      const ConvShape phase{shape.batch,
+                            shape.filters,
+                            shape.channels,
+                            1,
+                            shape.output,
+                            {vertical.count, horizontal.count},
+                            {vertical.taps, horizontal.taps},
+                            {1, 1},
+                            {vertical.dilation, horizontal.dilation},
+                            {vertical.before, horizontal.before}};
+      Workspace workspace;
+      T* const packed = take_packed<T>(phase, workspace);
+      pack_phase(shape, vertical, horizontal, weight.const_data_ptr<T>(), packed);
+      pixel_output<T>(phase, gradient.const_data_ptr<T>(), {packed, true, true}, nullptr,
+                      result.mutable_data_ptr<T>() +
+                          (vertical.first * shape.input[1] + horizontal.first) * pixel,
+                      steps);
+    }
+  }
+}
+
+template <class T>
+at::Tensor weight_gradient(const ConvShape& shape, const at::Tensor& gradient,
+                           const at::Tensor& input) {
+  const DenseKernels<T>& run = kernels<T>();
+  const int64_t products = shape.channels * shape.taps();
+  const int64_t blocks = (shape.filters + run.block - 1) / run.block;
   Workspace workspace;
-  DenseWeight<T> w{weight.const_data_ptr<T>(), !weight.is_contiguous(), false};
-  if (parts.bands() >= kManyBands) {
-    const int64_t blocks = (shape.filters + run.block - 1) / run.block;
-    auto* const packed = workspace.take<T>(blocks * run.block * products);
-    share_out(blocks, run.block * products, [&](int64_t begin, int64_t end) {
-      run.pack_blocks(w.data, shape.filters, products, begin, end, packed);
-    });
-    w.data = packed;
-    w.packed = true;
-  }
-  each_part([&](const DensePart& part) { run.pixel_output(shape, x, w, bias, y, part); });
+  auto* const sums = workspace.take<T>(blocks * products * run.block);
+  const int64_t rows = band_rows(shape, /*channels_last=*/true);
+  const int64_t threads = std::min<int64_t>(at::get_num_threads(), products);
+  share_out(threads, operations(shape) / threads, [&](int64_t begin, int64_t end) {
+    run.pixel_weight_gradient(shape, gradient.const_data_ptr<T>(), input.const_data_ptr<T>(), rows,
+                              sums, products * begin / threads, products * end / threads);
+  });
+  at::Tensor result = at::empty({shape.filters, shape.channels, shape.kernel[0], shape.kernel[1]},
+                                input.options(), at::MemoryFormat::ChannelsLast);
+  T* const to = result.mutable_data_ptr<T>();
+  share_out(blocks * shape.taps(), run.block * shape.channels, [&](int64_t begin, int64_t end) {
+    for (int64_t i = begin; i < end; ++i) {
+      const int64_t f = i / shape.taps() * run.block;
+      run.transpose(sums + i * shape.channels * run.block, shape.channels,
+                    std::min(run.block, shape.filters - f), run.block,
+                    to + f * products + i % shape.taps() * shape.channels, products);
+    }
+  });
+  return result;
 }
 
 }  // namespace
@@ -158,10 +324,52 @@ at::Tensor dense_output(const ConvShape& shape, at::MemoryFormat memory_format,
   at::Tensor output = at::empty({shape.batch, shape.filters, shape.output[0], shape.output[1]},
                                 input.options(), memory_format);
   AT_DISPATCH_FLOATING_TYPES(input.scalar_type(), "dense", [&] {
-    run<scalar_t>(shape, channels_last, from, filters,
-                  added ? added->const_data_ptr<scalar_t>() : nullptr, output);
+    const auto* const b = added ? added->const_data_ptr<scalar_t>() : nullptr;
+    if (!channels_last) {
+      plane_output<scalar_t>(shape, from, filters, b, output);
+      return;
+    }
+    constexpr int64_t kManyBands = 3;
+    const int64_t row = shape.output[1] * shape.filters;
+    DenseWeight<scalar_t> w{filters.const_data_ptr<scalar_t>(), !filters.is_contiguous(), false};
+    Workspace workspace;
+    if (Parts(shape, channels_last, 1).bands() >= kManyBands) {
+      auto* const packed = take_packed<scalar_t>(shape, workspace);
+      const int64_t products = shape.channels * shape.taps();
+      const int64_t block = kernels<scalar_t>().block;
+      share_out(
+          (shape.filters + block - 1) / block, block * products, [&](int64_t begin, int64_t end) {
+            kernels<scalar_t>().pack_blocks(w.data, shape.filters, products, begin, end, packed);
+          });
+      w = {packed, w.channels_last, true};
+    }
+    pixel_output<scalar_t>(shape, from.const_data_ptr<scalar_t>(), w, b,
+                           output.mutable_data_ptr<scalar_t>(),
+                           {shape.output[0] * row, row, shape.filters});
   });
   return output;
+}
+
+at::Tensor dense_input_gradient(const ConvShape& shape, at::MemoryFormat memory_format,
+                                const at::Tensor& gradient, const at::Tensor& weight) {
+  at::Tensor result = at::empty({shape.batch, shape.channels, shape.input[0], shape.input[1]},
+                                gradient.options(), at::MemoryFormat::ChannelsLast);
+  return AT_DISPATCH_FLOATING_TYPES(gradient.scalar_type(), "dense_input_gradient", [&] {
+    input_gradient<scalar_t>(shape, in_layout<scalar_t>(gradient, at::MemoryFormat::ChannelsLast),
+                             in_layout<scalar_t>(weight, at::MemoryFormat::ChannelsLast), result);
+    return in_layout<scalar_t>(result, memory_format);
+  });
+}
+
+at::Tensor dense_weight_gradient(const ConvShape& shape, at::MemoryFormat memory_format,
+                                 const at::Tensor& gradient, const at::Tensor& input) {
+  return AT_DISPATCH_FLOATING_TYPES(gradient.scalar_type(), "dense_weight_gradient", [&] {
+    return in_layout<scalar_t>(
+        weight_gradient<scalar_t>(shape,
+                                  in_layout<scalar_t>(gradient, at::MemoryFormat::ChannelsLast),
+                                  in_layout<scalar_t>(input, at::MemoryFormat::ChannelsLast)),
+        memory_format);
+  });
 }
 
 }  // namespace samepad::kernels

@@ -12,8 +12,13 @@ namespace samepad::kernels::SAMEPAD_ISA {
 
 template <class T>
 const DenseKernels<T>& dense() {
-  static constexpr DenseKernels<T> kKernels{dense_plane_output<T>, dense_pixel_output<T>,
-                                            pack_blocks<T>, kBlockFilters<T>};
+  static constexpr DenseKernels<T> kKernels{dense_plane_output<T>,
+                                            dense_pixel_output<T>,
+                                            dense_pixel_weight_gradient<T>,
+                                            pack_blocks<T>,
+                                            transpose<T, T>,
+                                            kBlockFilters<T>,
+                                            kLanes<T>};
   return kKernels;
 }
 

@@ -25,6 +25,13 @@ struct DenseWeight {
   bool packed;
 };
 
+/// Where pixels of the output go: how far it is from one to the next, in elements.
+struct PixelSteps {
+  int64_t image;
+  int64_t row;
+  int64_t column;
+};
+
 /// T is float or double; a null bias is zeros.
 template <class T>
 struct DenseKernels {
@@ -36,14 +43,24 @@ struct DenseKernels {
   /// Of inputs and outputs (batch, height, width, channels), in one group. Parts begin with a block
   /// of filters.
   void (*pixel_output)(const ConvShape& shape, const T* input, const DenseWeight<T>& weight,
-                       const T* bias, T* output, const DensePart& part);
+                       const T* bias, T* output, const PixelSteps& steps, const DensePart& part);
+
+  /// Products [begin, end) of the weight's gradient, in blocks of filters: (blocks, products,
+  /// block), where products are (kernel height, kernel width, channels). It is summed up over bands
+  /// of so many output rows.
+  void (*pixel_weight_gradient)(const ConvShape& shape, const T* gradient, const T* input,
+                                int64_t band_rows, T* weight_gradient, int64_t begin, int64_t end);
 
   /// Packs blocks [begin, end) of `filters` filters of `products` elements each. The result takes
   /// `products` elements for each filter of whole blocks.
   void (*pack_blocks)(const T* weight, int64_t filters, int64_t products, int64_t begin,
                       int64_t end, T* packed);
-  /// Filters in a block.
+  /// `to`, rows `to_pitch` apart, is the transpose of a matrix whose rows are `pitch` apart.
+  void (*transpose)(const T* from, int64_t rows, int64_t columns, int64_t pitch, T* to,
+                    int64_t to_pitch);
+  /// Filters in a block, and in a vector: the last block of a weight is filled up to whole vectors.
   int64_t block;
+  int64_t lanes;
 };
 
 /// The kernels compiled for an instruction set.

@@ -116,6 +116,15 @@ void pack_blocks(const T* weight, int64_t filters, int64_t products, int64_t beg
   }
 }
 
+/// Elements from one pixel of the scratch memory to the next: not so many that all pixels of a row
+/// would compete for the same few places in the first cache.
+template <class T>
+int64_t pixel_pitch(int64_t channels) {
+  constexpr int64_t kBytes = 512;
+  const bool competing = channels * static_cast<int64_t>(sizeof(T)) % kBytes == 0;
+  return competing ? channels + kLanes<T> : channels;
+}
+
 /// A band of output rows.
 template <class T>
 class PixelBand {
@@ -124,12 +133,15 @@ class PixelBand {
       : shape_(shape),
         part_(part),
         columns_((shape.output[1] - 1) * shape.stride[1] + shape.extent(1)),
+        pitch_(pixel_pitch<T>(shape.channels)),
         pixels_((part.rows[1] - part.rows[0]) * shape.output[1]),
         workspace_(workspace) {}
 
-  void run(const T* input, const DenseWeight<T>& weight, const T* bias, T* output) const {
+  void run(const T* input, const DenseWeight<T>& weight, const T* bias, T* output,
+           const PixelSteps& steps) const {
     const auto* const offsets = product_offsets(weight.channels_last);
     const auto* const sources = copy_rows(input);
+    const auto* const places = output_places(output, steps);
     auto** const targets = workspace_.take<T*>(pixels_);
     auto* const start = workspace_.take<T>(kBlockFilters<T>);
     // A vector of filters that is not whole is computed beside the output.
@@ -142,9 +154,8 @@ class PixelBand {
       for (int64_t i = 0; i < kBlockFilters<T>; ++i) {
         start[i] = bias != nullptr && i < filters ? bias[f + i] : T(0);
       }
-      T* const first = output + part_.rows[0] * shape_.output[1] * shape_.filters + f;
       for (int64_t p = 0; p < pixels_; ++p) {
-        targets[p] = whole ? first + p * shape_.filters : rest + p * kBlockFilters<T>;
+        targets[p] = whole ? places[p] + f : rest + p * kBlockFilters<T>;
       }
       for (int64_t k = 0; k < products; k += kTileDepth) {
         const int64_t depth = std::min(kTileDepth, products - k);
@@ -160,9 +171,63 @@ class PixelBand {
         });
       }
       for (int64_t p = 0; !whole && p < pixels_; ++p) {
-        std::copy_n(targets[p], filters, first + p * shape_.filters);
+        std::copy_n(targets[p], filters, places[p] + f);
       }
     }
+  }
+
+  /// How far from a pixel's start each product reads, in the order of the weight.
+  const int64_t* product_offsets(bool channels_last_weight) const {
+    auto* const result = workspace_.take<int64_t>(shape_.channels * shape_.taps());
+    for (int64_t t = 0; t < shape_.taps(); ++t) {
+      const int64_t place = (t / shape_.kernel[1] * shape_.dilation[0] * columns_ +
+                             t % shape_.kernel[1] * shape_.dilation[1]) *
+                            pitch_;
+      for (int64_t c = 0; c < shape_.channels; ++c) {
+        result[channels_last_weight ? t * shape_.channels + c : c * shape_.taps() + t] = place + c;
+      }
+    }
+    return result;
+  }
+
+  /// Copies the rows and returns where each pixel starts.
+  const T* const* copy_rows(const T* input) const {
+    const int64_t channels = shape_.channels;
+    const int64_t row_size = columns_ * pitch_;
+    // Columns of the padded row that hold padding, then input.
+    const int64_t left = std::clamp<int64_t>(shape_.before[1], 0, columns_);
+    const int64_t skipped = std::max<int64_t>(-shape_.before[1], 0);
+    const int64_t inside = std::clamp<int64_t>(shape_.input[1] - skipped, 0, columns_ - left);
+    const int64_t height = each_image(shape_, part_.rows, [](const ImageRows&) {});
+    T* const source = workspace_.take<T>(height * row_size);
+    const auto** const result = workspace_.take<const T*>(pixels_);
+    int64_t pixel = 0;
+    each_image(shape_, part_.rows, [&](const ImageRows& image) {
+      T* row = source + image.source * row_size;
+      for (int64_t y = 0; y < image.end - image.begin; ++y) {
+        for (int64_t x = 0; x < shape_.output[1]; ++x) {
+          result[pixel++] = row + y * shape_.stride[0] * row_size + x * shape_.stride[1] * pitch_;
+        }
+      }
+      for (int64_t y = image.top; y < image.top + image.height; ++y, row += row_size) {
+        if (y < 0 || y >= shape_.input[0]) {
+          std::fill_n(row, row_size, T(0));
+          continue;
+        }
+        const T* const from =
+            input + ((image.image * shape_.input[0] + y) * shape_.input[1] + skipped) * channels;
+        std::fill_n(row, left * pitch_, T(0));
+        if (pitch_ == channels) {
+          std::copy_n(from, inside * channels, row + left * pitch_);
+        } else {
+          for (int64_t x = 0; x < inside; ++x) {
+            std::copy_n(from + x * channels, channels, row + (left + x) * pitch_);
+          }
+        }
+        std::fill(row + (left + inside) * pitch_, row + row_size, T(0));
+      }
+    });
+    return result;
   }
 
  private:
@@ -176,49 +241,15 @@ class PixelBand {
     }
   }
 
-  /// How far from a pixel's start each product reads, in the order of the weight.
-  const int64_t* product_offsets(bool channels_last_weight) const {
-    auto* const result = workspace_.take<int64_t>(shape_.channels * shape_.taps());
-    for (int64_t t = 0; t < shape_.taps(); ++t) {
-      const int64_t place = (t / shape_.kernel[1] * shape_.dilation[0] * columns_ +
-                             t % shape_.kernel[1] * shape_.dilation[1]) *
-                            shape_.channels;
-      for (int64_t c = 0; c < shape_.channels; ++c) {
-        result[channels_last_weight ? t * shape_.channels + c : c * shape_.taps() + t] = place + c;
-      }
-    }
-    return result;
-  }
-
-  /// Copies the rows and returns where each pixel starts.
-  const T* const* copy_rows(const T* input) const {
-    const int64_t channels = shape_.channels;
-    const int64_t row_size = columns_ * channels;
-    // Columns of the padded row that hold padding, then input.
-    const int64_t left = std::clamp<int64_t>(shape_.before[1], 0, columns_);
-    const int64_t skipped = std::max<int64_t>(-shape_.before[1], 0);
-    const int64_t inside = std::clamp<int64_t>(shape_.input[1] - skipped, 0, columns_ - left);
-    const int64_t height = each_image(shape_, part_.rows, [](const ImageRows&) {});
-    T* const source = workspace_.take<T>(height * row_size);
-    const auto** const result = workspace_.take<const T*>(pixels_);
+  /// Where the first filter of each pixel goes.
+  T* const* output_places(T* output, const PixelSteps& steps) const {
+    auto** const result = workspace_.take<T*>(pixels_);
     int64_t pixel = 0;
     each_image(shape_, part_.rows, [&](const ImageRows& image) {
-      T* row = source + image.source * row_size;
-      for (int64_t y = 0; y < image.end - image.begin; ++y) {
+      for (int64_t y = image.begin; y < image.end; ++y) {
         for (int64_t x = 0; x < shape_.output[1]; ++x) {
-          result[pixel++] = row + y * shape_.stride[0] * row_size + x * shape_.stride[1] * channels;
+          result[pixel++] = output + image.image * steps.image + y * steps.row + x * steps.column;
         }
-      }
-      for (int64_t y = image.top; y < image.top + image.height; ++y, row += row_size) {
-        if (y < 0 || y >= shape_.input[0]) {
-          std::fill_n(row, row_size, T(0));
-          continue;
-        }
-        const T* const from =
-            input + ((image.image * shape_.input[0] + y) * shape_.input[1] + skipped) * channels;
-        std::fill_n(row, left * channels, T(0));
-        std::copy_n(from, inside * channels, row + left * channels);
-        std::fill(row + (left + inside) * channels, row + row_size, T(0));
       }
     });
     return result;
@@ -227,15 +258,108 @@ class PixelBand {
   const ConvShape& shape_;
   const DensePart& part_;
   int64_t columns_;  ///< of a padded row
+  int64_t pitch_;    ///< from one of its pixels to the next
   int64_t pixels_;
   Workspace& workspace_;
 };
 
 template <class T>
 void dense_pixel_output(const ConvShape& shape, const T* input, const DenseWeight<T>& weight,
-                        const T* bias, T* output, const DensePart& part) {
+                        const T* bias, T* output, const PixelSteps& steps, const DensePart& part) {
   Workspace workspace;
-  PixelBand<T>(shape, part, workspace).run(input, weight, bias, output);
+  PixelBand<T>(shape, part, workspace).run(input, weight, bias, output, steps);
+}
+
+/// Adds to kProducts rows of the weight's gradient, kVectors vectors of filters of each, what
+/// `count` pixels make of them.
+template <class T, int kVectors, int kProducts>
+void product_sums(const T* const* pixels, int64_t count, const int64_t* offsets, const T* gradient,
+                  T* target) {
+  constexpr int64_t kV = kLanes<T>;
+  std::array<int64_t, kProducts> places;
+  std::array<std::array<Vec<T>, kVectors>, kProducts> sums;
+#pragma GCC unroll 8
+  for (int k = 0; k < kProducts; ++k) {
+    places[k] = offsets[k];
+    sums[k].fill(Vec<T>(T(0)));
+  }
+  for (int64_t p = 0; p < count; ++p) {
+    std::array<Vec<T>, kVectors> factors;
+#pragma GCC unroll 4
+    for (int v = 0; v < kVectors; ++v) {
+      factors[v] = Vec<T>::loadu(gradient + (p * kVectors + v) * kV);
+    }
+    const T* const from = pixels[p];
+#pragma GCC unroll 8
+    for (int k = 0; k < kProducts; ++k) {
+      const Vec<T> value(from[places[k]]);
+#pragma GCC unroll 4
+      for (int v = 0; v < kVectors; ++v) {
+        sums[k][v] = at::vec::fmadd(value, factors[v], sums[k][v]);
+      }
+    }
+  }
+#pragma GCC unroll 8
+  for (int k = 0; k < kProducts; ++k) {
+#pragma GCC unroll 4
+    for (int v = 0; v < kVectors; ++v) {
+      T* const to = target + k * kBlockFilters<T> + v * kV;
+      (Vec<T>::loadu(to) + sums[k][v]).store(to);
+    }
+  }
+}
+
+template <class T>
+using ProductSums = decltype(&product_sums<T, 1, 1>);
+
+/// product_sums of as many vectors and of [products - 1].
+template <class T, int kVectors>
+inline constexpr auto kProductSums = []<size_t... P>(std::index_sequence<P...>) {
+  return std::array<ProductSums<T>, sizeof...(P)>{product_sums<T, kVectors, P + 1>...};
+}(std::make_index_sequence<kTilePixels<kVectors>>());
+
+template <class T>
+void dense_pixel_weight_gradient(const ConvShape& shape, const T* gradient, const T* input,
+                                 int64_t band_rows, T* weight_gradient, int64_t begin,
+                                 int64_t end) {
+  // Pixels whose gradients for a block of filters stay in the first cache.
+  constexpr int64_t kPixels = 96;
+  const int64_t rows = shape.batch * shape.output[0];
+  const int64_t products = shape.channels * shape.taps();
+  const auto place = [&](int64_t block, int64_t k) {
+    return weight_gradient + (block * products + k) * kBlockFilters<T>;
+  };
+  for (int64_t block = 0; block < ceil_div(shape.filters, kBlockFilters<T>); ++block) {
+    std::fill(place(block, begin), place(block, end), T(0));
+  }
+  for (int64_t row = 0; row < rows; row += band_rows) {
+    Workspace workspace;
+    const DensePart band{{row, std::min(row + band_rows, rows)}, {}};
+    const PixelBand<T> pixel_band(shape, band, workspace);
+    const auto* const sources = pixel_band.copy_rows(input);
+    const auto* const offsets = pixel_band.product_offsets(/*channels_last_weight=*/true);
+    auto* const factors = workspace.take<T>(kPixels * kBlockFilters<T>);
+    const int64_t pixels = (band.rows[1] - band.rows[0]) * shape.output[1];
+    for (int64_t p = 0; p < pixels; p += kPixels) {
+      const int64_t count = std::min(kPixels, pixels - p);
+      for (int64_t f = 0; f < shape.filters; f += kBlockFilters<T>) {
+        const int64_t filters = std::min(kBlockFilters<T>, shape.filters - f);
+        const int64_t vectors = ceil_div(filters, kLanes<T>);
+        for (int64_t i = 0; i < count; ++i) {
+          T* const to = factors + i * vectors * kLanes<T>;
+          const T* const from = gradient + (row * shape.output[1] + p + i) * shape.filters + f;
+          std::fill(std::copy_n(from, filters, to), to + vectors * kLanes<T>, T(0));
+        }
+        with_vectors(vectors, [&](auto constant) {
+          constexpr int64_t kProducts = kTilePixels<constant>;
+          for (int64_t k = begin; k < end; k += kProducts) {
+            kProductSums<T, constant>[std::min(kProducts, end - k) - 1](
+                sources + p, count, offsets + k, factors, place(f / kBlockFilters<T>, k));
+          }
+        });
+      }
+    }
+  }
 }
 
 }  // namespace samepad::kernels::SAMEPAD_ISA

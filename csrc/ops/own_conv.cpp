@@ -25,6 +25,16 @@ at::MemoryFormat memory_format(const ConvArgs& args) {
 
 bool is_depthwise(const ConvShape& shape) { return shape.groups == shape.channels; }
 
+/// Whether there are kernels for the gradients. Vectors are of input channels in the one.
+bool has_input_gradient(const ConvShape& shape) {
+  constexpr int64_t kFewChannels = 8;
+  return is_depthwise(shape) || (shape.groups == 1 && shape.channels >= kFewChannels);
+}
+
+bool has_weight_gradient(const ConvShape& shape) {
+  return is_depthwise(shape) || shape.groups == 1;
+}
+
 at::Tensor forward(const ConvShape& shape, at::MemoryFormat memory_format, const at::Tensor& input,
                    const at::Tensor& weight, const std::optional<at::Tensor>& bias) {
   const auto run = is_depthwise(shape) ? kernels::depthwise_output : kernels::dense_output;
@@ -73,21 +83,29 @@ class OwnConv : public torch::autograd::Function<OwnConv> {
     const std::array<bool, 3> wanted{
         context->needs_input_grad(0), context->needs_input_grad(1),
         context->saved_data["has_bias"].toBool() && context->needs_input_grad(2)};
-    if (!is_depthwise(shape) || at::GradMode::is_enabled() || !is_plain(gradient)) {
-      std::ranges::move(padded_conv_gradients(padded_conv(shape), gradient, input, weight, wanted),
-                        result.begin());
-      return result;
-    }
     const auto format = context->saved_data["channels_last"].toBool()
                             ? at::MemoryFormat::ChannelsLast
                             : at::MemoryFormat::Contiguous;
-    if (wanted[0]) {
-      result[0] = kernels::depthwise_input_gradient(shape, format, gradient, weight);
+    const bool own = !at::GradMode::is_enabled() && is_plain(gradient);
+    const std::array<bool, 3> ours{own && wanted[0] && has_input_gradient(shape),
+                                   own && wanted[1] && has_weight_gradient(shape),
+                                   own && wanted[2] && has_weight_gradient(shape)};
+    const std::array<bool, 3> theirs{wanted[0] && !ours[0], wanted[1] && !ours[1],
+                                     wanted[2] && !ours[2]};
+    if (theirs[0] || theirs[1] || theirs[2]) {
+      std::ranges::move(padded_conv_gradients(padded_conv(shape), gradient, input, weight, theirs),
+                        result.begin());
     }
-    if (wanted[1]) {
-      result[1] = kernels::depthwise_weight_gradient(shape, format, gradient, input);
+    const bool depthwise = is_depthwise(shape);
+    if (ours[0]) {
+      result[0] = depthwise ? kernels::depthwise_input_gradient(shape, format, gradient, weight)
+                            : kernels::dense_input_gradient(shape, format, gradient, weight);
     }
-    if (wanted[2]) {
+    if (ours[1]) {
+      result[1] = depthwise ? kernels::depthwise_weight_gradient(shape, format, gradient, input)
+                            : kernels::dense_weight_gradient(shape, format, gradient, input);
+    }
+    if (ours[2]) {
       result[2] = gradient.sum({0, 2, 3});
     }
     return result;
