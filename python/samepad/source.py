@@ -2,13 +2,14 @@
 
 import inspect
 import json
-import keyword
 import math
 import operator
 from typing import Any
 
 import torch
 from torch import fx, nn
+
+from samepad._names import identifier, reserved
 
 _OPERATORS = {
     operator.add: "+",
@@ -44,7 +45,8 @@ def _plain(value: Any) -> Any:
 class _Writer:
     """The source of one file."""
 
-    def __init__(self) -> None:
+    def __init__(self, importable: set[str]) -> None:
+        self.importable = importable
         self.imports: dict[str, set[str]] = {}
         self.classes: dict[int, str] = {}
         self.text: list[str] = []
@@ -118,7 +120,9 @@ class _Writer:
             else:
                 keyworded = True
                 arguments.append(f"{name}={self.literal(value)}")
-        return f"{self.qualified(kind)}({', '.join(arguments)})"
+        call = f"{self.qualified(kind)}({', '.join(arguments)})"
+        types = {weight.dtype for weight in module.parameters()} - {torch.float32}
+        return f"{call}.to({self.literal(types.pop())})" if types else call
 
     def _recurrent(self, module: nn.RNNBase) -> list[str]:
         """torch.nn.LSTM and its like take **kwargs."""
@@ -188,7 +192,7 @@ class _Writer:
         """The classes for a module: first those of the graph modules in it."""
         for name, child in module.named_children():
             if isinstance(child, fx.GraphModule) and id(child) not in self.classes:
-                self.write(child, self._fresh(name.title().replace("_", "")))
+                self.write(child, self._class_name(name))
         self.classes[id(module)] = class_name
         self.use("torch", "nn")
         lines = [f"class {class_name}(nn.Module):", "    def __init__(self):"]
@@ -219,11 +223,10 @@ class _Writer:
                 lines.append(f"        {names[node]} = {self.expression(node, names)}")
         self.text.append("\n".join(lines) + "\n")
 
-    def _fresh(self, wanted: str) -> str:
-        name, count = wanted, 1
-        while name in self.classes.values():
-            name, count = f"{wanted}{count}", count + 1
-        return name
+    def _class_name(self, name: str) -> str:
+        """A class for the submodule `name`: its words with capitals."""
+        words = "".join(word[:1].upper() + word[1:] for word in name.split("_"))
+        return identifier(words, self.importable.union(self.classes.values()))
 
     def _variables(self, graph: fx.Graph) -> dict[fx.Node, str]:
         """A variable for each node: `x` while only one value is alive, else a name of its own."""
@@ -232,23 +235,30 @@ class _Writer:
         inputs = [node for node in graph.nodes if node.op == "placeholder"]
         names: dict[fx.Node, str] = {}
         busy_until = -1  # when the value in `x` is used for the last time
-        taken: set[str] = {"self", "x", "nn"}
-        for node in graph.nodes:
-            if node.op == "call_function":  # no variable may hide what the file imports
-                target: Any = node.target
-                taken |= {target.__name__, (target.__module__ or "torch").partition(".")[0]}
+        taken = {"x", *self.importable}  # no variable may hide what the file imports
         for node in graph.nodes:
             if node.op == "get_attr":
                 names[node] = f"self.{node.target}"
             elif (node.op != "placeholder" or len(inputs) == 1) and busy_until <= order[node]:
                 names[node], busy_until = "x", ends[node]
             else:
-                name = str(node.name)
-                while name in taken or keyword.iskeyword(name):
-                    name += "_"
-                taken.add(name)
-                names[node] = name
+                names[node] = identifier(node.name, taken)
+                taken.add(names[node])
         return names
+
+
+def _importable(module: fx.GraphModule) -> set[str]:
+    """The names that a file with this module may import: classes, functions, and packages."""
+    names = set()
+    for child in module.modules():
+        if not isinstance(child, fx.GraphModule):
+            names.add(type(child).__name__)
+            continue
+        for node in child.graph.nodes:
+            if node.op == "call_function":
+                target: Any = node.target
+                names |= {target.__name__, (target.__module__ or "torch").partition(".")[0]}
+    return names
 
 
 def write_source(module: fx.GraphModule, class_name: str = "Model") -> str:
@@ -266,11 +276,16 @@ def write_source(module: fx.GraphModule, class_name: str = "Model") -> str:
         The source, ready to be imported where PyTorch and samepad are.
 
     Raises:
-        ValueError: class_name is no name; a layer does not keep what it was made with.
+        ValueError: class_name is no name, or one that the file itself needs; a layer does not keep
+            what it was made with.
     """
-    if not class_name.isidentifier() or keyword.iskeyword(class_name):
-        raise ValueError(f"class_name must be a name of a class, but got {class_name!r}")
-    writer = _Writer()
+    importable = _importable(module)
+    if not class_name.isidentifier() or class_name in reserved() | importable:
+        raise ValueError(
+            "class_name must be a name of a class, and none that its source refers to, but got "
+            f"{class_name!r}"
+        )
+    writer = _Writer(importable)
     writer.classes[0] = class_name
     writer.write(module, class_name)
     return writer.head() + "\n\n\n" + "\n\n".join(writer.text)

@@ -363,6 +363,17 @@ def test_source_is_written_to_a_file(tmp_path: Path) -> None:
         samepad.keras.to_source(small(), class_name="a b")
 
 
+@pytest.mark.parametrize(
+    "name", ["self", "class", "None", "torch", "super", "forward", "meta", "1abc", "__x", "слой"]
+)
+def test_layers_inputs_and_models_called_anything(name: str) -> None:
+    given = keras.Input((4,), name=name)
+    other = keras.Input((4,), name="other")
+    inner = sequential((4,), layers.Dense(4, name=name))
+    inner.name = name + "_2"
+    assert_equal(keras.Model([given, other], layers.Add()([inner(given), other]), name=name))
+
+
 class Custom(layers.Layer):  # type: ignore[misc]
     def call(self, inputs: Any) -> Any:
         return inputs

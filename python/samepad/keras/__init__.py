@@ -76,9 +76,9 @@ def to_source(
         The source.
 
     Raises:
-        ValueError: As `to_torch`; class_name is no name of a class.
+        ValueError: As `to_torch`; class_name is no name of a class, or one that the source needs.
     """
     source = write_source(to_torch(keras_model, input_layout), class_name)
     if path is not None:
-        Path(path).write_text(source)
+        Path(path).write_text(source, encoding="utf-8")
     return source

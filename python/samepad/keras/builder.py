@@ -1,7 +1,5 @@
 """The graph that is being made, and in which layout it holds each of Keras's tensors."""
 
-import keyword
-import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -9,6 +7,7 @@ from typing import Any
 import torch
 from torch import fx, nn
 
+from samepad._names import identifier
 from samepad.keras.weights import load_state, mismatch, state_of
 
 
@@ -26,17 +25,6 @@ class Value:
     channels_first: bool = False
 
 
-def identifier(name: str, taken: Callable[[str], bool]) -> str:
-    """A Python name for a layer's, which is anything, that is not `taken`."""
-    base = re.sub(r"\W", "_", name, flags=re.ASCII) or "layer"
-    if base[0].isdigit() or keyword.iskeyword(base):
-        base = "_" + base
-    result, count = base, 1
-    while taken(result):
-        result, count = f"{base}_{count}", count + 1
-    return result
-
-
 class Builder:
     """Makes a torch.fx.GraphModule, step by step."""
 
@@ -51,12 +39,12 @@ class Builder:
 
     def name(self, name: str) -> str:
         """A name for a module or a buffer."""
-        return identifier(name, lambda n: hasattr(self.root, n) or hasattr(fx.GraphModule, n))
+        return identifier(name, {*self.root._modules, *self.root._buffers})
 
     def input(self, name: str, rank: int, channels_first: bool) -> Value:
         """The next input."""
         taken = {node.name for node in self.graph.nodes}
-        node = self.graph.placeholder(identifier(name, lambda n: n in taken or n == "self"))
+        node = self.graph.placeholder(identifier(name, taken))
         return Value(node, rank, channels_first and rank > 2)
 
     def module(self, name: str, module: nn.Module, *inputs: fx.Node) -> fx.Node:
@@ -108,7 +96,7 @@ class Builder:
     def finish(self, outputs: Any, name: str) -> fx.GraphModule:
         """The module that returns the nodes `outputs`, a structure of them."""
         self.graph.output(outputs)
-        module = fx.GraphModule(self.root, self.graph, class_name=identifier(name, lambda _: False))
+        module = fx.GraphModule(self.root, self.graph, class_name=identifier(name))
         module.graph.eliminate_dead_code()
         module.graph.lint()
         module.recompile()
