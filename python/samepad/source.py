@@ -2,6 +2,7 @@
 
 import inspect
 import json
+import keyword
 import math
 import operator
 from typing import Any
@@ -40,6 +41,17 @@ def _plain(value: Any) -> Any:
     if isinstance(value, tuple) and value and all(type(v) in (int, float) for v in value):
         return value[0] if len(set(value)) == 1 else value
     return value
+
+
+def _is_name(text: str) -> bool:
+    return text.isidentifier() and not keyword.iskeyword(text)
+
+
+def _attribute(owner: str, path: str) -> str:
+    """The expression for what `owner` has at a dotted path, in which containers have numbers."""
+    for name in path.split("."):
+        owner = f"{owner}.{name}" if _is_name(name) else f'getattr({owner}, "{name}")'
+    return owner
 
 
 class _Writer:
@@ -174,11 +186,9 @@ class _Writer:
         arguments = [self.literal(item, names) for item in node.args]
         arguments += [f"{key}={self.literal(v, names)}" for key, v in node.kwargs.items()]
         if node.op == "call_module":
-            return f"self.{node.target}({', '.join(arguments)})"
+            return f"{_attribute('self', str(node.target))}({', '.join(arguments)})"
         if node.op == "call_method":
             return f"{arguments[0]}.{node.target}({', '.join(arguments[1:])})"
-        if node.op == "get_attr":
-            return f"self.{node.target}"
         target: Any = node.target
         if target in _OPERATORS:
             return f"{arguments[0]} {_OPERATORS[target]} {arguments[1]}"
@@ -196,22 +206,8 @@ class _Writer:
         self.classes[id(module)] = class_name
         self.use("torch", "nn")
         lines = [f"class {class_name}(nn.Module):", "    def __init__(self):"]
-        lines.append("        super().__init__()")
-        written: dict[int, str] = {}
-        for name, child in module.named_children():
-            if id(child) in written:
-                lines.append(f"        self.{name} = self.{written[id(child)]}")
-                continue
-            written[id(child)] = name
-            lines.append(f"        self.{name} = {self.constructor(child)}")
-        for name, buffer in module.named_buffers(recurse=False):
-            self.use("torch")
-            shape = f"{self.literal(tuple(buffer.shape))}, dtype={buffer.dtype}"
-            lines.append(f'        self.register_buffer("{name}", torch.zeros({shape}))')
-        for name, parameter in module.named_parameters(recurse=False):
-            self.use("torch")
-            shape = f"{self.literal(tuple(parameter.shape))}, dtype={parameter.dtype}"
-            lines.append(f"        self.{name} = nn.Parameter(torch.zeros({shape}))")
+        statements = ["super().__init__()", *self.members("self", module)]
+        lines += [f"        {statement}" for statement in statements]
         inputs = [node for node in module.graph.nodes if node.op == "placeholder"]
         names = self._variables(module.graph)
         signature = ", ".join(["self", *(names[node] for node in inputs)])
@@ -222,6 +218,31 @@ class _Writer:
             elif node.op not in ("placeholder", "get_attr"):
                 lines.append(f"        {names[node]} = {self.expression(node, names)}")
         self.text.append("\n".join(lines) + "\n")
+
+    def members(self, owner: str, module: nn.Module) -> list[str]:
+        """The statements that give `owner`, an expression, what `module` has."""
+        lines = []
+        for name, child in module.named_children():
+            # What holds layers that torch.fx has found below it.
+            holder = type(child) is nn.Module
+            made = "nn.Module()" if holder else self.constructor(child)
+            if _is_name(name):
+                lines.append(f"{owner}.{name} = {made}")
+            else:
+                lines.append(f"{owner}.add_module({self.literal(name)}, {made})")
+            if holder:
+                lines += self.members(_attribute(owner, name), child)
+        for name, buffer in module.named_buffers(recurse=False):
+            zeros = self._zeros(buffer)
+            lines.append(f"{owner}.register_buffer({self.literal(name)}, {zeros})")
+        for name, parameter in module.named_parameters(recurse=False):
+            zeros = self._zeros(parameter)
+            lines.append(f"{owner}.register_parameter({self.literal(name)}, nn.Parameter({zeros}))")
+        return lines
+
+    def _zeros(self, tensor: torch.Tensor) -> str:
+        self.use("torch")
+        return f"torch.zeros({self.literal(tuple(tensor.shape))}, dtype={tensor.dtype})"
 
     def _class_name(self, name: str) -> str:
         """A class for the submodule `name`: its words with capitals."""
@@ -238,7 +259,7 @@ class _Writer:
         taken = {"x", *self.importable}  # no variable may hide what the file imports
         for node in graph.nodes:
             if node.op == "get_attr":
-                names[node] = f"self.{node.target}"
+                names[node] = _attribute("self", str(node.target))
             elif (node.op != "placeholder" or len(inputs) == 1) and busy_until <= order[node]:
                 names[node], busy_until = "x", ends[node]
             else:

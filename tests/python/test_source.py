@@ -73,3 +73,24 @@ def test_types_of_weights(dtype: torch.dtype) -> None:
     twin = written(module)
     for name, value in module.state_dict().items():
         assert twin.state_dict()[name].dtype == value.dtype, name
+
+
+class Nested(nn.Module):
+    """Layers in containers, whose names are numbers, and parameters in one."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.features = nn.Sequential(nn.Conv2d(3, 4, 3), nn.Sequential(nn.ReLU(), nn.Flatten()))
+        self.offsets = nn.ParameterList([nn.Parameter(torch.ones(4 * 5 * 5))])
+        self.register_buffer("scale", torch.full((4 * 5 * 5,), 2.0))
+
+    def forward(self, x: torch.Tensor) -> Any:
+        return self.features(x) * self.scale + self.offsets[0]
+
+
+@pytest.mark.parametrize(
+    "module", [Nested(), nn.Sequential(nn.Conv2d(3, 4, 3), nn.Sequential(nn.ReLU(), nn.Dropout()))]
+)
+def test_what_symbolic_trace_makes_of_containers(module: nn.Module) -> None:
+    traced, x = fx.symbolic_trace(module.eval()), torch.randn(2, 3, 7, 7)
+    assert torch.equal(written(traced)(x), module(x))
