@@ -54,6 +54,20 @@ def _attribute(owner: str, path: str) -> str:
     return owner
 
 
+def _shared(module: nn.Module) -> list[str]:
+    """The statements that make one of a layer that two of the module's submodules have."""
+    statements = []
+    first: dict[int, str] = {}
+    done: list[str] = []
+    for path, child in module.named_modules(remove_duplicate=False):
+        other = first.setdefault(id(child), path)
+        apart = path.partition(".")[0] != other.partition(".")[0]
+        if apart and not path.startswith(tuple(done)):
+            statements.append(f"{_attribute('self', path)} = {_attribute('self', other)}")
+            done.append(path + ".")
+    return statements
+
+
 class _Writer:
     """The source of one file."""
 
@@ -133,8 +147,13 @@ class _Writer:
                 keyworded = True
                 arguments.append(f"{name}={self.literal(value)}")
         call = f"{self.qualified(kind)}({', '.join(arguments)})"
-        types = {weight.dtype for weight in module.parameters()} - {torch.float32}
-        return f"{call}.to({self.literal(types.pop())})" if types else call
+        parameters = list(module.parameters())
+        types = {parameter.dtype for parameter in parameters} - {torch.float32}
+        if types:
+            call += f".to({self.literal(types.pop())})"
+        if parameters and not any(parameter.requires_grad for parameter in parameters):
+            call += ".requires_grad_(False)"
+        return call
 
     def _recurrent(self, module: nn.RNNBase) -> list[str]:
         """torch.nn.LSTM and its like take **kwargs."""
@@ -206,7 +225,7 @@ class _Writer:
         self.classes[id(module)] = class_name
         self.use("torch", "nn")
         lines = [f"class {class_name}(nn.Module):", "    def __init__(self):"]
-        statements = ["super().__init__()", *self.members("self", module)]
+        statements = ["super().__init__()", *self.members("self", module), *_shared(module)]
         lines += [f"        {statement}" for statement in statements]
         inputs = [node for node in module.graph.nodes if node.op == "placeholder"]
         names = self._variables(module.graph)

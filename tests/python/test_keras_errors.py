@@ -1,0 +1,104 @@
+"""What samepad.keras.to_torch refuses, and what it says."""
+
+import os
+
+os.environ.setdefault("KERAS_BACKEND", "tensorflow")
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+
+from typing import Any
+
+import keras
+import numpy as np
+import pytest
+import samepad.keras
+from keras import layers
+from keras_oracle import IMAGE, SEQUENCE, Custom, sequential, small
+
+
+def test_everything_unsupported_is_named_at_once() -> None:
+    model = sequential(
+        SEQUENCE,
+        Custom(name="mine"),
+        layers.LSTM(4, activation="relu", return_sequences=True, name="relu_lstm"),
+        layers.GRU(4, reset_after=False, name="old_gru"),
+        layers.Dense(4, activation=lambda x: x * 2, name="dense_lambda"),
+        layers.Lambda(lambda x: x, name="lambda_layer"),
+        layers.Dense(4, name="fine"),
+    )
+    with pytest.raises(ValueError, match="no counterpart") as raised:
+        samepad.keras.to_torch(model)
+    for text in ("mine (Custom)", "relu_lstm", "'relu'", "old_gru", "reset_after", "dense_lambda"):
+        assert text in str(raised.value)
+    assert "lambda_layer (Lambda)" in str(raised.value)
+    assert "fine" not in str(raised.value)
+
+
+@pytest.mark.parametrize(
+    ("shape", "layer", "reason"),
+    [
+        ((7,), lambda: layers.Embedding(5, 3, mask_zero=True), "mask_zero"),
+        (IMAGE, lambda: layers.UpSampling2D(2, interpolation="bicubic"), "bicubic"),
+        (SEQUENCE, lambda: layers.Bidirectional(layers.LSTM(3, dropout=0.1)), "dropout"),
+        (
+            SEQUENCE,
+            lambda: layers.Bidirectional(
+                layers.LSTM(3), backward_layer=layers.LSTM(3, go_backwards=True, dropout=0.1)
+            ),
+            "dropout",
+        ),
+        (
+            SEQUENCE,
+            lambda: layers.Bidirectional(
+                layers.LSTM(3), backward_layer=layers.LSTM(3, "relu", go_backwards=True)
+            ),
+            "directions of several activations",
+        ),
+        (SEQUENCE, lambda: layers.Bidirectional(layers.RNN(layers.LSTMCell(3))), "directions that"),
+        (SEQUENCE, lambda: layers.LSTM(3, activation=layers.ReLU()), "activation='ReLU'"),
+        (IMAGE, lambda: layers.BatchNormalization(axis=2), "axis=2"),
+        (IMAGE, lambda: layers.LayerNormalization(axis=1), "axis"),
+        (IMAGE, lambda: layers.Dropout(0.1, noise_shape=(None, 13, 1, 1)), "noise_shape"),
+        (SEQUENCE, lambda: layers.Masking(), "Masking"),
+        (SEQUENCE, lambda: layers.LSTM(3, dropout=0.1), "dropout"),
+    ],
+)
+def test_arguments_without_counterpart(shape: Any, layer: Any, reason: str) -> None:
+    with pytest.raises(ValueError, match=reason):
+        samepad.keras.to_torch(sequential(shape, layer()))
+
+
+def test_models_without_a_graph() -> None:
+    with pytest.raises(ValueError, match="not built"):
+        samepad.keras.to_torch(keras.Sequential([layers.Dense(3)]))
+
+    class Subclass(keras.Model):  # type: ignore[misc]
+        def call(self, inputs: Any) -> Any:
+            return inputs
+
+    model = Subclass()
+    model(np.zeros((1, 2), np.float32))
+    with pytest.raises(ValueError, match=r"subclass of keras\.Model"):
+        samepad.keras.to_torch(model)
+    with pytest.raises(ValueError, match="input_layout must be"):
+        samepad.keras.to_torch(small(), input_layout="nchw")  # type: ignore[arg-type]
+
+
+class Hundredfold(keras.Sequential):
+    """A model with a computation of its own around that of its layers."""
+
+    def call(self, *args: Any, **kwargs: Any) -> Any:
+        return super().call(*args, **kwargs) * 100
+
+
+def test_what_would_give_other_numbers_is_refused() -> None:
+    given = keras.Input((4, 5))
+    quantized = keras.Sequential([keras.Input((4,)), layers.Dense(3)])
+    quantized.layers[-1].quantize("int8")
+    for model, message in (
+        (keras.Model(given, keras.ops.softmax(given, axis=None)), "axis=None"),
+        (keras.Model(given, layers.BatchNormalization()(given, training=True)), "training=True"),
+        (quantized, "quantized to int8"),
+        (Hundredfold([keras.Input((4,)), layers.Dense(3)]), "whose computation is code"),
+    ):
+        with pytest.raises(ValueError, match=message):
+            samepad.keras.to_torch(model)
