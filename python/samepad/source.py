@@ -320,7 +320,7 @@ def write_source(module: fx.GraphModule, class_name: str = "Model") -> str:
             what it was made with.
     """
     importable = _importable(module)
-    if not class_name.isidentifier() or class_name in reserved() | importable:
+    if not str(class_name).isidentifier() or class_name in reserved() | importable:
         raise ValueError(
             "class_name must be a name of a class, and none that its source refers to, but got "
             f"{class_name!r}"

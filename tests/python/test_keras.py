@@ -379,6 +379,22 @@ def test_what_is_frozen_stays_as_it_is_in_training() -> None:
     assert sum(p.requires_grad for p in namespace["Model"]().parameters()) == 2
 
 
+@pytest.mark.parametrize("shape", [(3,), IMAGE])
+def test_training_keeps_the_unbiased_variance_where_keras_keeps_the_biased(shape: Any) -> None:
+    """docs/why-other-numbers.md says so; all else of a step in training is equal."""
+    model = sequential(shape, layers.BatchNormalization(momentum=0.0))
+    module = samepad.keras.to_torch(model).train()
+    (array,) = inputs_for(model)
+    count = array.size // shape[-1]
+    found = module(torch.from_numpy(array).movedim(-1, 1)).movedim(1, -1)
+    np.testing.assert_allclose(found.detach(), model(array, training=True), rtol=1e-3, atol=1e-4)
+    (norm,) = module.children()
+    (layer,) = model.layers
+    np.testing.assert_allclose(norm.running_mean, layer.moving_mean, rtol=1e-4, atol=1e-5)
+    unbiased = np.asarray(layer.moving_variance) * count / (count - 1)
+    np.testing.assert_allclose(norm.running_var, unbiased, rtol=1e-4, atol=1e-5)
+
+
 def test_noise_is_as_keras_makes_it() -> None:
     keras.utils.set_random_seed(0)
     torch.manual_seed(0)
@@ -482,7 +498,7 @@ def test_source_is_written_to_a_file(tmp_path: Path) -> None:
 def test_layers_inputs_and_models_called_anything(name: str) -> None:
     given = keras.Input((4,), name=name)
     other = keras.Input((4,), name="other")
-    inner = sequential((4,), layers.Dense(4, name=name))
+    inner = sequential((4,), layers.Dense(4, name=name), layers.Dense(4))
     inner.name = name + "_2"
     assert_equal(keras.Model([given, other], layers.Add()([inner(given), other]), name=name))
 

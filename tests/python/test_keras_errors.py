@@ -27,6 +27,9 @@ def test_everything_unsupported_is_named_at_once() -> None:
     )
     with pytest.raises(ValueError, match="no counterpart") as raised:
         samepad.keras.to_torch(model)
+    assert len(str(raised.value).splitlines()) == 6
+    assert "old_gru (GRU): reset_after=False, where PyTorch" in str(raised.value)
+    assert "made with units=4, reset_after=False" in str(raised.value)
     for text in ("mine (Custom)", "relu_lstm", "'relu'", "old_gru", "reset_after", "dense_lambda"):
         assert text in str(raised.value)
     assert "lambda_layer (Lambda)" in str(raised.value)
@@ -56,6 +59,9 @@ def test_everything_unsupported_is_named_at_once() -> None:
         (SEQUENCE, lambda: layers.Bidirectional(layers.RNN(layers.LSTMCell(3))), "directions that"),
         (SEQUENCE, lambda: layers.LSTM(3, activation=layers.ReLU()), "activation='ReLU'"),
         (IMAGE, lambda: layers.BatchNormalization(axis=2), "axis=2"),
+        (IMAGE, lambda: layers.AlphaDropout(0.1, noise_shape=(None, 1, 1, 1)), "noise_shape"),
+        (IMAGE, lambda: layers.TimeDistributed(Custom()), "it has no graph"),
+        (IMAGE, lambda: Custom(), "not of Keras: it is code"),
         (IMAGE, lambda: layers.LayerNormalization(axis=1), "axis"),
         (IMAGE, lambda: layers.Dropout(0.1, noise_shape=(None, 13, 1, 1)), "noise_shape"),
         (SEQUENCE, lambda: layers.Masking(), "Masking"),
@@ -65,6 +71,34 @@ def test_everything_unsupported_is_named_at_once() -> None:
 def test_arguments_without_counterpart(shape: Any, layer: Any, reason: str) -> None:
     with pytest.raises(ValueError, match=reason):
         samepad.keras.to_torch(sequential(shape, layer()))
+
+
+def test_models_in_models_that_cannot_be_followed() -> None:
+    inner = Hundredfold([keras.Input((4,)), layers.Dense(4)], name="inner")
+    model = sequential((4,), layers.UnitNormalization(name="unit"), inner, layers.Dense(3))
+    with pytest.raises(ValueError, match="unit") as raised:
+        samepad.keras.to_torch(model)
+    assert "inner (Hundredfold): it is a subclass of keras.Model" in str(raised.value)
+
+
+@pytest.mark.parametrize("given", [3, None, "model.keras", layers.Dense(3)])
+def test_what_is_no_model(given: Any) -> None:
+    with pytest.raises(TypeError, match=rf"keras_model must be .*\({type(given).__name__}\)"):
+        samepad.keras.to_torch(given)
+
+
+def test_a_model_called_otherwise_than_by_its_inputs() -> None:
+    x = keras.Input((4,), name="a")
+    inner = keras.Model({"a": x}, layers.Dense(3)(x), name="inner")
+    wide = sequential((4, 1), layers.Flatten())
+    wide.name = "wide"
+    model = keras.Model(x, wide(x))  # for which Keras adds a dimension
+    with pytest.raises(ValueError, match=r"wide .*: called with 1 inputs of ranks \[2\]"):
+        samepad.keras.to_torch(model)
+    y = keras.Input((4,))
+    model = keras.Model([x, y], inner({"a": x, "b": y}))
+    with pytest.raises(ValueError, match=r"inner .*: called with \['a', 'b'\]"):
+        samepad.keras.to_torch(model)
 
 
 def test_models_without_a_graph() -> None:

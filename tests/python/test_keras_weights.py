@@ -301,6 +301,25 @@ def test_no_weights_are_skipped_for_their_names() -> None:
         samepad.keras.load_weights(nn.Sequential(nn.Linear(2, 2), nn.Linear(2, 3)), model)
 
 
+class Subclass(keras.Model):  # type: ignore[misc]
+    def __init__(self) -> None:
+        super().__init__()
+        self.dense = layers.Dense(3)
+
+    def call(self, inputs: Any) -> Any:
+        return self.dense(inputs)
+
+
+def test_models_whose_graph_is_code() -> None:
+    model = Subclass()
+    array = np.ones((1, 4), np.float32)
+    expected = model(array)
+    with pytest.raises(ValueError, match=r"subclass of keras\.Model.*with flatten='keras'"):
+        samepad.keras.load_weights(nn.Linear(4, 3), model)
+    module = samepad.keras.load_weights(nn.Linear(4, 3), model, flatten="keras")
+    np.testing.assert_allclose(module(torch.from_numpy(array)).detach(), expected, rtol=1e-5)
+
+
 def test_all_that_does_not_fit_is_named_at_once() -> None:
     model = sequential((4,), layers.Dense(3, name="one"), layers.Dense(2, name="two"))
     with pytest.raises(ValueError, match="one") as raised:

@@ -61,15 +61,8 @@ class Builder:
         return Value(node, rank, channels_first and rank > 2)
 
     def module(self, name: str, module: nn.Module, *inputs: fx.Node) -> fx.Node:
-        """Call a submodule: of a layer that has been called before, the one made then.
-
-        Raises:
-            UnsupportedError: One module cannot stand for all the calls of a layer with weights.
-        """
-        made = self.made.setdefault(id(self.layer), {})
-        module = made.setdefault(repr(module), module)
-        if sum(any(True for _ in other.parameters()) for other in made.values()) > 1:
-            raise UnsupportedError("called on inputs of several ranks or layouts")
+        """Call a submodule: of a layer that has been called before, the one made then."""
+        module = self.made.setdefault(id(self.layer), {}).setdefault(repr(module), module)
         if id(module) not in self.names:
             self.names[id(module)] = self.name(name)
             self.root.add_module(self.names[id(module)], module)

@@ -35,7 +35,7 @@ def arguments(layer: Any) -> str:
     given = []
     for name, parameter in inspect.signature(type(layer).__init__).parameters.items():
         shown = _shown(getattr(layer, name, parameter.default))
-        usual = shown in (_shown(parameter.default), "'channels_last'")
+        usual = shown in (_shown(parameter.default), "'channels_last'", "'linear'")
         if not usual and not name.endswith(_BESIDE_THE_POINT):
             given.append(f"{name}={shown}")
     return ", ".join(given)

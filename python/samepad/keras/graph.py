@@ -21,13 +21,14 @@ def functional(model: Any) -> Any:
         UnsupportedError: It has none: it is not built, or a class of its own computes it.
     """
     graph = model if hasattr(model, "_nodes_by_depth") else getattr(model, "_functional", None)
-    own = not getattr(getattr(type(model), "call", None), "__module__", "").startswith("keras.")
-    if own or graph is None or not getattr(graph, "_nodes_by_depth", None):
+    if not getattr(model, "built", False):
         raise UnsupportedError(
-            "it is a subclass of keras.Model, whose computation is code"
-            if getattr(model, "built", False)
-            else "it is not built: give it an Input, or call model.build(input_shape)"
+            "it is not built: give it an Input, or call model.build(input_shape)"
         )
+    if not getattr(type(model).call, "__module__", "").startswith("keras."):
+        raise UnsupportedError("it is a subclass of keras.Model, whose computation is code")
+    if not getattr(graph, "_nodes_by_depth", None):
+        raise UnsupportedError("it has no graph: Keras cannot tell a layer's output without a call")
     return graph
 
 
@@ -46,7 +47,7 @@ def all_layers(model: Any) -> list[Any]:
     """The layers of a model and of the models in it, in order."""
     layers: list[Any] = []
     for layer in model.layers:
-        layers += all_layers(layer) if is_model(layer) else [layer]
+        layers += all_layers(layer) if hasattr(layer, "layers") else [layer]
     return layers
 
 

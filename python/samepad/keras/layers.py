@@ -341,6 +341,12 @@ def _dropout(b: Builder, layer: Any, name: str, value: Value) -> fx.Node:
     return b.module(name, ops.StochasticDepth(layer.rate), value.node)
 
 
+def _alpha_dropout(b: Builder, layer: Any, name: str, value: Value) -> fx.Node:
+    if layer.noise_shape is not None:
+        raise UnsupportedError(f"noise_shape={layer.noise_shape}")
+    return b.module(name, nn.AlphaDropout(layer.rate), value.node)
+
+
 def _spatial_dropout(b: Builder, layer: Any, name: str, value: Value) -> fx.Node:
     return b.module(name, _of_dimensions("Dropout", value.rank - 2)(layer.rate), value.node)
 
@@ -449,7 +455,7 @@ RULES: dict[str, Rule] = {
     "Dropout": Rule("any", _dropout),
     "GaussianNoise": Rule("any", _module(lambda layer: ops.GaussianNoise(layer.stddev))),
     "GaussianDropout": Rule("any", _module(lambda layer: ops.GaussianDropout(layer.rate))),
-    "AlphaDropout": Rule("any", _module(lambda layer: nn.AlphaDropout(layer.rate))),
+    "AlphaDropout": Rule("any", _alpha_dropout),
     "ActivityRegularization": Rule("any", _identity),
     "Identity": Rule("any", _identity),
     "Embedding": Rule("keras", _embedding),
@@ -484,7 +490,9 @@ def rule_of(layer: Any) -> Rule:
         UnsupportedError: There is none, or the class only has the name of one of Keras's.
     """
     kind = type(layer)
-    if kind.__module__.split(".")[0] != "keras" or kind.__name__ not in RULES:
+    if kind.__module__.split(".")[0] != "keras":
+        raise UnsupportedError(f"a class of {kind.__module__}, not of Keras: it is code")
+    if kind.__name__ not in RULES:
         raise UnsupportedError("no counterpart")
     return RULES[kind.__name__]
 

@@ -8,7 +8,6 @@ from torch import nn
 from samepad.keras.errors import UnsupportedError, described, refusal
 from samepad.keras.features import Tracer, reordered
 from samepad.keras.graph import all_layers
-from samepad.keras.layers import is_model
 from samepad.keras.weights import load_state, mismatch, state_of
 
 
@@ -135,7 +134,8 @@ def load_weights(
         )
     if not getattr(given, "built", False):
         raise ValueError(f"{described(given)} is not built: it has no weights yet")
-    layers = [_unwrapped(layer) for layer in (all_layers(given) if is_model(given) else [given])]
+    whole = hasattr(given, "layers")
+    layers = [_unwrapped(layer) for layer in (all_layers(given) if whole else [given])]
     sources = [layer for layer in _with_activations(layers) if layer.weights]
     targets = _weighted(module)
     if len(sources) != len(targets):
@@ -145,7 +145,7 @@ def load_weights(
             + "\nand\n  "
             + "\n  ".join(f"{name or 'the module'!s} ({type(t).__name__})" for name, t in targets)
         )
-    orders = _orders(given) if flatten == "torch" and is_model(given) else {}
+    orders = _orders(given) if flatten == "torch" and whole else {}
     states, problems = [], []
     for layer, (name, target) in zip(sources, targets, strict=True):
         try:
