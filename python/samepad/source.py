@@ -200,6 +200,15 @@ class _Writer:
             return repr(value)
         raise ValueError(f"cannot write {value!r} ({type(value).__name__}) as source")
 
+    def index(self, key: Any) -> str:
+        """What stands in brackets."""
+        if isinstance(key, tuple):
+            return ", ".join(map(self.index, key)) + ("," if len(key) == 1 else "")
+        if not isinstance(key, slice):
+            return self.literal(key)
+        parts = [key.start, key.stop] + ([] if key.step is None else [key.step])
+        return ":".join("" if part is None else self.literal(part) for part in parts)
+
     def expression(self, node: fx.Node, names: dict[fx.Node, str]) -> str:
         """The right side of a node's line."""
         arguments = [self.literal(item, names) for item in node.args]
@@ -214,7 +223,7 @@ class _Writer:
         if target is operator.neg:
             return f"-{arguments[0]}"
         if target is operator.getitem:
-            return f"{arguments[0]}[{arguments[1]}]"
+            return f"{arguments[0]}[{self.index(node.args[1])}]"
         return f"{self.qualified(target)}({', '.join(arguments)})"
 
     def write(self, module: fx.GraphModule, class_name: str) -> None:

@@ -91,6 +91,7 @@ LAYERS: dict[str, tuple[Any, Callable[[], Any]]] = {
         (7,),
         lambda: layers.Dense(3, activation=layers.LeakyReLU(negative_slope=0.1)),
     ),
+    "dense exponential": ((7,), lambda: layers.Dense(3, activation="exponential")),
     "activation of a layer": (IMAGE, lambda: layers.Activation(layers.ReLU(3.0))),
     "flatten": (IMAGE, lambda: layers.Flatten()),
     "reshape": (IMAGE, lambda: layers.Reshape((5, 13, 12))),
@@ -224,6 +225,14 @@ FUNCTIONS: dict[str, Callable[[Any], Any]] = {
     "minimum": lambda x: keras.ops.minimum(0.5, x),
     "minimum of tensors": lambda x: keras.ops.minimum(x, -x),
     "power": lambda x: 2.0 ** (x / 4) - keras.ops.square(x),
+    "mean": lambda x: keras.ops.mean(x, axis=(1, 2)),
+    "sum": lambda x: keras.ops.sum(x, axis=-1, keepdims=True) + keras.ops.max(x, 3, keepdims=True),
+    "least": lambda x: keras.ops.min(x, axis=1),
+    "items": lambda x: x[:, 1:-1, 0],
+    "every second": lambda x: x[:, None, ::2][:, 0],
+    "reshape": lambda x: keras.ops.reshape(x, (-1, 5, 36)),
+    "transpose": lambda x: keras.ops.expand_dims(keras.ops.transpose(x, (0, 3, 1, 2)), 2),
+    "matmul": lambda x: keras.ops.matmul(x, keras.ops.transpose(x, (0, 1, 3, 2))),
     "array": lambda x: x * np.array([1.0, 2, 3, 4, 5, 6]) + np.float32(2),
     "softmax": lambda x: keras.ops.softmax(x, axis=1),
     "leaky relu": lambda x: keras.ops.leaky_relu(x, negative_slope=0.5),
@@ -349,6 +358,41 @@ def test_a_shared_softmax_is_along_the_axis_that_keras_means(input_layout: Any) 
     shared = layers.Softmax()
     convolved = shared(layers.Conv2D(6, 3, padding="same")(image))
     assert_equal(keras.Model(image, [convolved, shared(layers.Dense(6)(image))]), input_layout)
+
+
+@pytest.mark.parametrize("input_layout", ["torch", "keras"])
+@pytest.mark.parametrize("merge", [layers.Multiply, layers.Average, layers.Maximum])
+def test_merges_of_several_ranks(merge: Any, input_layout: Any) -> None:
+    image = keras.Input(IMAGE)
+    x = layers.Conv2D(4, 3, 2, "same")(image)
+    weight = layers.Dense(4)(layers.GlobalAveragePooling2D()(x))
+    line = layers.Dense(4)(layers.RepeatVector(5)(weight))
+    assert_equal(keras.Model(image, merge()([weight, x, line])), input_layout)
+    assert_equal(keras.Model(image, merge()([line, weight])), input_layout)
+
+
+def test_steps_are_folded_once() -> None:
+    model = sequential(
+        (4, *IMAGE),
+        layers.TimeDistributed(layers.Conv2D(3, 3)),
+        layers.TimeDistributed(layers.MaxPooling2D()),
+        layers.TimeDistributed(layers.Flatten()),
+        layers.GRU(3),
+    )
+    source = write_source(assert_equal(model))
+    assert source.count("flatten(0, 1)") == source.count("unflatten") == 1
+    assert source.count(".permute(") == 2
+
+
+def test_sources_are_the_same_each_time() -> None:
+    def source() -> str:
+        inputs = keras.Input((3,)), keras.Input((3,), name="named"), keras.Input((3,))
+        return samepad.keras.to_source(keras.Model(inputs, inputs[0] * inputs[1] - inputs[2]))
+
+    first = source()
+    assert "named" in first
+    assert "keras_tensor" not in first
+    assert source() == first
 
 
 @pytest.mark.parametrize("kind", [layers.LSTM, layers.GRU, layers.SimpleRNN])

@@ -1,8 +1,10 @@
 """Keras's activation functions as layers of torch.nn, by the name of the function."""
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
+import torch
 from torch import fx, nn
 
 from samepad.keras import ops
@@ -34,6 +36,9 @@ ELEMENTWISE: dict[str, Callable[[], nn.Module]] = {
     "hard_shrink": nn.Hardshrink,
 }
 
+#: The same, for which torch.nn has no layer.
+FUNCTIONS: dict[str, Callable[..., Any]] = {"exponential": torch.exp}
+
 #: Those that act along an axis.
 ALONG_AXIS: dict[str, Callable[[int], nn.Module]] = {
     "softmax": nn.Softmax,
@@ -51,7 +56,7 @@ def activation_name(function: Any) -> str:
         return "linear"
     name = function_name(function)
     keras_own = getattr(function, "__module__", "").startswith("keras.")
-    if not keras_own or name not in {"linear", *ELEMENTWISE, *ALONG_AXIS}:
+    if not keras_own or name not in {"linear", *ELEMENTWISE, *FUNCTIONS, *ALONG_AXIS}:
         raise UnsupportedError(f"activation {name} has no counterpart")
     return name
 
@@ -60,9 +65,11 @@ def activate(b: Builder, activation: str, name: str, value: Value) -> Value:
     """The value after the activation of that name, by a submodule called `name`."""
     if activation == "linear":
         return value
+    if activation in FUNCTIONS:
+        return replace(value, node=b.call(FUNCTIONS[activation], value.node))
     along = ALONG_AXIS.get(activation)
     layer = along(axis(value, -1)) if along else ELEMENTWISE[activation]()
-    return Value(b.module(name, layer, value.node), value.rank, value.channels_first)
+    return replace(value, node=b.module(name, layer, value.node))
 
 
 def relu(b: Builder, operation: Any, name: str, value: Value) -> fx.Node:

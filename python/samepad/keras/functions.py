@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from torch import nn
+from torch import fx, nn
 
 from samepad.keras.activations import ALONG_AXIS, ELEMENTWISE, activate, relu
 from samepad.keras.builder import Builder, Value, axis
@@ -48,13 +48,56 @@ _WITH_SETTINGS: dict[str, Callable[[Any], nn.Module]] = {
 _ACTIVATIONS = {name.replace("_", ""): name for name in (*ELEMENTWISE, *ALONG_AXIS)}
 
 
-def apply_function(b: Builder, operation: Any, items: list[Any]) -> Value:
+def _reduce(method: str) -> Callable[..., fx.Node]:
+    def build(b: Builder, operation: Any, node: fx.Node) -> fx.Node:
+        if operation.axis is None or getattr(operation, "initial", None) is not None:
+            raise UnsupportedError("axis=None or initial")
+        axes = operation.axis if isinstance(operation.axis, int) else tuple(operation.axis)
+        return b.method(method, node, axes, operation.keepdims)
+
+    return build
+
+
+def _transpose(b: Builder, operation: Any, node: fx.Node) -> fx.Node:
+    if operation.axes is None:
+        raise UnsupportedError("axes=None")
+    return b.permute(node, tuple(operation.axes))
+
+
+def _matmul(b: Builder, _: Any, left: fx.Node, right: fx.Node) -> fx.Node:
+    return b.call(torch.matmul, left, right)
+
+
+def _get_item(b: Builder, _: Any, node: fx.Node, key: Any) -> fx.Node:
+    for part in key if isinstance(key, tuple) else (key,):
+        numbers_alone = isinstance(part, int) or part is None
+        if not numbers_alone and not (isinstance(part, slice) and (part.step or 1) > 0):
+            raise UnsupportedError(f"called with {key!r}")
+    return b.item(node, key)
+
+
+#: What depends on where dimensions are: computed on tensors as Keras holds them.
+_SHAPED: dict[str, Callable[..., fx.Node]] = {
+    "Mean": _reduce("mean"),
+    "Sum": _reduce("sum"),
+    "Max": _reduce("amax"),
+    "Min": _reduce("amin"),
+    "Reshape": lambda b, operation, node: b.method("reshape", node, *operation.newshape),
+    "Transpose": _transpose,
+    "ExpandDims": lambda b, operation, node: b.method("unsqueeze", node, operation.axis),
+    "Matmul": _matmul,
+    "GetItem": _get_item,
+}
+
+
+def apply_function(b: Builder, operation: Any, items: list[Any], rank: int) -> Value:
     """The output of an operation.
 
     Args:
         b: The builder.
         operation: Of keras.ops or keras.activations.
         items: Its arguments: values, and what else it was called with.
+        rank: Of the output.
 
     Raises:
         UnsupportedError: It has no counterpart, or none for an argument.
@@ -64,6 +107,9 @@ def apply_function(b: Builder, operation: Any, items: list[Any]) -> Value:
         raise UnsupportedError("no counterpart")
     if len(items) == 1 and (kind in _WITH_SETTINGS or kind.lower() in _ACTIVATIONS):
         return _activation(b, operation, kind, items[0])
+    if kind in _SHAPED:
+        held = [b.held(x, channels_first=False).node if isinstance(x, Value) else x for x in items]
+        return Value(_SHAPED[kind](b, operation, *held), rank)
     if kind not in _FUNCTIONS:
         raise UnsupportedError("no counterpart")
     return _arithmetic(b, operation, kind, items)

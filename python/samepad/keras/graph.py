@@ -163,7 +163,9 @@ class Converter:
                 if inputs is not None
                 else self.torch_layout and wants_channels_first(tensor, nodes)
             )
-            values[id(tensor)] = b.input(tensor.name, len(tensor.shape), first)
+            # Keras numbers what has no name, all over the process.
+            name = "x" if tensor.name.startswith("keras_tensor") else tensor.name
+            values[id(tensor)] = b.input(name, len(tensor.shape), first)
         for node in nodes:
             results = self.results(b, node, values)
             for tensor, result in zip(node.outputs, results, strict=True):
@@ -203,7 +205,7 @@ class Converter:
         items = [*arguments.args, *arguments.kwargs.values()]
         if not hasattr(operation, "trainable_weights"):
             given = [self.value(b, node, item, values) for item in items]
-            return [apply_function(b, operation, given)]
+            return [apply_function(b, operation, given, len(node.outputs[0].shape))]
         if is_model(operation):
             tensors = inputs_of(functional(operation), items[0])
         else:

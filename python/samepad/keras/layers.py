@@ -360,16 +360,26 @@ def _embedding(b: Builder, layer: Any, name: str, value: Value) -> Value:
     return Value(node, value.rank + 1)
 
 
+def _widened(b: Builder, value: Value, rank: int, channels_first: bool) -> Value:
+    """The value with dimensions of size 1 after the batch, as Keras merges those of fewer."""
+    if value.rank == rank:
+        return value
+    if value.rank == 2 and channels_first:
+        index = (slice(None), slice(None), *[None] * (rank - 2))
+        return Value(b.item(value.node, index), rank, channels_first=True)
+    held = b.held(value, channels_first=False)
+    return Value(b.item(held.node, (slice(None), *[None] * (rank - value.rank))), rank)
+
+
 def _merge(combine: Callable[..., Any]) -> Build:
-    def build(b: Builder, layer: Any, name: str, *values: Value) -> fx.Node:
-        if len({value.rank for value in values}) > 1:
-            raise UnsupportedError("inputs of several ranks")
-        node = functools.reduce(
-            lambda left, right: b.call(combine, left, right), [v.node for v in values]
-        )
+    def build(b: Builder, layer: Any, name: str, *values: Value) -> Value:
+        rank = max(value.rank for value in values)
+        first = any(value.channels_first and value.rank == rank for value in values)
+        nodes = [b.held(_widened(b, value, rank, first), first).node for value in values]
+        node = functools.reduce(lambda left, right: b.call(combine, left, right), nodes)
         if type(layer).__name__ == "Average":
-            return b.call(operator.truediv, node, len(values))
-        return node
+            node = b.call(operator.truediv, node, len(values))
+        return Value(node, rank, first)
 
     return build
 
@@ -407,8 +417,13 @@ def _permute(b: Builder, layer: Any, name: str, value: Value) -> fx.Node:
 
 def _time_distributed(b: Builder, layer: Any, name: str, value: Value) -> Value:
     """The inner layer on (N T, ...)."""
-    steps = b.method("size", value.node, 1)
-    folded = Value(b.method("flatten", value.node, 0, 1), value.rank - 1)
+    node: Any = value.node
+    if node.target == "unflatten" and node.args[1] == 0:  # another such layer's output
+        node, _, (_, steps) = node.args
+    else:
+        steps = b.method("size", node, 1)
+        node = b.method("flatten", node, 0, 1)
+    folded = Value(node, value.rank - 1)
     outputs = apply(b, layer.layer, name, [folded])
     if len(outputs) != 1:
         raise UnsupportedError("a layer of several outputs at each step")
