@@ -191,6 +191,18 @@ def test_images_flattened_at_each_step() -> None:
     assert_loads(model, Wired(forward, conv=nn.Conv2d(2, 3, 3), gru=gru))
 
 
+def test_layers_and_modules_that_are_shared() -> None:
+    shared = layers.Dense(4)
+    x = keras.Input((4,))
+    model = keras.Model(x, layers.Dense(2)(sequential((4,), shared, layers.ReLU())(shared(x))))
+    dense = nn.Linear(4, 4)
+    module = nn.Sequential(dense, nn.Sequential(dense, nn.ReLU()), nn.Linear(4, 2))
+    assert_loads(model, module)
+    at_each_step = layers.TimeDistributed(shared)
+    at_each_step.build((None, 3, 4))
+    samepad.keras.load_weights(nn.Linear(4, 4), at_each_step)
+
+
 def test_channels_first_in_keras_too() -> None:
     stack = [layers.Flatten(data_format="channels_first"), layers.Dense(2)]
     model = sequential((3, 4, 5), *stack)

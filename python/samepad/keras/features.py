@@ -11,7 +11,14 @@ import torch
 from torch import Tensor
 
 from samepad.keras.errors import UnsupportedError, refusal
-from samepad.keras.graph import flat, functional, inputs_of, nodes_in_order, wants_channels_first
+from samepad.keras.graph import (
+    flat,
+    functional,
+    has_channels_last,
+    inputs_of,
+    nodes_in_order,
+    wants_channels_first,
+)
 from samepad.keras.layers import is_model, rule_of
 from samepad.keras.weights import WEIGHTS
 
@@ -81,7 +88,7 @@ class Tracer:
         graph = functional(model)
         nodes = nodes_in_order(graph)
         if inputs is None:
-            last = all(getattr(x, "data_format", "") != "channels_first" for x in model.layers)
+            last = has_channels_last(model)
             inputs = [
                 Features(tuple(tensor.shape[1:]), last and wants_channels_first(tensor, nodes))
                 for tensor in graph.inputs

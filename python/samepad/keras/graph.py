@@ -43,12 +43,21 @@ def nodes_in_order(graph: Any) -> list[Any]:
     ]
 
 
-def all_layers(model: Any) -> list[Any]:
-    """The layers of a model and of the models in it, in order."""
-    layers: list[Any] = []
-    for layer in model.layers:
-        layers += all_layers(layer) if hasattr(layer, "layers") else [layer]
-    return layers
+def all_layers(layer: Any) -> list[Any]:
+    """A layer, or those of a model and of the models in it, in order: each once, and those that are
+    called at each step of a sequence as if they were not."""
+    if type(layer).__name__ == "TimeDistributed":
+        layer = layer.layer
+    if not hasattr(layer, "layers"):
+        return [layer]
+    found = [inner for child in layer.layers for inner in all_layers(child)]
+    return list({id(inner): inner for inner in found}.values())
+
+
+def has_channels_last(model: Any) -> bool:
+    """Whether tensors have their channels last: no layer says that they do not."""
+    formats = {getattr(layer, "data_format", None) for layer in all_layers(model)}
+    return "channels_first" not in formats
 
 
 def _leaves(structure: Any, path: tuple[Any, ...] = ()) -> Iterator[tuple[tuple[Any, ...], Any]]:
@@ -141,8 +150,7 @@ class Converter:
 
     def __init__(self, model: Any, torch_layout: bool) -> None:
         """`torch_layout`: inputs and outputs have their channels first."""
-        formats = {getattr(layer, "data_format", None) for layer in all_layers(model)}
-        self.torch_layout = torch_layout and "channels_first" not in formats
+        self.torch_layout = torch_layout and has_channels_last(model)
         #: A line for each operation.
         self.unsupported: dict[int, str] = {}
         self.made: Made = {}

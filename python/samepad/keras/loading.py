@@ -43,10 +43,6 @@ _COUNTERPARTS: dict[str, type[nn.Module]] = {
 }
 
 
-def _unwrapped(layer: Any) -> Any:
-    return layer.layer if type(layer).__name__ == "TimeDistributed" else layer
-
-
 def _state(layer: Any, target: nn.Module, order: torch.Tensor | None) -> dict[str, torch.Tensor]:
     """The weights of a layer as the module has them.
 
@@ -134,10 +130,8 @@ def load_weights(
         )
     if not getattr(given, "built", False):
         raise ValueError(f"{described(given)} is not built: it has no weights yet")
-    whole = hasattr(given, "layers")
-    layers = [_unwrapped(layer) for layer in (all_layers(given) if whole else [given])]
-    sources = [layer for layer in _with_activations(layers) if layer.weights]
-    targets = _weighted(module)
+    sources = [layer for layer in _with_activations(all_layers(given)) if layer.weights]
+    targets = list({id(target): (name, target) for name, target in _weighted(module)}.values())
     if len(sources) != len(targets):
         raise ValueError(
             f"{len(sources)} layers of Keras have weights, but {len(targets)} of the module:\n  "
@@ -145,7 +139,7 @@ def load_weights(
             + "\nand\n  "
             + "\n  ".join(f"{name or 'the module'!s} ({type(t).__name__})" for name, t in targets)
         )
-    orders = _orders(given) if flatten == "torch" and whole else {}
+    orders = _orders(given) if flatten == "torch" and hasattr(given, "layers") else {}
     states, problems = [], []
     for layer, (name, target) in zip(sources, targets, strict=True):
         try:
