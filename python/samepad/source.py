@@ -194,20 +194,23 @@ class _Writer:
             return str(value)
         if isinstance(value, float) and not math.isfinite(value):
             return f'float("{value}")'
+        if value is ...:
+            return "..."
         if isinstance(value, str):
             return json.dumps(value)
         if value is None or isinstance(value, (bool, int, float)):
             return repr(value)
         raise ValueError(f"cannot write {value!r} ({type(value).__name__}) as source")
 
-    def index(self, key: Any) -> str:
+    def index(self, key: Any, names: dict[fx.Node, str]) -> str:
         """What stands in brackets."""
-        if isinstance(key, tuple):
-            return ", ".join(map(self.index, key)) + ("," if len(key) == 1 else "")
+        if isinstance(key, tuple) and key:
+            items = [self.index(item, names) for item in key]
+            return ", ".join(items) + ("," if len(items) == 1 else "")
         if not isinstance(key, slice):
-            return self.literal(key)
+            return self.literal(key, names)
         parts = [key.start, key.stop] + ([] if key.step is None else [key.step])
-        return ":".join("" if part is None else self.literal(part) for part in parts)
+        return ":".join("" if part is None else self.literal(part, names) for part in parts)
 
     def expression(self, node: fx.Node, names: dict[fx.Node, str]) -> str:
         """The right side of a node's line."""
@@ -223,7 +226,7 @@ class _Writer:
         if target is operator.neg:
             return f"-{arguments[0]}"
         if target is operator.getitem:
-            return f"{arguments[0]}[{self.index(node.args[1])}]"
+            return f"{arguments[0]}[{self.index(node.args[1], names)}]"
         return f"{self.qualified(target)}({', '.join(arguments)})"
 
     def write(self, module: fx.GraphModule, class_name: str) -> None:
@@ -329,7 +332,7 @@ def write_source(module: fx.GraphModule, class_name: str = "Model") -> str:
             what it was made with.
     """
     importable = _importable(module)
-    if not str(class_name).isidentifier() or class_name in reserved() | importable:
+    if not str(class_name).isidentifier() or str(class_name) in reserved() | importable:
         raise ValueError(
             "class_name must be a name of a class, and none that its source refers to, but got "
             f"{class_name!r}"

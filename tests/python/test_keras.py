@@ -230,6 +230,7 @@ FUNCTIONS: dict[str, Callable[[Any], Any]] = {
     "least": lambda x: keras.ops.min(x, axis=1),
     "items": lambda x: x[:, 1:-1, 0],
     "every second": lambda x: x[:, None, ::2][:, 0],
+    "last": lambda x: x[..., -1],
     "reshape": lambda x: keras.ops.reshape(x, (-1, 5, 36)),
     "transpose": lambda x: keras.ops.expand_dims(keras.ops.transpose(x, (0, 3, 1, 2)), 2),
     "matmul": lambda x: keras.ops.matmul(x, keras.ops.transpose(x, (0, 1, 3, 2))),

@@ -81,6 +81,22 @@ def test_models_in_models_that_cannot_be_followed() -> None:
     assert "inner (Hundredfold): it is a subclass of keras.Model" in str(raised.value)
 
 
+def test_layers_called_on_more_than_they_have_counterparts_for() -> None:
+    x, mask = keras.Input(SEQUENCE), keras.Input(SEQUENCE)
+    _, *states = layers.LSTM(3, return_state=True)(x)
+    both = layers.Bidirectional(layers.LSTM(3), name="both")(x, initial_state=states * 2)
+    with pytest.raises(ValueError, match=r"both .*called on 5 tensors"):
+        samepad.keras.to_torch(keras.Model(x, both))
+    masked = layers.Softmax(name="masked")(x, mask)
+    with pytest.raises(ValueError, match=r"masked .*called on 2 tensors"):
+        samepad.keras.to_torch(keras.Model([x, mask], masked))
+
+
+def test_layers_that_train_alone_have_no_counterpart() -> None:
+    with pytest.raises(ValueError, match=r"\(RandomFlip\): no counterpart"):
+        samepad.keras.to_torch(sequential(IMAGE, layers.RandomFlip()))
+
+
 @pytest.mark.parametrize("given", [3, None, "model.keras", layers.Dense(3)])
 def test_what_is_no_model(given: Any) -> None:
     with pytest.raises(TypeError, match=rf"keras_model must be .*\({type(given).__name__}\)"):

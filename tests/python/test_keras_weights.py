@@ -191,6 +191,25 @@ def test_images_flattened_at_each_step() -> None:
     assert_loads(model, Wired(forward, conv=nn.Conv2d(2, 3, 3), gru=gru))
 
 
+class Block(nn.Module):
+    """Layers called as those of a separable convolution are, and others."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.depthwise = nn.Conv2d(3, 3, 3, groups=3)
+        self.norm = nn.BatchNorm2d(3, eps=1e-3)
+        self.pointwise = nn.Conv2d(3, 4, 1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.pointwise(self.norm(self.depthwise(x))).amax((2, 3))  # type: ignore[no-any-return]
+
+
+def test_a_block_is_no_separable_convolution() -> None:
+    depthwise, norm = layers.DepthwiseConv2D(3), layers.BatchNormalization()
+    stack = depthwise, norm, layers.Conv2D(4, 1), layers.GlobalMaxPooling2D()
+    assert_loads(sequential((7, 6, 3), *stack), Block())
+
+
 def test_layers_and_modules_that_are_shared() -> None:
     shared = layers.Dense(4)
     x = keras.Input((4,))

@@ -44,8 +44,10 @@ def test_names_that_are_fit_are_kept() -> None:
     assert identifier("conv", {"conv", "conv_1"}) == "conv_2"
 
 
-@pytest.mark.parametrize("class_name", ["", "a b", "1abc", "None", "super", "nn", "SamePadConv2d"])
-def test_names_that_no_class_can_have(class_name: str) -> None:
+@pytest.mark.parametrize(
+    "class_name", ["", "a b", "1abc", "None", None, "super", "nn", "SamePadConv2d"]
+)
+def test_names_that_no_class_can_have(class_name: Any) -> None:
     graph = fx.Graph()
     graph.output(graph.call_module("conv", (graph.placeholder("x"),)))
     root = nn.Module()
@@ -94,3 +96,15 @@ class Nested(nn.Module):
 def test_what_symbolic_trace_makes_of_containers(module: nn.Module) -> None:
     traced, x = fx.symbolic_trace(module.eval()), torch.randn(2, 3, 7, 7)
     assert torch.equal(written(traced)(x), module(x))
+
+
+class Indices(nn.Module):
+    def forward(self, x: torch.Tensor, i: torch.Tensor) -> Any:
+        return x[i, 1:], x[(0,)], x[..., ::2][:, None], x[i][: i.shape[0]]
+
+
+def test_what_stands_in_brackets() -> None:
+    module = fx.symbolic_trace(Indices())
+    x, i = torch.randn(3, 4), torch.tensor([2, 0])
+    for found, expected in zip(written(module)(x, i), module(x, i), strict=True):
+        assert torch.equal(found, expected)

@@ -70,8 +70,8 @@ def _matmul(b: Builder, _: Any, left: fx.Node, right: fx.Node) -> fx.Node:
 
 def _get_item(b: Builder, _: Any, node: fx.Node, key: Any) -> fx.Node:
     for part in key if isinstance(key, tuple) else (key,):
-        numbers_alone = isinstance(part, int) or part is None
-        if not numbers_alone and not (isinstance(part, slice) and (part.step or 1) > 0):
+        plain = isinstance(part, int) or part is None or part is ...
+        if not plain and not (isinstance(part, slice) and (part.step or 1) > 0):
             raise UnsupportedError(f"called with {key!r}")
     return b.item(node, key)
 

@@ -208,8 +208,6 @@ class Converter:
             UnsupportedError: It has no counterpart.
         """
         operation, arguments = node.operation, node.arguments
-        if arguments.kwargs.get("training"):
-            raise UnsupportedError("called with training=True")
         items = [*arguments.args, *arguments.kwargs.values()]
         if not hasattr(operation, "trainable_weights"):
             given = [self.value(b, node, item, values) for item in items]
@@ -217,7 +215,10 @@ class Converter:
         if is_model(operation):
             tensors = inputs_of(functional(operation), items[0])
         else:
+            rule_of(operation)  # before what else may keep it from being converted
             tensors = [item for item in flat(items) if id(item) in values]
+        if arguments.kwargs.get("training"):
+            raise UnsupportedError("called with training=True")
         named = {
             key
             for key, value in arguments.kwargs.items()

@@ -1,6 +1,7 @@
 """Keras's layers, and how each is said in PyTorch: a table from the name of a class to a rule."""
 
 import functools
+import inspect
 import operator
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -529,6 +530,10 @@ def apply(b: Builder, layer: Any, name: str, values: list[Value]) -> list[Value]
     else:
         values = [b.held(value, channels_first) for value in values]
     b.layer = layer
+    try:
+        inspect.signature(rule.build).bind(b, layer, name, *values)
+    except TypeError:
+        raise UnsupportedError(f"called on {len(values)} tensors") from None
     result = rule.build(b, layer, name, *values)
     if isinstance(result, fx.Node):
         result = Value(result, values[0].rank, values[0].channels_first)

@@ -13,7 +13,11 @@ from samepad.keras.weights import load_state, mismatch, state_of
 
 def _weighted(module: nn.Module) -> list[tuple[str, nn.Module]]:
     """The modules that hold weights, in order of registration; a separable convolution is one."""
-    if any(True for _ in module.parameters(recurse=False)) or hasattr(module, "pointwise"):
+    inner = [
+        name for name, child in module.named_children() if any(True for _ in child.parameters())
+    ]
+    separable = inner == ["depthwise", "pointwise"]
+    if separable or any(True for _ in module.parameters(recurse=False)):
         return [("", module)]
     return [
         (f"{name}.{inner}".rstrip("."), found)
