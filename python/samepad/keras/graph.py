@@ -33,13 +33,14 @@ def functional(model: Any) -> Any:
 
 
 def nodes_in_order(graph: Any) -> list[Any]:
-    """The calls of operations, each after what it takes."""
+    """The calls of operations, each after what it takes; of one depth, in the layers' order."""
     depths = graph._nodes_by_depth
+    positions = {id(operation): i for i, operation in enumerate(graph.operations)}
     return [
         node
         for depth in sorted(depths, reverse=True)
-        for node in depths[depth]
-        if not node.is_input and node.operation is not None
+        for node in sorted(depths[depth], key=lambda node: positions[id(node.operation)])
+        if not node.is_input
     ]
 
 

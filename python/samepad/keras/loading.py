@@ -112,7 +112,7 @@ def load_weights(
             (C, H, W), or "keras", (H, W, C). With the first, the weights of what follows a Flatten
             in the model, or a Reshape to one dimension, are put in the order that the module has:
             tensors are taken to be held as `to_torch` holds them, with channels first after
-            convolutions and pools.
+            convolutions and pools. What `to_torch` and `to_source` make flattens as Keras does.
 
     Returns:
         `module`.
