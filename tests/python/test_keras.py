@@ -213,6 +213,25 @@ def test_integers_become_floats_where_keras_makes_them() -> None:
     assert_equal(keras.Model(given, keras.ops.maximum(given, 2) / 2 + layers.Dense(7)(given)))
 
 
+def test_models_of_double_precision() -> None:
+    model = sequential(
+        IMAGE,
+        layers.Conv2D(4, 3, dtype="float64"),
+        layers.BatchNormalization(dtype="float64"),
+        layers.Flatten(dtype="float64"),
+        layers.Dense(3, dtype="float64"),
+        dtype="float64",
+    )
+    array = np.random.default_rng(0).normal(size=(2, *IMAGE))
+    module = samepad.keras.to_torch(model, "keras").eval()
+    np.testing.assert_allclose(module(torch.from_numpy(array)).detach(), model(array), rtol=1e-9)
+    namespace: dict[str, Any] = {}
+    exec(write_source(module), namespace)
+    written = namespace["Model"]().eval()
+    written.load_state_dict(module.state_dict())
+    assert torch.equal(written(torch.from_numpy(array)), module(torch.from_numpy(array)))
+
+
 def test_numbers_for_each_sample() -> None:
     model = sequential((), layers.Flatten(), layers.Dense(3))
     array = np.arange(4, dtype=np.float32)
