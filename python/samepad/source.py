@@ -10,6 +10,8 @@ from typing import Any
 import torch
 from torch import fx, nn
 
+from samepad._names import identifier, reserved
+
 _OPERATORS = {
     operator.add: "+",
     operator.sub: "-",
@@ -41,10 +43,36 @@ def _plain(value: Any) -> Any:
     return value
 
 
+def _is_name(text: str) -> bool:
+    return text.isidentifier() and not keyword.iskeyword(text)
+
+
+def _attribute(owner: str, path: str) -> str:
+    """The expression for what `owner` has at a dotted path, in which containers have numbers."""
+    for name in path.split("."):
+        owner = f"{owner}.{name}" if _is_name(name) else f'getattr({owner}, "{name}")'
+    return owner
+
+
+def _shared(module: nn.Module) -> list[str]:
+    """The statements that make one of a layer that two of the module's submodules have."""
+    statements = []
+    first: dict[int, str] = {}
+    done: list[str] = []
+    for path, child in module.named_modules(remove_duplicate=False):
+        other = first.setdefault(id(child), path)
+        apart = path.partition(".")[0] != other.partition(".")[0]
+        if apart and not path.startswith(tuple(done)):
+            statements.append(f"{_attribute('self', path)} = {_attribute('self', other)}")
+            done.append(path + ".")
+    return statements
+
+
 class _Writer:
     """The source of one file."""
 
-    def __init__(self) -> None:
+    def __init__(self, importable: set[str]) -> None:
+        self.importable = importable
         self.imports: dict[str, set[str]] = {}
         self.classes: dict[int, str] = {}
         self.text: list[str] = []
@@ -118,7 +146,14 @@ class _Writer:
             else:
                 keyworded = True
                 arguments.append(f"{name}={self.literal(value)}")
-        return f"{self.qualified(kind)}({', '.join(arguments)})"
+        call = f"{self.qualified(kind)}({', '.join(arguments)})"
+        parameters = list(module.parameters())
+        types = {parameter.dtype for parameter in parameters} - {torch.float32}
+        if types:
+            call += f".to({self.literal(types.pop())})"
+        if parameters and not any(parameter.requires_grad for parameter in parameters):
+            call += ".requires_grad_(False)"
+        return call
 
     def _recurrent(self, module: nn.RNNBase) -> list[str]:
         """torch.nn.LSTM and its like take **kwargs."""
@@ -159,55 +194,51 @@ class _Writer:
             return str(value)
         if isinstance(value, float) and not math.isfinite(value):
             return f'float("{value}")'
+        if value is ...:
+            return "..."
         if isinstance(value, str):
             return json.dumps(value)
         if value is None or isinstance(value, (bool, int, float)):
             return repr(value)
         raise ValueError(f"cannot write {value!r} ({type(value).__name__}) as source")
 
+    def index(self, key: Any, names: dict[fx.Node, str]) -> str:
+        """What stands in brackets."""
+        if isinstance(key, tuple) and key:
+            items = [self.index(item, names) for item in key]
+            return ", ".join(items) + ("," if len(items) == 1 else "")
+        if not isinstance(key, slice):
+            return self.literal(key, names)
+        parts = [key.start, key.stop] + ([] if key.step is None else [key.step])
+        return ":".join("" if part is None else self.literal(part, names) for part in parts)
+
     def expression(self, node: fx.Node, names: dict[fx.Node, str]) -> str:
         """The right side of a node's line."""
         arguments = [self.literal(item, names) for item in node.args]
         arguments += [f"{key}={self.literal(v, names)}" for key, v in node.kwargs.items()]
         if node.op == "call_module":
-            return f"self.{node.target}({', '.join(arguments)})"
+            return f"{_attribute('self', str(node.target))}({', '.join(arguments)})"
         if node.op == "call_method":
             return f"{arguments[0]}.{node.target}({', '.join(arguments[1:])})"
-        if node.op == "get_attr":
-            return f"self.{node.target}"
         target: Any = node.target
         if target in _OPERATORS:
             return f"{arguments[0]} {_OPERATORS[target]} {arguments[1]}"
         if target is operator.neg:
             return f"-{arguments[0]}"
         if target is operator.getitem:
-            return f"{arguments[0]}[{arguments[1]}]"
+            return f"{arguments[0]}[{self.index(node.args[1], names)}]"
         return f"{self.qualified(target)}({', '.join(arguments)})"
 
     def write(self, module: fx.GraphModule, class_name: str) -> None:
         """The classes for a module: first those of the graph modules in it."""
         for name, child in module.named_children():
             if isinstance(child, fx.GraphModule) and id(child) not in self.classes:
-                self.write(child, self._fresh(name.title().replace("_", "")))
+                self.write(child, self._class_name(name))
         self.classes[id(module)] = class_name
         self.use("torch", "nn")
         lines = [f"class {class_name}(nn.Module):", "    def __init__(self):"]
-        lines.append("        super().__init__()")
-        written: dict[int, str] = {}
-        for name, child in module.named_children():
-            if id(child) in written:
-                lines.append(f"        self.{name} = self.{written[id(child)]}")
-                continue
-            written[id(child)] = name
-            lines.append(f"        self.{name} = {self.constructor(child)}")
-        for name, buffer in module.named_buffers(recurse=False):
-            self.use("torch")
-            shape = f"{self.literal(tuple(buffer.shape))}, dtype={buffer.dtype}"
-            lines.append(f'        self.register_buffer("{name}", torch.zeros({shape}))')
-        for name, parameter in module.named_parameters(recurse=False):
-            self.use("torch")
-            shape = f"{self.literal(tuple(parameter.shape))}, dtype={parameter.dtype}"
-            lines.append(f"        self.{name} = nn.Parameter(torch.zeros({shape}))")
+        statements = ["super().__init__()", *self.members("self", module), *_shared(module)]
+        lines += [f"        {statement}" for statement in statements]
         inputs = [node for node in module.graph.nodes if node.op == "placeholder"]
         names = self._variables(module.graph)
         signature = ", ".join(["self", *(names[node] for node in inputs)])
@@ -219,11 +250,35 @@ class _Writer:
                 lines.append(f"        {names[node]} = {self.expression(node, names)}")
         self.text.append("\n".join(lines) + "\n")
 
-    def _fresh(self, wanted: str) -> str:
-        name, count = wanted, 1
-        while name in self.classes.values():
-            name, count = f"{wanted}{count}", count + 1
-        return name
+    def members(self, owner: str, module: nn.Module) -> list[str]:
+        """The statements that give `owner`, an expression, what `module` has."""
+        lines = []
+        for name, child in module.named_children():
+            # What holds layers that torch.fx has found below it.
+            holder = type(child) is nn.Module
+            made = "nn.Module()" if holder else self.constructor(child)
+            if _is_name(name):
+                lines.append(f"{owner}.{name} = {made}")
+            else:
+                lines.append(f"{owner}.add_module({self.literal(name)}, {made})")
+            if holder:
+                lines += self.members(_attribute(owner, name), child)
+        for name, buffer in module.named_buffers(recurse=False):
+            zeros = self._zeros(buffer)
+            lines.append(f"{owner}.register_buffer({self.literal(name)}, {zeros})")
+        for name, parameter in module.named_parameters(recurse=False):
+            zeros = self._zeros(parameter)
+            lines.append(f"{owner}.register_parameter({self.literal(name)}, nn.Parameter({zeros}))")
+        return lines
+
+    def _zeros(self, tensor: torch.Tensor) -> str:
+        self.use("torch")
+        return f"torch.zeros({self.literal(tuple(tensor.shape))}, dtype={tensor.dtype})"
+
+    def _class_name(self, name: str) -> str:
+        """A class for the submodule `name`: its words with capitals."""
+        words = "".join(word[:1].upper() + word[1:] for word in name.split("_"))
+        return identifier(words, self.importable.union(self.classes.values()))
 
     def _variables(self, graph: fx.Graph) -> dict[fx.Node, str]:
         """A variable for each node: `x` while only one value is alive, else a name of its own."""
@@ -232,23 +287,30 @@ class _Writer:
         inputs = [node for node in graph.nodes if node.op == "placeholder"]
         names: dict[fx.Node, str] = {}
         busy_until = -1  # when the value in `x` is used for the last time
-        taken: set[str] = {"self", "x", "nn"}
-        for node in graph.nodes:
-            if node.op == "call_function":  # no variable may hide what the file imports
-                target: Any = node.target
-                taken |= {target.__name__, (target.__module__ or "torch").partition(".")[0]}
+        taken = {"x", *self.importable}  # no variable may hide what the file imports
         for node in graph.nodes:
             if node.op == "get_attr":
-                names[node] = f"self.{node.target}"
+                names[node] = _attribute("self", str(node.target))
             elif (node.op != "placeholder" or len(inputs) == 1) and busy_until <= order[node]:
                 names[node], busy_until = "x", ends[node]
             else:
-                name = str(node.name)
-                while name in taken or keyword.iskeyword(name):
-                    name += "_"
-                taken.add(name)
-                names[node] = name
+                names[node] = identifier(node.name, taken)
+                taken.add(names[node])
         return names
+
+
+def _importable(module: fx.GraphModule) -> set[str]:
+    """The names that a file with this module may import: classes, functions, and packages."""
+    names = set()
+    for child in module.modules():
+        if not isinstance(child, fx.GraphModule):
+            names.add(type(child).__name__)
+            continue
+        for node in child.graph.nodes:
+            if node.op == "call_function":
+                target: Any = node.target
+                names |= {target.__name__, (target.__module__ or "torch").partition(".")[0]}
+    return names
 
 
 def write_source(module: fx.GraphModule, class_name: str = "Model") -> str:
@@ -266,11 +328,16 @@ def write_source(module: fx.GraphModule, class_name: str = "Model") -> str:
         The source, ready to be imported where PyTorch and samepad are.
 
     Raises:
-        ValueError: class_name is no name; a layer does not keep what it was made with.
+        ValueError: class_name is no name, or one that the file itself needs; a layer does not keep
+            what it was made with.
     """
-    if not class_name.isidentifier() or keyword.iskeyword(class_name):
-        raise ValueError(f"class_name must be a name of a class, but got {class_name!r}")
-    writer = _Writer()
+    importable = _importable(module)
+    if not str(class_name).isidentifier() or str(class_name) in reserved() | importable:
+        raise ValueError(
+            "class_name must be a name of a class, and none that its source refers to, but got "
+            f"{class_name!r}"
+        )
+    writer = _Writer(importable)
     writer.classes[0] = class_name
     writer.write(module, class_name)
     return writer.head() + "\n\n\n" + "\n\n".join(writer.text)

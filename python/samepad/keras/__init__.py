@@ -11,7 +11,8 @@ from typing import Any, Literal
 
 from torch import fx
 
-from samepad.keras.graph import Converter
+from samepad.keras.errors import UnsupportedError, described
+from samepad.keras.graph import Converter, functional
 from samepad.keras.loading import load_weights
 from samepad.source import write_source
 
@@ -40,15 +41,26 @@ def to_torch(keras_model: Any, input_layout: Layout = "torch") -> fx.GraphModule
         The module. Its outputs are a tensor, tuple, list or dict as Keras's are.
 
     Raises:
+        TypeError: keras_model is no model of Keras.
         ValueError: The model is not built or is a subclass; input_layout is none of those; or
-            layers have no counterpart, all of which the message names, with the reason.
+            layers have no counterpart, all of which the message names, each with the reason and
+            its arguments.
     """
     if input_layout not in ("torch", "keras"):
         raise ValueError(f"input_layout must be 'torch' or 'keras', but got {input_layout!r}")
+    if not hasattr(keras_model, "layers"):
+        raise TypeError(
+            "keras_model must be a Sequential or functional model of Keras, but got "
+            f"{keras_model!r} ({type(keras_model).__name__})"
+        )
+    try:
+        functional(keras_model)
+    except UnsupportedError as error:
+        raise ValueError(f"cannot convert the model {described(keras_model)}: {error}") from None
     converter = Converter(keras_model, input_layout == "torch")
     module, _ = converter.convert(keras_model, None)
     if converter.unsupported:
-        lines = "".join(f"\n  {name}: {why}" for name, why in converter.unsupported.items())
+        lines = "".join(f"\n  {line}" for line in converter.unsupported.values())
         raise ValueError(
             f"cannot convert the model {keras_model.name!r}; these layers have no counterpart in "
             f"PyTorch:{lines}"
@@ -76,9 +88,9 @@ def to_source(
         The source.
 
     Raises:
-        ValueError: As `to_torch`; class_name is no name of a class.
+        ValueError: As `to_torch`; class_name is no name of a class, or one that the source needs.
     """
     source = write_source(to_torch(keras_model, input_layout), class_name)
     if path is not None:
-        Path(path).write_text(source)
+        Path(path).write_text(source, encoding="utf-8")
     return source

@@ -1,11 +1,16 @@
 """Keras's activation functions as layers of torch.nn, by the name of the function."""
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
-from torch import nn
+import torch
+from torch import fx, nn
 
-from samepad.keras.builder import Builder, UnsupportedError, Value, axis
+from samepad.keras import ops
+from samepad.keras.builder import Builder, Value, axis
+from samepad.keras.errors import UnsupportedError
+from samepad.keras.weights import function_name
 
 #: Those that act on each element alone. Keras's defaults, where they differ from torch.nn's.
 ELEMENTWISE: dict[str, Callable[[], nn.Module]] = {
@@ -31,6 +36,9 @@ ELEMENTWISE: dict[str, Callable[[], nn.Module]] = {
     "hard_shrink": nn.Hardshrink,
 }
 
+#: The same, for which torch.nn has no layer.
+FUNCTIONS: dict[str, Callable[..., Any]] = {"exponential": torch.exp}
+
 #: Those that act along an axis.
 ALONG_AXIS: dict[str, Callable[[int], nn.Module]] = {
     "softmax": nn.Softmax,
@@ -46,17 +54,30 @@ def activation_name(function: Any) -> str:
     """
     if function is None:
         return "linear"
-    name = getattr(function, "__name__", type(function).__name__)
+    name = function_name(function)
     keras_own = getattr(function, "__module__", "").startswith("keras.")
-    if not keras_own or name not in {"linear", *ELEMENTWISE, *ALONG_AXIS}:
+    if not keras_own or name not in {"linear", *ELEMENTWISE, *FUNCTIONS, *ALONG_AXIS}:
         raise UnsupportedError(f"activation {name} has no counterpart")
-    return str(name)
+    return name
 
 
 def activate(b: Builder, activation: str, name: str, value: Value) -> Value:
     """The value after the activation of that name, by a submodule called `name`."""
     if activation == "linear":
         return value
+    if activation in FUNCTIONS:
+        return replace(value, node=b.call(FUNCTIONS[activation], value.node))
     along = ALONG_AXIS.get(activation)
     layer = along(axis(value, -1)) if along else ELEMENTWISE[activation]()
-    return Value(b.module(name, layer, value.node), value.rank, value.channels_first)
+    return replace(value, node=b.module(name, layer, value.node))
+
+
+def relu(b: Builder, operation: Any, name: str, value: Value) -> fx.Node:
+    """ReLU with all its options: keras.layers' and keras.activations'."""
+    slope, threshold = float(operation.negative_slope or 0), float(operation.threshold or 0)
+    most = None if operation.max_value is None else float(operation.max_value)
+    if threshold == 0 and most is None:
+        return b.module(name, nn.LeakyReLU(slope) if slope else nn.ReLU(), value.node)
+    if threshold == 0 and slope == 0 and most:
+        return b.module(name, nn.ReLU6() if most == 6 else nn.Hardtanh(0.0, most), value.node)
+    return b.call(ops.relu, value.node, most, slope, threshold)

@@ -1,7 +1,6 @@
 """The graph that is being made, and in which layout it holds each of Keras's tensors."""
 
-import keyword
-import re
+import operator
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -9,11 +8,9 @@ from typing import Any
 import torch
 from torch import fx, nn
 
+from samepad._names import identifier
+from samepad.keras.errors import UnsupportedError
 from samepad.keras.weights import load_state, mismatch, state_of
-
-
-class UnsupportedError(Exception):
-    """Why a layer has no counterpart."""
 
 
 @dataclass(frozen=True)
@@ -26,46 +23,50 @@ class Value:
     channels_first: bool = False
 
 
-def identifier(name: str, taken: Callable[[str], bool]) -> str:
-    """A Python name for a layer's, which is anything, that is not `taken`."""
-    base = re.sub(r"\W", "_", name, flags=re.ASCII) or "layer"
-    if base[0].isdigit() or keyword.iskeyword(base):
-        base = "_" + base
-    result, count = base, 1
-    while taken(result):
-        result, count = f"{base}_{count}", count + 1
-    return result
+#: Submodules by Keras's layer and what they print as, which tells a layer from its activation.
+Made = dict[int, dict[str, nn.Module]]
+
+#: Adds a model inside of the model, with a name, to the graph: from its inputs to its outputs.
+Nested = Callable[["Builder", Any, str, Any], list[Value]]
 
 
 class Builder:
     """Makes a torch.fx.GraphModule, step by step."""
 
-    def __init__(self) -> None:
-        """An empty graph."""
+    def __init__(self, nested: Nested, made: Made) -> None:
+        """An empty graph.
+
+        Args:
+            nested: What to do with a model inside of the model.
+            made: The submodules that there are, of this graph and of those around it: a layer that
+                several models share is one module.
+        """
         self.root = nn.Module()
         self.graph = fx.Graph()
+        self.nested = nested
+        self.made = made
         #: The layer of Keras that is being said.
         self.layer: Any = None
-        #: Names of submodules, by the layer and what the layer calls them.
-        self.modules: dict[tuple[int, str], str] = {}
+        #: Names of this graph's submodules.
+        self.names: dict[int, str] = {}
 
     def name(self, name: str) -> str:
         """A name for a module or a buffer."""
-        return identifier(name, lambda n: hasattr(self.root, n) or hasattr(fx.GraphModule, n))
+        return identifier(name, {*self.root._modules, *self.root._buffers})
 
     def input(self, name: str, rank: int, channels_first: bool) -> Value:
         """The next input."""
         taken = {node.name for node in self.graph.nodes}
-        node = self.graph.placeholder(identifier(name, lambda n: n in taken or n == "self"))
+        node = self.graph.placeholder(identifier(name, taken))
         return Value(node, rank, channels_first and rank > 2)
 
     def module(self, name: str, module: nn.Module, *inputs: fx.Node) -> fx.Node:
         """Call a submodule: of a layer that has been called before, the one made then."""
-        key = (id(self.layer), name)
-        if key not in self.modules:
-            self.modules[key] = self.name(name)
-            self.root.add_module(self.modules[key], module)
-        return self.graph.call_module(self.modules[key], inputs)
+        module = self.made.setdefault(id(self.layer), {}).setdefault(repr(module), module)
+        if id(module) not in self.names:
+            self.names[id(module)] = self.name(name)
+            self.root.add_module(self.names[id(module)], module)
+        return self.graph.call_module(self.names[id(module)], inputs)
 
     def constant(self, name: str, tensor: torch.Tensor) -> fx.Node:
         """A tensor that goes with the module, but is no parameter."""
@@ -76,6 +77,10 @@ class Builder:
     def call(self, function: Callable[..., Any], *args: Any, **kwargs: Any) -> fx.Node:
         """Call a function."""
         return self.graph.call_function(function, args, kwargs)
+
+    def item(self, node: fx.Node, key: Any) -> fx.Node:
+        """One of the outputs of a node."""
+        return self.call(operator.getitem, node, key)
 
     def method(self, name: str, *args: Any) -> fx.Node:
         """Call a method of the first argument."""
@@ -108,7 +113,7 @@ class Builder:
     def finish(self, outputs: Any, name: str) -> fx.GraphModule:
         """The module that returns the nodes `outputs`, a structure of them."""
         self.graph.output(outputs)
-        module = fx.GraphModule(self.root, self.graph, class_name=identifier(name, lambda _: False))
+        module = fx.GraphModule(self.root, self.graph, class_name=identifier(name))
         module.graph.eliminate_dead_code()
         module.graph.lint()
         module.recompile()
@@ -124,14 +129,16 @@ def axis(value: Value, keras_axis: int) -> int:
 
 
 def with_weights(module: nn.Module, layer: Any) -> nn.Module:
-    """The module with the weights of Keras's layer."""
-    if getattr(layer, "quantization_mode", None):
-        raise UnsupportedError(f"quantized to {layer.quantization_mode}")
-    state = state_of(layer)
-    problem = mismatch(module, state)
+    """The module with the weights of Keras's layer, which learn if Keras's do.
+
+    Raises:
+        UnsupportedError: The layer's weights are none of such a module.
+    """
+    state = state_of(layer, module)
+    problem = mismatch(module, layer, state)
     if problem:
         raise UnsupportedError(f"its counterpart {type(module).__name__} {problem}")
     if any(tensor.dtype == torch.float64 for tensor in state.values()):
         module.double()
     load_state(module, state)
-    return module
+    return module.requires_grad_(layer.trainable)

@@ -1,6 +1,7 @@
 """Keras's layers, and how each is said in PyTorch: a table from the name of a class to a rule."""
 
 import functools
+import inspect
 import operator
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -11,10 +12,11 @@ from torch import fx, nn
 
 import samepad
 from samepad.keras import ops
-from samepad.keras.activations import activate, activation_name
-from samepad.keras.builder import Builder, UnsupportedError, Value, axis, with_weights
+from samepad.keras.activations import activate, activation_name, relu
+from samepad.keras.builder import Builder, Value, axis, with_weights
+from samepad.keras.errors import UnsupportedError
 from samepad.keras.recurrent import bidirectional, recurrent
-from samepad.keras.weights import array
+from samepad.keras.weights import WEIGHTS, array
 
 #: A rule's function gets the builder, Keras's layer, a name and the inputs, and returns the output:
 #: a value, or a node where the layout is the input's.
@@ -68,7 +70,14 @@ def _finish(b: Builder, layer: Any, name: str, module: nn.Module, value: Value) 
     """A call of the module with the layer's weights, then the layer's activation."""
     node = b.module(name, with_weights(module, layer), value.node)
     output = Value(node, value.rank, value.channels_first)
-    return activate(b, activation_name(layer.activation), name + "_activation", output)
+    return _activated(b, layer, name + "_activation", output)
+
+
+def _activated(b: Builder, layer: Any, name: str, value: Value) -> Value:
+    """The value after what the layer has as its `activation`: a function, or a layer."""
+    if hasattr(layer.activation, "trainable_weights"):
+        return apply(b, layer.activation, name, [value])[0]
+    return activate(b, activation_name(layer.activation), name, value)
 
 
 def _conv(b: Builder, layer: Any, name: str, value: Value) -> Value:
@@ -125,22 +134,37 @@ def _separable(b: Builder, layer: Any, name: str, value: Value) -> Value:
 
 
 def _conv_transpose(b: Builder, layer: Any, name: str, value: Value) -> Value:
-    if layer.output_padding is not None:
-        raise UnsupportedError(f"output_padding={layer.output_padding}")
     *_, outputs, inputs = layer.kernel.shape
     dimensions = value.rank - 2
     made, options = _same_or_valid("ConvTranspose", layer, dimensions)
     options |= _options(stride=_one(layer.strides), dilation=_one(layer.dilation_rate))
-    if layer.padding == "valid":
+    extents = [(k - 1) * d + 1 for k, d in zip(layer.kernel_size, layer.dilation_rate, strict=True)]
+    extra = layer.output_padding
+    if extra is not None:
+        extra = (extra,) * dimensions if isinstance(extra, int) else tuple(extra)
+        if layer.padding == "same":
+            made, options["padding"], extra = _cropped(extents, extra)
+    elif layer.padding == "valid":
         # Keras's output is as long as its stride says where the kernel is shorter.
-        extents = [
-            (k - 1) * d + 1 for k, d in zip(layer.kernel_size, layer.dilation_rate, strict=True)
-        ]
-        missing = [max(s - e, 0) for s, e in zip(layer.strides, extents, strict=True)]
-        if any(missing):
-            options["output_padding"] = _one(missing)
+        extra = tuple(max(s - e, 0) for s, e in zip(layer.strides, extents, strict=True))
+    if extra and any(extra):
+        options["output_padding"] = _one(extra)
     module = made(inputs, outputs, _one(layer.kernel_size), bias=layer.use_bias, **options)
     return _finish(b, layer, name, module, value)
+
+
+def _cropped(extents: list[int], extra: tuple[int, ...]) -> tuple[Any, Any, tuple[int, ...]]:
+    """The layer, padding and output_padding of a SAME transposed convolution for which Keras is
+    told how much longer the output is: than the full one without e // 2 at both sides, of which
+    TensorFlow crops the smaller half at the start."""
+    crops = [2 * (e // 2) - more for e, more in zip(extents, extra, strict=True)]
+    pairs = tuple((max(c, 0) // 2, max(c, 0) - max(c, 0) // 2) for c in crops)
+    left = tuple(max(-c, 0) for c in crops)
+    dimensions = len(extents)
+    if all(before == after for before, after in pairs):
+        padding = _one(before for before, _ in pairs)
+        return _of_dimensions("ConvTranspose", dimensions), padding, left
+    return getattr(samepad, f"SamePadConvTranspose{dimensions}d"), pairs, left
 
 
 def _dense(b: Builder, layer: Any, name: str, value: Value) -> Value:
@@ -175,10 +199,16 @@ def _batch_normalization_layout(layer: Any, rank: int) -> str:
 
 
 def _batch_normalization(b: Builder, layer: Any, name: str, value: Value) -> fx.Node:
-    made = _of_dimensions("BatchNorm", max(value.rank - 2, 1))
+    dimensions = max(value.rank - 2, 1)
+    folded = dimensions > 3  # more than PyTorch has a layer for
+    made: Any = _of_dimensions("BatchNorm", 1 if folded else dimensions)
+    if not layer.trainable:
+        made = ops.FrozenBatchNorm
     size = array(layer.moving_mean).size
     module = made(size, eps=layer.epsilon, momentum=round(1 - layer.momentum, 12))
-    return b.module(name, with_weights(module, layer), value.node)
+    node = b.method("flatten", value.node, 2) if folded else value.node
+    node = b.module(name, with_weights(module, layer), node)
+    return b.method("reshape_as", node, value.node) if folded else node
 
 
 def _layer_normalization(b: Builder, layer: Any, name: str, value: Value) -> fx.Node:
@@ -238,18 +268,6 @@ def _rescaling(b: Builder, layer: Any, name: str, value: Value) -> fx.Node:
     return node
 
 
-def _relu(b: Builder, layer: Any, name: str, value: Value) -> fx.Node:
-    slope, threshold = float(layer.negative_slope or 0), float(layer.threshold or 0)
-    most = None if layer.max_value is None else float(layer.max_value)
-    if threshold == 0 and most is None:
-        return b.module(name, nn.LeakyReLU(slope) if slope else nn.ReLU(), value.node)
-    if threshold == 0 and slope == 0:
-        return b.module(
-            name, nn.ReLU6() if most == 6 else nn.Hardtanh(0.0, most or 0.0), value.node
-        )
-    return b.call(ops.relu, value.node, most, slope, threshold)
-
-
 def _prelu_layout(layer: Any, rank: int) -> str:
     shape = tuple(layer.alpha.shape)
     return "spatial" if rank > 2 and all(size == 1 for size in shape[:-1]) else "keras"
@@ -257,12 +275,9 @@ def _prelu_layout(layer: Any, rank: int) -> str:
 
 def _prelu(b: Builder, layer: Any, name: str, value: Value) -> fx.Node:
     shape = tuple(layer.alpha.shape)
-    if value.rank == 2 or value.channels_first:
-        module = nn.PReLU(shape[-1])
-        with torch.no_grad():
-            module.weight.copy_(torch.from_numpy(array(layer.alpha)).reshape(-1))
-        return b.module(name, module, value.node)
-    return b.module(name, with_weights(ops.ElementwisePReLU(shape), layer), value.node)
+    of_channels = value.rank == 2 or value.channels_first
+    module = nn.PReLU(shape[-1]) if of_channels else ops.ElementwisePReLU(shape)
+    return b.module(name, with_weights(module, layer), value.node)
 
 
 def _softmax(b: Builder, layer: Any, name: str, value: Value) -> fx.Node:
@@ -275,6 +290,8 @@ def _flatten(b: Builder, layer: Any, name: str, value: Value) -> Value:
     if layer.data_format == "channels_first" and value.rank > 2:
         # Keras puts the channels last before it flattens.
         value = b.held(Value(value.node, value.rank, channels_first=True), channels_first=False)
+    if value.rank == 1:
+        return Value(b.method("unsqueeze", value.node, 1), 2)
     return Value(b.module(name, nn.Flatten(), value.node), 2)
 
 
@@ -325,6 +342,12 @@ def _dropout(b: Builder, layer: Any, name: str, value: Value) -> fx.Node:
     return b.module(name, ops.StochasticDepth(layer.rate), value.node)
 
 
+def _alpha_dropout(b: Builder, layer: Any, name: str, value: Value) -> fx.Node:
+    if layer.noise_shape is not None:
+        raise UnsupportedError(f"noise_shape={layer.noise_shape}")
+    return b.module(name, nn.AlphaDropout(layer.rate), value.node)
+
+
 def _spatial_dropout(b: Builder, layer: Any, name: str, value: Value) -> fx.Node:
     return b.module(name, _of_dimensions("Dropout", value.rank - 2)(layer.rate), value.node)
 
@@ -338,16 +361,26 @@ def _embedding(b: Builder, layer: Any, name: str, value: Value) -> Value:
     return Value(node, value.rank + 1)
 
 
+def _widened(b: Builder, value: Value, rank: int, channels_first: bool) -> Value:
+    """The value with dimensions of size 1 after the batch, as Keras merges those of fewer."""
+    if value.rank == rank:
+        return value
+    if value.rank == 2 and channels_first:
+        index = (slice(None), slice(None), *[None] * (rank - 2))
+        return Value(b.item(value.node, index), rank, channels_first=True)
+    held = b.held(value, channels_first=False)
+    return Value(b.item(held.node, (slice(None), *[None] * (rank - value.rank))), rank)
+
+
 def _merge(combine: Callable[..., Any]) -> Build:
-    def build(b: Builder, layer: Any, name: str, *values: Value) -> fx.Node:
-        if len({value.rank for value in values}) > 1:
-            raise UnsupportedError("inputs of several ranks")
-        node = functools.reduce(
-            lambda left, right: b.call(combine, left, right), [v.node for v in values]
-        )
+    def build(b: Builder, layer: Any, name: str, *values: Value) -> Value:
+        rank = max(value.rank for value in values)
+        first = any(value.channels_first and value.rank == rank for value in values)
+        nodes = [b.held(_widened(b, value, rank, first), first).node for value in values]
+        node = functools.reduce(lambda left, right: b.call(combine, left, right), nodes)
         if type(layer).__name__ == "Average":
-            return b.call(operator.truediv, node, len(values))
-        return node
+            node = b.call(operator.truediv, node, len(values))
+        return Value(node, rank, first)
 
     return build
 
@@ -370,10 +403,6 @@ def _module(make: Callable[[Any], nn.Module]) -> Build:
     return build
 
 
-def _activation(b: Builder, layer: Any, name: str, value: Value) -> Value:
-    return activate(b, activation_name(layer.activation), name, value)
-
-
 def _custom_scale(b: Builder, layer: Any, name: str, left: Value, right: Value) -> fx.Node:
     return b.call(operator.add, left.node, b.call(operator.mul, right.node, float(layer.scale)))
 
@@ -389,9 +418,17 @@ def _permute(b: Builder, layer: Any, name: str, value: Value) -> fx.Node:
 
 def _time_distributed(b: Builder, layer: Any, name: str, value: Value) -> Value:
     """The inner layer on (N T, ...)."""
-    steps = b.method("size", value.node, 1)
-    folded = Value(b.method("flatten", value.node, 0, 1), value.rank - 1)
-    inner = b.held(apply(b, layer.layer, name, [folded])[0], channels_first=False)
+    node: Any = value.node
+    if node.target == "unflatten" and node.args[1] == 0:  # another such layer's output
+        node, _, (_, steps) = node.args
+    else:
+        steps = b.method("size", node, 1)
+        node = b.method("flatten", node, 0, 1)
+    folded = Value(node, value.rank - 1)
+    outputs = apply(b, layer.layer, name, [folded])
+    if len(outputs) != 1:
+        raise UnsupportedError("a layer of several outputs at each step")
+    inner = b.held(outputs[0], channels_first=False)
     node = b.method("unflatten", inner.node, 0, (-1, steps))
     return Value(node, inner.rank + 1)
 
@@ -425,14 +462,16 @@ RULES: dict[str, Rule] = {
     "GroupNormalization": Rule(_batch_normalization_layout, _group_normalization),
     "Normalization": Rule("any", _normalization),
     "Rescaling": Rule("any", _rescaling),
-    "Activation": Rule("any", _activation),
-    "ReLU": Rule("any", _relu),
+    "Activation": Rule("any", _activated),
+    "ReLU": Rule("any", relu),
     "LeakyReLU": Rule("any", _module(lambda layer: nn.LeakyReLU(float(layer.negative_slope)))),
     "ELU": Rule("any", _module(lambda layer: nn.ELU(float(layer.alpha)))),
     "PReLU": Rule(_prelu_layout, _prelu),
     "Softmax": Rule("any", _softmax),
     "Dropout": Rule("any", _dropout),
-    "AlphaDropout": Rule("any", _module(lambda layer: nn.AlphaDropout(layer.rate))),
+    "GaussianNoise": Rule("any", _module(lambda layer: ops.GaussianNoise(layer.stddev))),
+    "GaussianDropout": Rule("any", _module(lambda layer: ops.GaussianDropout(layer.rate))),
+    "AlphaDropout": Rule("any", _alpha_dropout),
     "ActivityRegularization": Rule("any", _identity),
     "Identity": Rule("any", _identity),
     "Embedding": Rule("keras", _embedding),
@@ -455,6 +494,11 @@ RULES: dict[str, Rule] = {
 }
 
 
+def is_model(operation: Any) -> bool:
+    """Whether an operation is a model inside of a model."""
+    return hasattr(operation, "layers") and hasattr(operation, "inputs")
+
+
 def rule_of(layer: Any) -> Rule:
     """The rule for a layer.
 
@@ -462,24 +506,34 @@ def rule_of(layer: Any) -> Rule:
         UnsupportedError: There is none, or the class only has the name of one of Keras's.
     """
     kind = type(layer)
-    if kind.__module__.split(".")[0] != "keras" or kind.__name__ not in RULES:
+    if kind.__module__.split(".")[0] != "keras":
+        raise UnsupportedError(f"a class of {kind.__module__}, not of Keras: it is code")
+    if kind.__name__ not in RULES:
         raise UnsupportedError("no counterpart")
     return RULES[kind.__name__]
 
 
 def apply(b: Builder, layer: Any, name: str, values: list[Value]) -> list[Value]:
-    """The outputs of one of Keras's layers.
+    """The outputs of one of Keras's layers, or of a model with one input.
 
     Raises:
         UnsupportedError: PyTorch has no counterpart for the layer, or for one of its arguments.
     """
+    if is_model(layer):
+        return b.nested(b, layer, name, values)
     rule = rule_of(layer)
+    if type(layer).__name__ in WEIGHTS and not layer.built:
+        raise UnsupportedError("not built: call the model once, which makes its weights")
     channels_first = rule.channels_first(layer, values[0].rank)
     if channels_first is None:
         values = b.alike(values)
     else:
         values = [b.held(value, channels_first) for value in values]
     b.layer = layer
+    try:
+        inspect.signature(rule.build).bind(b, layer, name, *values)
+    except TypeError:
+        raise UnsupportedError(f"called on {len(values)} tensors") from None
     result = rule.build(b, layer, name, *values)
     if isinstance(result, fx.Node):
         result = Value(result, values[0].rank, values[0].channels_first)

@@ -5,13 +5,19 @@ from typing import Any, Literal
 import torch
 from torch import nn
 
-from samepad.keras.graph import all_layers, is_model
-from samepad.keras.weights import WEIGHTS, load_state, mismatch, state_of
+from samepad.keras.errors import UnsupportedError, described, refusal
+from samepad.keras.features import Tracer, reordered
+from samepad.keras.graph import all_layers
+from samepad.keras.weights import load_state, mismatch, state_of
 
 
 def _weighted(module: nn.Module) -> list[tuple[str, nn.Module]]:
     """The modules that hold weights, in order of registration; a separable convolution is one."""
-    if any(True for _ in module.parameters(recurse=False)) or hasattr(module, "pointwise"):
+    inner = [
+        name for name, child in module.named_children() if any(True for _ in child.parameters())
+    ]
+    separable = inner == ["depthwise", "pointwise"]
+    if separable or any(True for _ in module.parameters(recurse=False)):
         return [("", module)]
     return [
         (f"{name}.{inner}".rstrip("."), found)
@@ -20,31 +26,73 @@ def _weighted(module: nn.Module) -> list[tuple[str, nn.Module]]:
     ]
 
 
-def _described(layer: Any) -> str:
-    return f"{layer.name!r} ({type(layer).__name__})"
+#: What stands for Keras's layers, where it is a class of torch.nn; one of someone's own may too.
+_COUNTERPARTS: dict[str, type[nn.Module]] = {
+    "Dense": nn.Linear,
+    **{
+        f"{kind}{d}D": getattr(nn, f"Conv{d}d")
+        for d in (1, 2)
+        for kind in ("Conv", "DepthwiseConv")
+    },
+    "Conv3D": nn.Conv3d,
+    **{f"Conv{d}DTranspose": getattr(nn, f"ConvTranspose{d}d") for d in (1, 2, 3)},
+    "BatchNormalization": nn.modules.batchnorm._BatchNorm,
+    "LayerNormalization": nn.LayerNorm,
+    "GroupNormalization": nn.GroupNorm,
+    "Embedding": nn.Embedding,
+    "LSTM": nn.LSTM,
+    "GRU": nn.GRU,
+    "SimpleRNN": nn.RNN,
+    "PReLU": nn.PReLU,
+}
 
 
-def _unwrapped(layer: Any) -> Any:
-    return layer.layer if type(layer).__name__ == "TimeDistributed" else layer
+def _state(layer: Any, target: nn.Module, order: torch.Tensor | None) -> dict[str, torch.Tensor]:
+    """The weights of a layer as the module has them.
+
+    Raises:
+        UnsupportedError: They are none of such a module.
+    """
+    state = state_of(layer, target)
+    kind = type(layer).__name__
+    if kind == "Bidirectional":
+        kind = type(layer.forward_layer).__name__
+    expected = _COUNTERPARTS.get(kind)
+    known = tuple(_COUNTERPARTS.values())
+    if isinstance(target, known) and not (expected and isinstance(target, expected)):
+        name = expected.__name__.lstrip("_") if expected else "a module of its own"
+        raise UnsupportedError(f"a {kind} is {name} in PyTorch")
+    problem = mismatch(target, layer, state)
+    if problem:
+        raise UnsupportedError(f"it {problem}")
+    return state if order is None else reordered(layer, state, order)
 
 
-def _images_to_flatten(layers: list[Any]) -> dict[int, tuple[int, ...]]:
-    """For each Dense after a Flatten of more than one dimension: the shape before, (..., C)."""
-    shapes: dict[int, tuple[int, ...]] = {}
-    shape: tuple[int, ...] | None = None
-    for layer in layers:
-        kind = type(layer).__name__
-        if kind == "Flatten":
-            before = tuple(layer.input.shape[1:])
-            last = layer.data_format == "channels_last"
-            shape = before if len(before) > 1 and last and None not in before else None
-        elif kind == "Dense":
-            if shape is not None:
-                shapes[id(layer)] = shape
-            shape = None
-        elif layer.weights:
-            shape = None
-    return shapes
+def _with_activations(layers: list[Any]) -> list[Any]:
+    """The layers, each followed by the layer that is its activation, if one is."""
+    return [
+        found
+        for layer in layers
+        for found in (layer, getattr(layer, "activation", None))
+        if hasattr(found, "weights")
+    ]
+
+
+def _orders(model: Any) -> dict[int, torch.Tensor | None]:
+    """The orders of the features that layers take.
+
+    Raises:
+        ValueError: They cannot be told.
+    """
+    tracer = Tracer()
+    try:
+        tracer.model(model)
+    except UnsupportedError as error:
+        raise ValueError(
+            f"cannot tell in which order the module has what {described(model)} flattens: {error}; "
+            "with flatten='keras' weights stay in Keras's order"
+        ) from None
+    return tracer.orders
 
 
 def load_weights(
@@ -61,64 +109,50 @@ def load_weights(
         module: Where the weights go; types and devices stay as they are.
         keras_layer_or_model: A built layer or model of Keras 3.
         flatten: Which order the module flattens an image in, before a linear layer: "torch",
-            (C, H, W), or "keras", (H, W, C). Only with the first are a Dense layer's rows reordered
-            where the model has a Flatten directly before it.
+            (C, H, W), or "keras", (H, W, C). With the first, the weights of what follows a Flatten
+            in the model, or a Reshape to one dimension, are put in the order that the module has:
+            tensors are taken to be held as `to_torch` holds them, with channels first after
+            convolutions and pools. What `to_torch` and `to_source` make flattens as Keras does.
 
     Returns:
         `module`.
 
     Raises:
-        TypeError: `module` is no nn.Module.
-        ValueError: A layer is not built, has no counterpart, or the pairs do not fit: then nothing
-            has been copied, and the message names both.
+        TypeError: `module` is no nn.Module, or there is nothing of Keras to load.
+        ValueError: A layer is not built or has no counterpart; the pairs do not fit, in kind, shape
+            or in what the module computes with its weights (eps, gates); or an order cannot be
+            told. Then nothing has been copied, and the message names all of them.
     """
     if not isinstance(module, nn.Module):
         raise TypeError(f"module must be an nn.Module, not {type(module).__name__}")
     if flatten not in ("torch", "keras"):
         raise ValueError(f"flatten must be 'torch' or 'keras', but got {flatten!r}")
     given = keras_layer_or_model
-    if not getattr(given, "built", False):
-        raise ValueError(f"{getattr(given, 'name', given)!r} is not built: it has no weights yet")
-    layers = [_unwrapped(layer) for layer in (all_layers(given) if is_model(given) else [given])]
-    unknown = [
-        layer
-        for layer in layers
-        if layer.weights
-        and type(layer).__name__ not in WEIGHTS
-        and any("seed" not in weight.path for weight in layer.weights)
-    ]
-    if unknown:
-        raise ValueError(
-            "no counterpart is known for the weights of " + ", ".join(map(_described, unknown))
+    if not hasattr(given, "weights"):
+        raise TypeError(
+            f"keras_layer_or_model must be a layer or a model of Keras, not {type(given).__name__}"
         )
-    sources = [layer for layer in layers if state_of(layer)]
-    targets = _weighted(module)
+    if not getattr(given, "built", False):
+        raise ValueError(f"{described(given)} is not built: it has no weights yet")
+    sources = [layer for layer in _with_activations(all_layers(given)) if layer.weights]
+    targets = list({id(target): (name, target) for name, target in _weighted(module)}.values())
     if len(sources) != len(targets):
         raise ValueError(
             f"{len(sources)} layers of Keras have weights, but {len(targets)} of the module:\n  "
-            + "\n  ".join(map(_described, sources))
+            + "\n  ".join(map(described, sources))
             + "\nand\n  "
             + "\n  ".join(f"{name or 'the module'!s} ({type(t).__name__})" for name, t in targets)
         )
-    images = _images_to_flatten(layers) if flatten == "torch" else {}
-    states = []
+    orders = _orders(given) if flatten == "torch" and hasattr(given, "layers") else {}
+    states, problems = [], []
     for layer, (name, target) in zip(sources, targets, strict=True):
-        state = state_of(layer)
-        if type(layer).__name__ == "PReLU":
-            state = (
-                {"weight": state["weight"].reshape(-1)} if isinstance(target, nn.PReLU) else state
-            )
-        if id(layer) in images:
-            *sizes, channels = images[id(layer)]
-            rows = torch.arange(state["weight"].shape[1]).reshape(*sizes, channels)
-            state["weight"] = state["weight"][:, rows.movedim(-1, 0).reshape(-1)]
-        problem = mismatch(target, state)
-        if problem:
-            raise ValueError(
-                f"the weights of {_described(layer)} do not fit "
-                f"{name or 'the module'} ({type(target).__name__}), which {problem}"
-            )
-        states.append((target, state))
+        try:
+            states.append((target, _state(layer, target, orders.get(id(layer)))))
+        except UnsupportedError as error:
+            where = f"{name or 'the module'} ({type(target).__name__})"
+            problems.append("\n  " + refusal(layer, f"does not fit {where}: {error}"))
+    if problems:
+        raise ValueError("cannot load the weights of:" + "".join(problems))
     for target, state in states:
         load_state(target, state)
     return module

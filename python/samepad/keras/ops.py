@@ -1,13 +1,15 @@
 """What Keras's layers compute and torch.nn has no layer for."""
 
+import math
+
 import torch
 from torch import Tensor, nn
 
 
 def relu(input: Tensor, max_value: float | None, negative_slope: float, threshold: float) -> Tensor:
-    """keras.layers.ReLU: negative_slope (x - threshold) below the threshold, x from there on, at
-    most max_value. Any shape; returns the same."""
-    result = torch.where(input >= threshold, input, negative_slope * (input - threshold))
+    """keras.layers.ReLU: x above the threshold, negative_slope (x - threshold) up to it, at most
+    max_value. Any shape; returns the same."""
+    result = torch.where(input > threshold, input, negative_slope * (input - threshold))
     return result if max_value is None else result.clamp(max=max_value)
 
 
@@ -51,6 +53,66 @@ class LayerScale(nn.Module):
     def forward(self, input: Tensor) -> Tensor:
         """Scale."""
         return input * self.weight
+
+
+class FrozenBatchNorm(nn.modules.batchnorm._BatchNorm):
+    """BatchNormalization with trainable=False: in training too it keeps to the statistics it has.
+
+    Args:
+        num_features, eps, momentum: As nn.BatchNorm2d's.
+
+    Shape:
+        (N, C, ...) to the same.
+    """
+
+    def forward(self, input: Tensor) -> Tensor:
+        """Normalize."""
+        return nn.functional.batch_norm(
+            input, self.running_mean, self.running_var, self.weight, self.bias, eps=self.eps
+        )
+
+
+class GaussianNoise(nn.Module):
+    """keras.layers.GaussianNoise: in training, adds normal noise.
+
+    Args:
+        stddev: Its standard deviation.
+
+    Shape:
+        (N, ...) to the same.
+    """
+
+    def __init__(self, stddev: float) -> None:
+        """Nothing to make."""
+        super().__init__()
+        self.stddev = stddev
+
+    def forward(self, input: Tensor) -> Tensor:
+        """Add."""
+        return input + self.stddev * torch.randn_like(input) if self.training else input
+
+
+class GaussianDropout(nn.Module):
+    """keras.layers.GaussianDropout: in training, multiplies by normal noise around 1.
+
+    Args:
+        rate: p; the noise has variance p / (1 - p), which dropping with probability p has.
+
+    Shape:
+        (N, ...) to the same.
+    """
+
+    def __init__(self, rate: float) -> None:
+        """Nothing to make."""
+        super().__init__()
+        self.rate = rate
+
+    def forward(self, input: Tensor) -> Tensor:
+        """Multiply."""
+        if not self.training:
+            return input
+        stddev = math.sqrt(self.rate / (1 - self.rate))
+        return input * (1 + stddev * torch.randn_like(input))
 
 
 class StochasticDepth(nn.Module):

@@ -11,6 +11,9 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import nn
+from torch.nn.parameter import is_lazy
+
+from samepad.keras.errors import UnsupportedError
 
 Arrays = dict[str, NDArray[Any]]
 
@@ -99,8 +102,37 @@ def _group_normalization(layer: Any) -> Arrays:
 _GATES = {"LSTM": (0, 1, 2, 3), "GRU": (1, 0, 2), "SimpleRNN": (0,)}
 
 
+#: What PyTorch's cells compute with: activations of the state and of the gates.
+_ACTIVATIONS = {
+    "LSTM": (("tanh",), ("sigmoid",)),
+    "GRU": (("tanh",), ("sigmoid",)),
+    "SimpleRNN": (("tanh", "relu"), ()),
+}
+
+
+def function_name(function: Any) -> str:
+    """What an activation is called: a function, or a layer by its class."""
+    return str(getattr(function, "__name__", type(function).__name__))
+
+
+def _check_cell(layer: Any) -> None:
+    """Refuse a cell whose weights mean something else than PyTorch's.
+
+    Raises:
+        UnsupportedError: It computes otherwise.
+    """
+    names = ("activation", "recurrent_activation")
+    for name, known in zip(names, _ACTIVATIONS[type(layer).__name__], strict=True):
+        found = function_name(getattr(layer, name, None))
+        if known and found not in known:
+            raise UnsupportedError(f"{name}={found!r}, where PyTorch computes with {known[0]!r}")
+    if not getattr(layer, "reset_after", True):
+        raise UnsupportedError("reset_after=False, where PyTorch resets after the product")
+
+
 def _recurrent(layer: Any, suffix: str = "_l0") -> Arrays:
     """Keras adds one bias; of PyTorch's two, the second is then 0. GRU has two, as PyTorch."""
+    _check_cell(layer)
     gates = _GATES[type(layer).__name__]
 
     def reordered(matrix: NDArray[Any]) -> NDArray[Any]:
@@ -119,11 +151,24 @@ def _recurrent(layer: Any, suffix: str = "_l0") -> Arrays:
     return weights
 
 
+def directions(layer: Any) -> tuple[Any, Any]:
+    """The forward and the backward layer of a Bidirectional.
+
+    Raises:
+        UnsupportedError: They are not what one layer of PyTorch's can be.
+    """
+    forward, backward = layer.forward_layer, layer.backward_layer
+    kinds = {type(direction).__name__ for direction in (forward, backward)}
+    if len(kinds) > 1 or not kinds <= set(_GATES):
+        raise UnsupportedError("directions that are not two LSTM, GRU or SimpleRNN alike")
+    if function_name(forward.activation) != function_name(backward.activation):
+        raise UnsupportedError("directions of several activations")
+    return forward, backward
+
+
 def _bidirectional(layer: Any) -> Arrays:
-    return {
-        **_recurrent(layer.forward_layer),
-        **_recurrent(layer.backward_layer, "_l0_reverse"),
-    }
+    forward, backward = directions(layer)
+    return {**_recurrent(forward), **_recurrent(backward, "_l0_reverse")}
 
 
 #: Keras's class to what makes a state_dict of a layer.
@@ -144,23 +189,52 @@ WEIGHTS: dict[str, Callable[[Any], Arrays]] = {
 }
 
 
-def state_of(layer: Any) -> dict[str, torch.Tensor]:
-    """The state_dict for the PyTorch counterpart of a built Keras layer; empty without weights."""
-    make = WEIGHTS.get(type(layer).__name__)
-    if make is None:
-        return {}
-    return {name: torch.from_numpy(np.ascontiguousarray(a)) for name, a in make(layer).items()}
+def state_of(layer: Any, module: nn.Module) -> dict[str, torch.Tensor]:
+    """The state_dict for `module`, the counterpart of a built Keras layer that has weights.
+
+    Raises:
+        UnsupportedError: The weights are none of a counterpart of PyTorch's.
+    """
+    kind = type(layer)
+    if not kind.__module__.startswith("keras.") or kind.__name__ not in WEIGHTS:
+        raise UnsupportedError("no counterpart is known for its weights")
+    if getattr(layer, "quantization_mode", None):
+        raise UnsupportedError(f"quantized to {layer.quantization_mode}")
+    state = WEIGHTS[kind.__name__](layer)
+    if isinstance(module, nn.PReLU):  # of as many dimensions as its input, without a batch
+        state["weight"] = state["weight"].reshape(-1)
+    return {name: torch.from_numpy(np.ascontiguousarray(a)) for name, a in state.items()}
 
 
-def mismatch(module: nn.Module, state: dict[str, torch.Tensor]) -> str | None:
-    """What keeps `state` from being the module's, in words; None where it fits."""
+def _settings(layer: Any) -> dict[str, Any]:
+    """The attributes without which the weights of a layer's counterpart give something else."""
+    kind = type(layer).__name__
+    if kind in ("BatchNormalization", "LayerNormalization"):
+        return {"eps": layer.epsilon}
+    if kind == "GroupNormalization":
+        every = {} if layer.groups == -1 else {"num_groups": layer.groups}
+        return {"eps": layer.epsilon, **every}
+    cell = layer.forward_layer if kind == "Bidirectional" else layer
+    if type(cell).__name__ == "SimpleRNN":
+        return {"nonlinearity": function_name(cell.activation)}
+    return {}
+
+
+def mismatch(module: nn.Module, layer: Any, state: dict[str, torch.Tensor]) -> str | None:
+    """What keeps the layer's `state` from being the module's, in words; None where it fits."""
     own = module.state_dict()
     own.pop("num_batches_tracked", None)
     if set(own) != set(state):
         return f"has {', '.join(sorted(own)) or 'no weights'}; expected {', '.join(sorted(state))}"
     for name, tensor in state.items():
+        if is_lazy(own[name]):
+            return "is lazy and has not seen an input yet"
         if own[name].shape != tensor.shape:
             return f"has {name} of shape {tuple(own[name].shape)}; expected {tuple(tensor.shape)}"
+    for name, value in _settings(layer).items():
+        found = getattr(module, name, value)
+        if found != value:
+            return f"has {name}={found!r}; expected {value!r}"
     return None
 
 

@@ -1,0 +1,47 @@
+"""What is said of a layer that cannot be converted."""
+
+import inspect
+from typing import Any
+
+#: Ends of the names of arguments that do not bear on what a layer computes.
+_BESIDE_THE_POINT = (
+    *("initializer", "regularizer", "constraint", "weights"),
+    *("autocast", "name", "seed"),
+)
+
+
+class UnsupportedError(Exception):
+    """Why a layer has no counterpart."""
+
+
+def described(layer: Any) -> str:
+    """A layer by its name and class."""
+    return f"{layer.name} ({type(layer).__name__})"
+
+
+def _shown(value: Any) -> str:
+    """An argument, without what would fill pages."""
+    if isinstance(value, (list, tuple)):
+        items = [_shown(item) for item in value]
+        # Most layers keep (2, 2) of 2.
+        return items[0] if len(set(items)) == 1 else f"({', '.join(items)})"
+    if value is None or isinstance(value, (bool, int, float, str)):
+        return repr(value)
+    return repr(getattr(value, "__name__", type(value).__name__))
+
+
+def arguments(layer: Any) -> str:
+    """What a layer or an operation was made with, as far as it keeps that, without defaults."""
+    given = []
+    for name, parameter in inspect.signature(type(layer).__init__).parameters.items():
+        shown = _shown(getattr(layer, name, parameter.default))
+        usual = shown in (_shown(parameter.default), "'channels_last'", "'linear'")
+        if not usual and not name.endswith(_BESIDE_THE_POINT):
+            given.append(f"{name}={shown}")
+    return ", ".join(given)
+
+
+def refusal(layer: Any, reason: object) -> str:
+    """One line of an error: which layer it is, why it is refused, and what it was made with."""
+    given = arguments(layer)
+    return f"{described(layer)}: {reason}" + (f"; made with {given}" if given else "")

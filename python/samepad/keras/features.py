@@ -1,0 +1,169 @@
+"""In which order a module that flattens as PyTorch does has the features that Keras's layers take.
+
+Keras flattens an image as (H, W, C), a module with its channels first as (C, H, W). The layers that
+follow have their weights in another order, as far as the first that mixes all features.
+"""
+
+from dataclasses import dataclass, replace
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from samepad.keras.errors import UnsupportedError, refusal
+from samepad.keras.graph import (
+    flat,
+    functional,
+    has_channels_last,
+    inputs_of,
+    nodes_in_order,
+    wants_channels_first,
+)
+from samepad.keras.layers import is_model, rule_of
+from samepad.keras.weights import WEIGHTS
+
+#: Layers whose outputs are features in an order of their own.
+_MIXING = ("Dense", "LSTM", "GRU", "SimpleRNN", "Bidirectional")
+
+#: Those whose outputs are in their inputs' order.
+_EACH_ALONE = ("BatchNormalization", "LayerNormalization", "PReLU")
+
+
+@dataclass(frozen=True)
+class Features:
+    """How the module holds a tensor of Keras's."""
+
+    #: Without the batch, as Keras has it.
+    shape: tuple[int | None, ...]
+    #: Whether it has (N, C, ...) where Keras has (N, ..., C).
+    channels_first: bool = False
+    #: Which of Keras's features each of the module's is, in the last dimension; None: the same one.
+    order: Tensor | None = None
+
+    def flattened(self) -> "Features":
+        """After flattening all but the batch."""
+        sizes = [size for size in self.shape if size is not None]
+        if len(sizes) < len(self.shape):
+            return Features((None,))
+        indices = torch.arange(torch.Size(sizes).numel()).reshape(sizes)
+        if self.order is not None:
+            indices = indices[..., self.order]
+        if self.channels_first:
+            indices = indices.movedim(-1, 0)
+        moved = self.channels_first or self.order is not None
+        return Features((indices.numel(),), order=indices.reshape(-1) if moved else None)
+
+
+def _same(left: Tensor | None, right: Tensor | None) -> bool:
+    return left is right or (left is not None and right is not None and torch.equal(left, right))
+
+
+def _concatenated(given: list[Features]) -> Tensor | None:
+    """The order of features that are put one after another."""
+    if all(value.order is None for value in given):
+        return None
+    parts, start = [], 0
+    for value in given:
+        size = value.shape[-1] or 0
+        parts.append(start + (torch.arange(size) if value.order is None else value.order))
+        start += size
+    return torch.cat(parts)
+
+
+class Tracer:
+    """Follows a model's graph."""
+
+    def __init__(self) -> None:
+        """No layer is known yet."""
+        #: The order of the features that a layer takes.
+        self.orders: dict[int, Tensor | None] = {}
+
+    def model(self, model: Any, inputs: list[Features] | None = None) -> list[Features]:
+        """How the outputs of a model are held.
+
+        Raises:
+            UnsupportedError: A layer's weights would have to be in two orders, or an order cannot
+                be followed.
+        """
+        graph = functional(model)
+        nodes = nodes_in_order(graph)
+        if inputs is None:
+            last = has_channels_last(model)
+            inputs = [
+                Features(tuple(tensor.shape[1:]), last and wants_channels_first(tensor, nodes))
+                for tensor in graph.inputs
+            ]
+        held = dict(zip(map(id, graph.inputs), inputs, strict=True))
+        for node in nodes:
+            items = [*node.arguments.args, *node.arguments.kwargs.values()]
+            if is_model(node.operation):
+                items = inputs_of(functional(node.operation), items[0])
+            given = [held[id(item)] for item in flat(items) if id(item) in held]
+            shapes = [tuple(tensor.shape[1:]) for tensor in node.outputs]
+            outputs = self.operation(node.operation, given, shapes)
+            held.update(zip(map(id, node.outputs), outputs, strict=True))
+        return [held[id(tensor)] for tensor in graph.outputs]
+
+    def operation(
+        self, operation: Any, given: list[Features], shapes: list[tuple[int | None, ...]]
+    ) -> list[Features]:
+        """How the outputs of an operation, of these shapes, are held."""
+        kind = type(operation).__name__
+        if is_model(operation):
+            return self.model(operation, given)
+        if kind == "TimeDistributed":
+            steps = given[0].shape[0]
+            one = replace(given[0], shape=given[0].shape[1:])
+            outputs = self.operation(operation.layer, [one], [shape[1:] for shape in shapes])
+            return [replace(output, shape=(steps, *output.shape)) for output in outputs]
+        if kind == "Flatten" or (kind == "Reshape" and len(shapes[0]) == 1):
+            value = given[0]
+            if getattr(operation, "data_format", None) == "channels_first" and value.shape:
+                value = Features((*value.shape[1:], value.shape[0]), channels_first=True)
+            return [value.flattened()]
+        first = self.channels_first(operation, given)
+        order = self.order(operation, given, shapes)
+        return [
+            Features(shape, first and len(shape) == len(given[0].shape), order) for shape in shapes
+        ]
+
+    def channels_first(self, operation: Any, given: list[Features]) -> bool:
+        """Whether an operation's inputs, and outputs of their rank, have their channels first."""
+        try:
+            layout = rule_of(operation).channels_first(operation, len(given[0].shape) + 1)
+        except UnsupportedError:
+            layout = None
+        held = next((value.channels_first for value in given if len(value.shape) > 1), False)
+        return held if layout is None else layout
+
+    def order(
+        self, operation: Any, given: list[Features], shapes: list[tuple[int | None, ...]]
+    ) -> Tensor | None:
+        """The order of an operation's outputs; remembers that of its inputs."""
+        kind = type(operation).__name__
+        rank = len(given[0].shape) + 1
+        if kind == "Concatenate" and operation.axis % rank == rank - 1:
+            return _concatenated(given)
+        order = given[0].order
+        if not all(_same(order, value.order) for value in given):
+            raise UnsupportedError(refusal(operation, "its inputs' features are in several orders"))
+        if not _same(order, self.orders.get(id(operation), order)):
+            raise UnsupportedError(refusal(operation, "called on features in several orders"))
+        self.orders[id(operation)] = order
+        if kind in _MIXING or order is None:
+            return None
+        reordered = kind in _EACH_ALONE or kind not in (*WEIGHTS, "Permute", "Reshape")
+        if not reordered or any(shape[-1:] != given[0].shape[-1:] for shape in shapes):
+            raise UnsupportedError(refusal(operation, "takes features that were flattened"))
+        return order
+
+
+def reordered(layer: Any, state: dict[str, Tensor], order: Tensor) -> dict[str, Tensor]:
+    """The state_dict of a layer's counterpart that takes features in an order."""
+    everywhere = type(layer).__name__ in _EACH_ALONE
+    return {
+        name: value[..., order]
+        if value.shape[-1] > 1 and (everywhere or (name.startswith("weight") and "_hh" not in name))
+        else value
+        for name, value in state.items()
+    }

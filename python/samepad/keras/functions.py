@@ -1,0 +1,158 @@
+"""Operations of functional models that are no layers, such as `x + y`: of keras.ops."""
+
+import numbers
+import operator
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import torch
+from torch import fx, nn
+
+from samepad.keras.activations import ALONG_AXIS, ELEMENTWISE, activate, relu
+from samepad.keras.builder import Builder, Value, axis
+from samepad.keras.errors import UnsupportedError
+from samepad.keras.weights import array
+
+_FUNCTIONS: dict[str, Callable[..., Any]] = {
+    "Add": operator.add,
+    "Subtract": operator.sub,
+    "Multiply": operator.mul,
+    "Divide": operator.truediv,
+    "TrueDivide": operator.truediv,
+    "Power": operator.pow,
+    "Maximum": torch.maximum,
+    "Minimum": torch.minimum,
+    "Negative": operator.neg,
+    "Absolute": torch.abs,
+    "Square": torch.square,
+    "Sqrt": torch.sqrt,
+    "Exp": torch.exp,
+    "Log": torch.log,
+}
+
+#: Of those that take no numbers in PyTorch: which bound of torch.clamp a number is.
+_BOUNDS = {"Maximum": "min", "Minimum": "max"}
+
+#: Activations with settings.
+_WITH_SETTINGS: dict[str, Callable[[Any], nn.Module]] = {
+    "LeakyRelu": lambda operation: nn.LeakyReLU(float(operation.negative_slope)),
+    "Elu": lambda operation: nn.ELU(float(operation.alpha)),
+    "Celu": lambda operation: nn.CELU(float(operation.alpha)),
+    "Gelu": lambda operation: nn.GELU("tanh" if operation.approximate else "none"),
+    "SoftShrink": lambda operation: nn.Softshrink(float(operation.threshold)),
+    "HardShrink": lambda operation: nn.Hardshrink(float(operation.threshold)),
+}
+
+#: Others have classes that are named after their functions.
+_ACTIVATIONS = {name.replace("_", ""): name for name in (*ELEMENTWISE, *ALONG_AXIS)}
+
+
+def _reduce(method: str) -> Callable[..., fx.Node]:
+    def build(b: Builder, operation: Any, node: fx.Node) -> fx.Node:
+        if operation.axis is None or getattr(operation, "initial", None) is not None:
+            raise UnsupportedError("axis=None or initial")
+        axes = operation.axis if isinstance(operation.axis, int) else tuple(operation.axis)
+        return b.method(method, node, axes, operation.keepdims)
+
+    return build
+
+
+def _transpose(b: Builder, operation: Any, node: fx.Node) -> fx.Node:
+    if operation.axes is None:
+        raise UnsupportedError("axes=None")
+    return b.permute(node, tuple(operation.axes))
+
+
+def _matmul(b: Builder, _: Any, left: fx.Node, right: fx.Node) -> fx.Node:
+    return b.call(torch.matmul, left, right)
+
+
+def _get_item(b: Builder, _: Any, node: fx.Node, key: Any) -> fx.Node:
+    for part in key if isinstance(key, tuple) else (key,):
+        plain = isinstance(part, int) or part is None or part is ...
+        if not plain and not (isinstance(part, slice) and (part.step or 1) > 0):
+            raise UnsupportedError(f"called with {key!r}")
+    return b.item(node, key)
+
+
+#: What depends on where dimensions are: computed on tensors as Keras holds them.
+_SHAPED: dict[str, Callable[..., fx.Node]] = {
+    "Mean": _reduce("mean"),
+    "Sum": _reduce("sum"),
+    "Max": _reduce("amax"),
+    "Min": _reduce("amin"),
+    "Reshape": lambda b, operation, node: b.method("reshape", node, *operation.newshape),
+    "Transpose": _transpose,
+    "ExpandDims": lambda b, operation, node: b.method("unsqueeze", node, operation.axis),
+    "Matmul": _matmul,
+    "GetItem": _get_item,
+}
+
+
+def apply_function(b: Builder, operation: Any, items: list[Any], rank: int) -> Value:
+    """The output of an operation.
+
+    Args:
+        b: The builder.
+        operation: Of keras.ops or keras.activations.
+        items: Its arguments: values, and what else it was called with.
+        rank: Of the output.
+
+    Raises:
+        UnsupportedError: It has no counterpart, or none for an argument.
+    """
+    kind = type(operation).__name__
+    if not type(operation).__module__.startswith("keras."):
+        raise UnsupportedError("no counterpart")
+    if len(items) == 1 and (kind in _WITH_SETTINGS or kind.lower() in _ACTIVATIONS):
+        return _activation(b, operation, kind, items[0])
+    if kind in _SHAPED:
+        held = [b.held(x, channels_first=False).node if isinstance(x, Value) else x for x in items]
+        return Value(_SHAPED[kind](b, operation, *held), rank)
+    if kind not in _FUNCTIONS:
+        raise UnsupportedError("no counterpart")
+    return _arithmetic(b, operation, kind, items)
+
+
+def _activation(b: Builder, operation: Any, kind: str, value: Value) -> Value:
+    name = operation.name
+    if kind in _WITH_SETTINGS:
+        node = b.module(name, _WITH_SETTINGS[kind](operation), value.node)
+    elif kind == "ReLU":  # of keras.activations
+        node = relu(b, operation, name, value)
+    elif _ACTIVATIONS[kind.lower()] in ALONG_AXIS:
+        if not isinstance(operation.axis, int):
+            raise UnsupportedError(f"axis={operation.axis}")
+        made = ALONG_AXIS[_ACTIVATIONS[kind.lower()]]
+        node = b.module(name, made(axis(value, operation.axis)), value.node)
+    else:
+        return activate(b, _ACTIVATIONS[kind.lower()], name, value)
+    return Value(node, value.rank, value.channels_first)
+
+
+def _arithmetic(b: Builder, operation: Any, kind: str, items: list[Any]) -> Value:
+    inputs = [item for item in items if isinstance(item, Value)]
+    arrays = any(isinstance(item, np.ndarray) for item in items)
+    if arrays or len({value.rank for value in inputs}) > 1:
+        # They meet at their last dimensions, as Keras has them.
+        inputs = [b.held(value, channels_first=False) for value in inputs]
+    inputs = b.alike(inputs)
+    rest = iter(inputs)
+    given: list[Any] = []
+    for item in items:
+        if isinstance(item, Value):
+            given.append(next(rest).node)
+        elif isinstance(item, numbers.Real):
+            given.append(item if isinstance(item, int) else float(item))
+        elif isinstance(item, np.ndarray):
+            given.append(b.constant(operation.name + "_constant", torch.from_numpy(array(item))))
+        else:
+            raise UnsupportedError(f"called with {item!r}")
+    widest = max(inputs, key=lambda value: value.rank)
+    number = next((item for item in given if isinstance(item, (int, float))), None)
+    if kind in _BOUNDS and number is not None:
+        node = b.call(torch.clamp, inputs[0].node, **{_BOUNDS[kind]: number})
+    else:
+        node = b.call(_FUNCTIONS[kind], *given)
+    return Value(node, widest.rank, widest.channels_first)

@@ -1,0 +1,367 @@
+"""samepad.keras.load_weights: Keras's weights into modules that someone has written."""
+
+import os
+
+os.environ.setdefault("KERAS_BACKEND", "tensorflow")
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+
+from collections.abc import Callable
+from typing import Any
+
+import keras
+import numpy as np
+import pytest
+import samepad
+import samepad.keras
+import torch
+from keras import layers
+from keras_oracle import Custom, inputs_for, randomize, sequential, small
+from torch import Tensor, nn
+
+
+class HandWritten(nn.Module):
+    """What someone wrote by hand for `small`."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.conv = samepad.SamePadConv2d(3, 4, 3, stride=2)
+        self.norm = nn.BatchNorm2d(4, eps=1e-3)
+        self.linear = nn.Linear(8 * 8 * 4, 3)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.linear(self.norm(self.conv(x).relu()).flatten(1))  # type: ignore[no-any-return]
+
+
+def test_weights_into_a_module_written_by_hand() -> None:
+    model = small()
+    randomize(model)
+    array = inputs_for(model)[0]
+    module = samepad.keras.load_weights(HandWritten(), model).eval()
+    found = module(torch.from_numpy(array).movedim(-1, 1))
+    np.testing.assert_allclose(found.detach(), model(array), rtol=1e-4, atol=1e-5)
+    # In Keras's order the rows stay as they are.
+    samepad.keras.load_weights(module, model, flatten="keras")
+    np.testing.assert_array_equal(module.linear.weight.detach().T, model.layers[-1].kernel)
+
+
+def test_weights_of_one_layer() -> None:
+    layer = layers.Bidirectional(layers.LSTM(4, return_sequences=True))
+    array = np.random.default_rng(0).normal(size=(2, 5, 3)).astype(np.float32)
+    expected = layer(array)
+    module = nn.LSTM(3, 4, batch_first=True, bidirectional=True)
+    found, _ = samepad.keras.load_weights(module, layer)(torch.from_numpy(array))
+    np.testing.assert_allclose(found.detach(), expected, rtol=1e-5, atol=1e-6)
+
+
+def test_weights_that_do_not_fit() -> None:
+    model, module = small(), HandWritten()
+    module.linear = nn.Linear(10, 3)
+    before = {name: value.clone() for name, value in module.state_dict().items()}
+    with pytest.raises(ValueError, match=r"dense.* \(Dense\).*linear.*\(3, 10\).*\(3, 256\)"):
+        samepad.keras.load_weights(module, model)
+    assert all(torch.equal(before[name], value) for name, value in module.state_dict().items())
+    with pytest.raises(ValueError, match="3 layers of Keras have weights, but 1 of the module"):
+        samepad.keras.load_weights(nn.Linear(2, 2), model)
+    with pytest.raises(ValueError, match="not built"):
+        samepad.keras.load_weights(nn.Linear(2, 2), layers.Dense(2))
+    with pytest.raises(TypeError, match=r"module must be an nn\.Module, not int"):
+        samepad.keras.load_weights(3, model)  # type: ignore[arg-type]
+    with pytest.raises(ValueError, match="flatten must be"):
+        samepad.keras.load_weights(module, model, flatten="C")  # type: ignore[arg-type]
+    custom = Custom()
+    custom.built = True
+    custom.add_weight(shape=(2,), name="w")
+    with pytest.raises(ValueError, match="no counterpart is known"):
+        samepad.keras.load_weights(nn.Linear(2, 2), custom)
+
+
+def assert_loads(model: Any, module: nn.Module, *, sequence: bool = False) -> None:
+    """With the model's weights the module computes what Keras does, channels first."""
+    randomize(model)
+    samepad.keras.load_weights(module, model).eval()
+    arrays = inputs_for(model)
+    tensors = [torch.from_numpy(array) for array in arrays]
+    if not sequence:
+        tensors = [t.movedim(-1, 1) if t.dim() > 2 else t for t in tensors]
+    expected = np.asarray(model(arrays if len(arrays) > 1 else arrays[0], training=False))
+    np.testing.assert_allclose(module(*tensors).detach(), expected, rtol=1e-4, atol=1e-4)
+
+
+class Wired(nn.Module):
+    """Modules by name, and a function of them and the inputs."""
+
+    def __init__(self, forward: Callable[..., Tensor], **modules: nn.Module) -> None:
+        super().__init__()
+        for name, module in modules.items():
+            self.add_module(name, module)
+        self.function = forward
+
+    def forward(self, *inputs: Tensor) -> Tensor:
+        return self.function(self, *inputs)
+
+
+def test_two_heads_of_one_flattened_image() -> None:
+    image = keras.Input((6, 5, 3))
+    x = layers.Flatten()(layers.Conv2D(4, 3)(image))
+    model = keras.Model(image, layers.Concatenate()([layers.Dense(2)(x), layers.Dense(3)(x)]))
+
+    def forward(m: Any, x: Tensor) -> Tensor:
+        x = m.conv(x).flatten(1)
+        return torch.cat([m.first(x), m.second(x)], 1)
+
+    module = Wired(
+        forward, conv=nn.Conv2d(3, 4, 3), first=nn.Linear(48, 2), second=nn.Linear(48, 3)
+    )
+    assert_loads(model, module)
+
+
+@pytest.mark.parametrize(
+    "flatten", [layers.Flatten(), layers.Reshape((-1,)), layers.Reshape((48,))]
+)
+def test_what_stands_between_flatten_and_dense(flatten: Any) -> None:
+    model = sequential(
+        (6, 5, 3),
+        layers.Conv2D(4, 3),
+        flatten,
+        layers.BatchNormalization(),
+        layers.PReLU(),
+        layers.LayerNormalization(),
+        layers.Dropout(0.5),
+        layers.Dense(2),
+    )
+    module = nn.Sequential(
+        nn.Conv2d(3, 4, 3),
+        nn.Flatten(),
+        nn.BatchNorm1d(48, eps=1e-3),
+        nn.PReLU(48),
+        nn.LayerNorm(48, eps=1e-3),
+        nn.Linear(48, 2),
+    )
+    assert_loads(model, module)
+
+
+def test_flattened_images_put_together() -> None:
+    image, numbers = keras.Input((4, 5, 3)), keras.Input((6,))
+    parts = [numbers, layers.Flatten()(image), layers.Flatten()(layers.MaxPooling2D(2)(image))]
+    model = keras.Model([image, numbers], layers.Dense(2)(layers.Concatenate()(parts)))
+
+    def forward(m: Any, image: Tensor, numbers: Tensor) -> Tensor:
+        pooled = nn.functional.max_pool2d(image, 2)
+        return m.linear(torch.cat([numbers, image.flatten(1), pooled.flatten(1)], 1))
+
+    assert_loads(model, Wired(forward, linear=nn.Linear(6 + 60 + 12, 2)))
+
+
+def test_a_flattened_image_in_a_model_inside() -> None:
+    head = sequential((36,), layers.ReLU(), layers.Dense(2))
+    model = sequential((4, 3, 3), layers.Conv2D(3, 1), layers.Flatten(), head)
+    assert_loads(
+        model, nn.Sequential(nn.Conv2d(3, 3, 1), nn.Flatten(), nn.ReLU(), nn.Linear(36, 2))
+    )
+
+
+def test_sequences_are_flattened_as_they_are_held() -> None:
+    held_last = sequential((7, 3), layers.LSTM(4, return_sequences=True), layers.Flatten())
+    held_last.add(layers.Dense(2))
+
+    def forward(m: Any, x: Tensor) -> Tensor:
+        return m.linear(m.lstm(x)[0].flatten(1))
+
+    module = Wired(forward, lstm=nn.LSTM(3, 4, batch_first=True), linear=nn.Linear(28, 2))
+    assert_loads(held_last, module, sequence=True)
+    plain = sequential((7, 3), layers.Flatten(), layers.Dense(2))
+    assert_loads(plain, nn.Sequential(nn.Flatten(), nn.Linear(21, 2)), sequence=True)
+    held_first = sequential((7, 3), layers.Conv1D(4, 1), layers.Flatten(), layers.Dense(2))
+    assert_loads(held_first, nn.Sequential(nn.Conv1d(3, 4, 1), nn.Flatten(), nn.Linear(28, 2)))
+
+
+def test_images_flattened_at_each_step() -> None:
+    model = sequential(
+        (5, 4, 4, 2),
+        layers.TimeDistributed(layers.Conv2D(3, 3)),
+        layers.TimeDistributed(layers.Flatten()),
+        layers.Bidirectional(layers.GRU(4)),
+    )
+
+    def forward(m: Any, x: Tensor) -> Tensor:
+        x = m.conv(x.movedim(2, 1).flatten(0, 1)).flatten(1).unflatten(0, (-1, 5))
+        return m.gru(x)[1].movedim(0, 1).flatten(1)
+
+    gru = nn.GRU(12, 4, batch_first=True, bidirectional=True)
+    assert_loads(model, Wired(forward, conv=nn.Conv2d(2, 3, 3), gru=gru))
+
+
+class Block(nn.Module):
+    """Layers called as those of a separable convolution are, and others."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.depthwise = nn.Conv2d(3, 3, 3, groups=3)
+        self.norm = nn.BatchNorm2d(3, eps=1e-3)
+        self.pointwise = nn.Conv2d(3, 4, 1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.pointwise(self.norm(self.depthwise(x))).amax((2, 3))  # type: ignore[no-any-return]
+
+
+def test_a_block_is_no_separable_convolution() -> None:
+    depthwise, norm = layers.DepthwiseConv2D(3), layers.BatchNormalization()
+    stack = depthwise, norm, layers.Conv2D(4, 1), layers.GlobalMaxPooling2D()
+    assert_loads(sequential((7, 6, 3), *stack), Block())
+
+
+def test_layers_and_modules_that_are_shared() -> None:
+    shared = layers.Dense(4)
+    x = keras.Input((4,))
+    model = keras.Model(x, layers.Dense(2)(sequential((4,), shared, layers.ReLU())(shared(x))))
+    dense = nn.Linear(4, 4)
+    module = nn.Sequential(dense, nn.Sequential(dense, nn.ReLU()), nn.Linear(4, 2))
+    assert_loads(model, module)
+    at_each_step = layers.TimeDistributed(shared)
+    at_each_step.build((None, 3, 4))
+    samepad.keras.load_weights(nn.Linear(4, 4), at_each_step)
+
+
+def test_channels_first_in_keras_too() -> None:
+    stack = [layers.Flatten(data_format="channels_first"), layers.Dense(2)]
+    model = sequential((3, 4, 5), *stack)
+    randomize(model)
+    module = samepad.keras.load_weights(nn.Sequential(nn.Flatten(), nn.Linear(60, 2)), model)
+    (array,) = inputs_for(model)
+    found = module(torch.from_numpy(array)).detach()
+    np.testing.assert_allclose(found, model(array), rtol=1e-4, atol=1e-5)
+
+
+def test_orders_that_cannot_be_followed() -> None:
+    flattened = sequential((4, 4, 2), layers.Flatten(), layers.Reshape((4, 8)), layers.GRU(3))
+    with pytest.raises(ValueError, match=r"reshape.*takes features that were flattened.*'keras'"):
+        samepad.keras.load_weights(nn.GRU(8, 3), flattened)
+    samepad.keras.load_weights(nn.GRU(8, 3), flattened, flatten="keras")
+    image, numbers = keras.Input((4, 4, 2)), keras.Input((32,))
+    shared = layers.Dense(3, name="shared")
+    twice = keras.Model([image, numbers], [shared(layers.Flatten()(image)), shared(numbers)])
+    with pytest.raises(ValueError, match=r"shared \(Dense\): called on features in several orders"):
+        samepad.keras.load_weights(nn.Linear(32, 3), twice)
+    added = keras.Model([image, numbers], shared(layers.Add()([layers.Flatten()(image), numbers])))
+    with pytest.raises(ValueError, match=r"add.*its inputs' features are in several orders"):
+        samepad.keras.load_weights(nn.Linear(32, 3), added)
+
+
+def built(layer: Any, *shape: int) -> Any:
+    layer.build((None, *shape))
+    return layer
+
+
+MISFITS: dict[str, tuple[Callable[[], Any], nn.Module, str]] = {
+    "gru": (
+        lambda: built(layers.GRU(4, reset_after=False), 5, 3),
+        nn.GRU(3, 4),
+        "reset_after=False, where",
+    ),
+    "rnn of relu": (
+        lambda: built(layers.SimpleRNN(4, "relu"), 5, 3),
+        nn.RNN(3, 4),
+        "it has nonlinearity='tanh'; expected 'relu'",
+    ),
+    "rnn of tanh": (
+        lambda: built(layers.SimpleRNN(4), 5, 3),
+        nn.RNN(3, 4, nonlinearity="relu"),
+        "it has nonlinearity='relu'; expected 'tanh'",
+    ),
+    "lstm": (
+        lambda: built(layers.LSTM(4, recurrent_activation="relu"), 5, 3),
+        nn.LSTM(3, 4),
+        "recurrent_activation='relu', where PyTorch computes with 'sigmoid'",
+    ),
+    "lstm into gru": (lambda: built(layers.LSTM(4), 5, 3), nn.GRU(3, 4), "a LSTM is LSTM"),
+    "conv into transposed": (
+        lambda: built(layers.Conv2D(4, 3), 9, 9, 4),
+        nn.ConvTranspose2d(4, 4, 3),
+        "a Conv2D is Conv2d",
+    ),
+    "transposed into conv": (
+        lambda: built(layers.Conv2DTranspose(4, 3), 9, 9, 4),
+        nn.Conv2d(4, 4, 3),
+        "a Conv2DTranspose is ConvTranspose2d",
+    ),
+    "dense into embedding": (
+        lambda: built(layers.Dense(4, use_bias=False), 3),
+        nn.Embedding(4, 3),
+        "a Dense is Linear",
+    ),
+    "batch norm": (
+        lambda: built(layers.BatchNormalization(), 3),
+        nn.BatchNorm1d(3),
+        "it has eps=1e-05; expected 0.001",
+    ),
+    "layer norm": (lambda: built(layers.LayerNormalization(), 3), nn.LayerNorm(3), "eps"),
+    "group norm": (
+        lambda: built(layers.GroupNormalization(2), 5, 4),
+        nn.GroupNorm(4, 4, eps=1e-3),
+        "num_groups=4; expected 2",
+    ),
+    "lazy": (lambda: built(layers.Dense(3), 4), nn.LazyLinear(3), "is lazy"),
+}
+
+
+@pytest.mark.parametrize("name", MISFITS)
+def test_modules_that_compute_something_else(name: str) -> None:
+    make, module, message = MISFITS[name]
+    layer = make()
+    with pytest.raises(ValueError, match=message) as raised:
+        samepad.keras.load_weights(module, layer)
+    assert f"{layer.name} ({type(layer).__name__}): does not fit" in str(raised.value)
+    assert type(module).__name__ in str(raised.value)
+
+
+def test_quantized_weights() -> None:
+    model = sequential((4,), layers.Dense(3, name="small"))
+    model.layers[0].quantize("int8")
+    with pytest.raises(ValueError, match=r"small \(Dense\).*quantized to int8.*units=3"):
+        samepad.keras.load_weights(nn.Linear(4, 3), model)
+
+
+def test_no_weights_are_skipped_for_their_names() -> None:
+    custom = Custom(name="seed")
+    custom.built = True
+    custom.add_weight(shape=(2,), name="seed")
+    model = sequential((2,), layers.Dropout(0.5), custom, layers.Dense(3))
+    with pytest.raises(ValueError, match="2 layers of Keras have weights, but 1 of the module"):
+        samepad.keras.load_weights(nn.Linear(2, 3), model)
+    with pytest.raises(ValueError, match=r"seed \(Custom\).*no counterpart is known"):
+        samepad.keras.load_weights(nn.Sequential(nn.Linear(2, 2), nn.Linear(2, 3)), model)
+
+
+class Subclass(keras.Model):  # type: ignore[misc]
+    def __init__(self) -> None:
+        super().__init__()
+        self.dense = layers.Dense(3)
+
+    def call(self, inputs: Any) -> Any:
+        return self.dense(inputs)
+
+
+def test_models_whose_graph_is_code() -> None:
+    model = Subclass()
+    array = np.ones((1, 4), np.float32)
+    expected = model(array)
+    with pytest.raises(ValueError, match=r"subclass of keras\.Model.*with flatten='keras'"):
+        samepad.keras.load_weights(nn.Linear(4, 3), model)
+    module = samepad.keras.load_weights(nn.Linear(4, 3), model, flatten="keras")
+    np.testing.assert_allclose(module(torch.from_numpy(array)).detach(), expected, rtol=1e-5)
+
+
+def test_all_that_does_not_fit_is_named_at_once() -> None:
+    model = sequential((4,), layers.Dense(3, name="one"), layers.Dense(2, name="two"))
+    with pytest.raises(ValueError, match="one") as raised:
+        samepad.keras.load_weights(nn.Sequential(nn.Linear(4, 5), nn.Linear(5, 2)), model)
+    assert "two (Dense): does not fit 1 (Linear): it has weight of shape (2, 5)" in str(
+        raised.value
+    )
+
+
+def test_what_has_no_weights_to_give() -> None:
+    with pytest.raises(TypeError, match="must be a layer or a model of Keras, not int"):
+        samepad.keras.load_weights(nn.Linear(2, 2), 3)
+    with pytest.raises(ValueError, match="0 layers of Keras have weights, but 1 of the module"):
+        samepad.keras.load_weights(nn.Linear(2, 2), built(layers.ReLU(), 2))
