@@ -35,15 +35,18 @@ SECTIONS: dict[str, Section] = {
 
 def _options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
-    parser.add_argument("--quick", action="store_true", help="all of it in less than 3 minutes")
-    parser.add_argument("--seconds", type=float, help="per row of a table (default: 2, quick 0.02)")
+    parser.add_argument("--quick", action="store_true", help="3 minutes: layers of batch 1 alone")
+    parser.add_argument("--seconds", type=float, help="per row of a table (default: 2, quick 0.1)")
     parser.add_argument("--threads", type=int, help="default: torch's")
     parser.add_argument(
         "--only", action="append", choices=SECTIONS, metavar="SECTION",
         help=f"may be repeated: {', '.join(SECTIONS)}",
     )  # fmt: skip
     parser.add_argument(
-        "--device", choices=["cpu", "cuda"], default="cpu", help="cuda: the layers, in place of the sections"
+        "--device",
+        choices=["cpu", "cuda"],
+        default="cpu",
+        help="cuda: the layers, in place of the sections",
     )
     parser.add_argument(
         "--output",
@@ -59,7 +62,7 @@ def main() -> None:
     options = _options()
     if options.threads:
         torch.set_num_threads(options.threads)
-    settings = Settings(options.seconds or (0.02 if options.quick else 2.0), options.quick)
+    settings = Settings(options.seconds or (0.1 if options.quick else 2.0), options.quick)
     sections = [SECTIONS[name] for name in options.only or SECTIONS]
     if options.device == "cuda":
         if not torch.cuda.is_available():

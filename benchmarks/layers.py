@@ -2,6 +2,7 @@
 
 import json
 import math
+from collections.abc import Container
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -94,10 +95,11 @@ class Layer:
         return self.channels // self.groups * self.kernel[0] * self.kernel[1]
 
 
-def read_layers() -> list[Layer]:
-    """The layers beside this file."""
+def read_layers(batches: Container[int] = (1, 8)) -> list[Layer]:
+    """The layers of these batches; the file has no others."""
     rows = json.loads(Path(__file__).with_name("layers.json").read_text())["conv2d"]
     return [
         Layer(n, c, tuple(size), out, tuple(kernel), tuple(stride), dilation, groups)
         for n, c, size, out, kernel, stride, dilation, groups in rows
+        if n in batches
     ]

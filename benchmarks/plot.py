@@ -22,7 +22,7 @@ def plot(tables: list[Table], file: Path) -> None:
     rows = list(tables[0].rows)
     height = 2.0 + 0.24 * len(rows)
     figure = Figure(figsize=(3.0 + 3.4 * len(tables), height))
-    axes = figure.subplots(1, len(tables), sharey=True, squeeze=False)
+    axes = figure.subplots(1, len(tables), sharex=True, sharey=True, squeeze=False)
     for axis, table in zip(axes[0], tables, strict=True):
         for name, (marker, color) in STYLES.items():
             ratios = table.ratios(name, "sym")
@@ -34,7 +34,8 @@ def plot(tables: list[Table], file: Path) -> None:
         axis.grid(alpha=0.3)
         axis.set_title(table.title, fontsize=10)
         axis.set_xlabel("time / sym's")
-    axes[0][0].set_yticks(range(len(rows)), rows, fontsize=8)
+        axis.tick_params(labelsize=8)
+    axes[0][0].set_yticks(range(len(rows)), rows)
     axes[0][0].invert_yaxis()
     handles, labels = axes[0][0].get_legend_handles_labels()
     figure.legend(handles, labels, loc="lower center", ncols=len(STYLES), frameon=False)

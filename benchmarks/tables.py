@@ -21,8 +21,12 @@ class Settings:
 
     #: For each row of a table, all competitors together.
     seconds: float
-    #: Less of what takes long before it is timed.
     quick: bool = False
+
+    @property
+    def batches(self) -> tuple[int, ...]:
+        """Of the layers that are measured."""
+        return (1,) if self.quick else (1, 8)
 
 
 @dataclass(frozen=True)

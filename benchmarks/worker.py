@@ -51,14 +51,18 @@ def _tensorflow_maker() -> Maker:
 def tensorflow(settings: Settings) -> Table:
     """TensorFlow on the layers."""
     variant = Variant("channels_last")
-    cases = layer_cases(read_layers(), variant, ("sym",), {"tensorflow": _tensorflow_maker()})
+    cases = layer_cases(
+        read_layers(settings.batches), variant, ("sym",), {"tensorflow": _tensorflow_maker()}
+    )
     return compare(f"TensorFlow, {variant}", variant, cases, settings)
 
 
 def default_allocator(settings: Settings) -> Table:
     """samepad and timm, as this process's allocator has it."""
     variant = Variant()
-    cases = layer_cases(read_layers(), variant, ("sym", "pad+conv", "samepad", "timm"))
+    cases = layer_cases(
+        read_layers(settings.batches), variant, ("sym", "pad+conv", "samepad", "timm")
+    )
     return compare(f"{variant}, default allocator", variant, cases, settings)
 
 

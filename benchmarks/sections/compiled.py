@@ -43,7 +43,7 @@ def _case(label: str, layers: list[Layer], variant: Variant) -> Case:
 def _cases(variant: Variant, settings: Settings) -> Iterable[Case]:
     yield _case("net of three convolutions", NET, variant)
     if not settings.quick:
-        for layer in read_layers():
+        for layer in read_layers((8,)):
             yield _case(f"ReLU, {layer}", [layer], variant)
 
 
@@ -61,7 +61,7 @@ def _kernels(layer: Layer) -> dict[str, float]:
 
 def compiled(settings: Settings) -> list[Table]:
     """The times, and whether the pad is fused into the ReLU before it."""
-    layers = [layer for layer in read_layers() if layer.batch == 1][: 2 if settings.quick else None]
+    layers = read_layers((1,))[: 2 if settings.quick else None]
     return [
         *(
             compare(f"compiled, {variant}", variant, _cases(variant, settings), settings)

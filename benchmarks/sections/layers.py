@@ -16,7 +16,7 @@ from benchmarks.timing import compare
 def _measure(
     variants: Iterable[Variant], settings: Settings, names: Iterable[str] = tuple(MODULES)
 ) -> list[Table]:
-    layers = read_layers()
+    layers = read_layers(settings.batches)
     tables = []
     for variant in variants:
         cases = layer_cases(layers, variant, names, makers(variant))

@@ -26,13 +26,13 @@ def saved_bytes(module: Module, input: Tensor) -> int:
     return sum(storages.values())
 
 
-def saved_for_backward(_: Settings) -> list[Table]:
+def saved_for_backward(settings: Settings) -> list[Table]:
     """Both layouts: the input and the weight, or a padded copy besides."""
     tables = []
     for variant in VARIANTS:
         if variant.training:
             cases = layer_cases(
-                read_layers(),
+                read_layers(settings.batches),
                 replace(variant, training=False),
                 ("sym", "pad+conv", "samepad", "timm"),
             )

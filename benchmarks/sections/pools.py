@@ -83,11 +83,11 @@ def _layers(channels: int) -> dict[str, tuple[nn.Module, ...]]:
 SHAPES = [(64, 112, "Pool"), (128, 28, ""), (256, 14, "Transpose")]
 
 
-def _cases(variant: Variant) -> Iterable[Case]:
+def _cases(variant: Variant, batches: tuple[int, ...]) -> Iterable[Case]:
     rows = [
         (batch, channels, size, name, modules)
         for channels, size, kind in SHAPES
-        for batch in (1, 8)
+        for batch in batches
         for name, modules in _layers(channels).items()
         if kind in name
     ]
@@ -105,6 +105,8 @@ def _cases(variant: Variant) -> Iterable[Case]:
 def pools_and_transposed(settings: Settings) -> list[Table]:
     """Inference and training, both layouts."""
     return [
-        compare(f"pools and transposed, {variant}", variant, _cases(variant), settings)
+        compare(
+            f"pools and transposed, {variant}", variant, _cases(variant, settings.batches), settings
+        )
         for variant in VARIANTS
     ]
