@@ -68,7 +68,7 @@ def main() -> None:
         if not torch.cuda.is_available():
             raise SystemExit("CUDA: not measured, for there is no device")
         sections = [layers.cuda]
-    described = environment()
+    described = environment() | asdict(settings)
     tables: list[Table] = []
     options.output.parent.mkdir(parents=True, exist_ok=True)
     for section in tqdm(sections, desc="sections"):

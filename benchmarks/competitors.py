@@ -87,7 +87,7 @@ def layer_case(
     for name, maker in (others or {}).items():
         modules[name] = maker(layer, sym, variant)
     input = variant.place(torch.randn(layer.input_shape))
-    return checked_case(str(layer), input, modules, made("pad+conv"), sym, variant)
+    return checked_case(str(layer), input, modules, made("pad+conv"), made("sym"), variant)
 
 
 def layer_cases(

@@ -1,5 +1,6 @@
 """The measuring process: settings that are read when it starts, and what it runs on."""
 
+import importlib.metadata
 import os
 import platform
 import sys
@@ -14,6 +15,9 @@ ALLOCATOR = {
 }
 SETTINGS = ALLOCATOR | {"KERAS_BACKEND": "torch", "TF_CPP_MIN_LOG_LEVEL": "3"}
 
+#: Packages whose versions matter to the figures.
+COMPETITORS = ("timm", "efficientnet-pytorch", "keras", "onnxruntime", "tensorflow-cpu")
+
 
 def restart_with_settings() -> None:
     """Start this program again with the settings, if it was started without."""
@@ -24,7 +28,7 @@ def restart_with_settings() -> None:
 
 def environment() -> dict[str, Any]:
     """What the figures are measured on."""
-    import samepad
+    import samepad  # not before the settings are made
     import torch
 
     cpuinfo = Path("/proc/cpuinfo")
@@ -39,6 +43,7 @@ def environment() -> dict[str, Any]:
         "torch": torch.__version__,
         "samepad": samepad.__version__,
         "python": platform.python_version(),
+        **{name: importlib.metadata.version(name) for name in COMPETITORS},
         "allocator": ALLOCATOR,
     }
     if torch.cuda.is_available():

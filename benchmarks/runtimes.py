@@ -97,10 +97,10 @@ class OnnxRuntimeConv:
 
 
 def makers(variant: Variant) -> dict[str, Maker]:
-    """Those that can be timed so."""
+    """Those that run this variant: in inference, in float32; ONNX Runtime knows NCHW alone."""
     if variant.training or variant.dtype != torch.float32 or variant.device != "cpu":
         return {}
-    keras_alone: dict[str, Maker] = {"keras": KerasConv}
-    return (
-        keras_alone if variant.layout != "NCHW" else {**keras_alone, "onnxruntime": OnnxRuntimeConv}
-    )
+    found: dict[str, Maker] = {"keras": KerasConv}
+    if variant.layout == "NCHW":
+        found["onnxruntime"] = OnnxRuntimeConv
+    return found

@@ -79,9 +79,9 @@ class Table:
         return list(next(iter(self.rows.values())))
 
     def ratios(self, competitor: str, against: str) -> dict[str, float]:
-        """By row's label, where the row has both; 1 where neither has anything."""
+        """By row's label, where the row has both."""
         return {
-            label: row[competitor] / row[against] if row[against] else 1.0 + row[competitor]
+            label: row[competitor] / row[against]
             for label, row in self.rows.items()
             if competitor in row and against in row
         }
