@@ -72,7 +72,8 @@ bench-cpp: $(STAMPS)/build  ## Measure the plans and kernels without Python
 	cmake -S . -B build/bench-cpp -G Ninja -DSAMEPAD_BENCHMARKS=ON \
 		-DCMAKE_PREFIX_PATH=$$($(BIN)/python -c 'import torch; print(torch.utils.cmake_prefix_path)')
 	cmake --build build/bench-cpp
-	build/bench-cpp/benchmarks/cpp/samepad_benchmarks $(if $(QUICK),--benchmark_min_time=0.02)
+	build/bench-cpp/benchmarks/cpp/samepad_benchmarks --benchmark_enable_random_interleaving=true \
+		$(if $(QUICK),--benchmark_min_time=0.02)
 
 # Neither sanitizer sees into LibTorch: what it keeps until the end is no leak of ours, and the
 # barriers of its OpenMP look like races.

@@ -65,9 +65,8 @@ void forward(benchmark::State& state, const Layer& layer, at::MemoryFormat memor
     benchmark::DoNotOptimize(convolve(layer, of));
   }
   const int64_t products = of.weight.numel() / layer.out;
-  state.counters["FLOPS"] =
-      benchmark::Counter(static_cast<double>(2 * output.numel() * products),
-                         benchmark::Counter::kIsIterationInvariantRate);
+  state.counters["FLOPS"] = benchmark::Counter(static_cast<double>(2 * output.numel() * products),
+                                               benchmark::Counter::kIsIterationInvariantRate);
   const int64_t elements = of.input.numel() + of.weight.numel() + output.numel();
   state.SetBytesProcessed(state.iterations() * elements * output.element_size());
 }
@@ -78,8 +77,8 @@ void training(benchmark::State& state, const Layer& layer, at::MemoryFormat memo
   const Operands of = operands(layer, memory_format, /*training=*/true);
   const at::Tensor gradient = at::randn_like(convolve(layer, of).detach());
   for (auto _ : state) {
-    benchmark::DoNotOptimize(torch::autograd::grad({convolve(layer, of)},
-                                                   {of.input, of.weight, of.bias}, {gradient}));
+    benchmark::DoNotOptimize(
+        torch::autograd::grad({convolve(layer, of)}, {of.input, of.weight, of.bias}, {gradient}));
   }
 }
 
