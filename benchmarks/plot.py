@@ -30,7 +30,7 @@ def plot(tables: list[Table], file: Path) -> None:
             axis.plot(list(ratios.values()), places, marker, color=color, label=name)
         axis.axvline(1.0, color="gray", linewidth=1)
         axis.set_xscale("log", base=2)
-        axis.xaxis.set_major_formatter("{x:g}")
+        axis.xaxis.set_major_formatter("{x:.2g}")
         axis.grid(alpha=0.3)
         axis.set_title(table.title, fontsize=10)
         axis.set_xlabel("time / sym's")
