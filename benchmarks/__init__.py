@@ -1,0 +1,1 @@
+"""Times samepad beside what people use instead: see README.md in this folder."""

@@ -1,0 +1,43 @@
+"""The figures as a picture: every layer's ratios, in inference and training."""
+
+from pathlib import Path
+
+from matplotlib.figure import Figure
+
+from benchmarks.tables import Table
+
+#: By competitor: marker and color; samepad's own stand out.
+STYLES = {
+    "samepad": ("o", "tab:red"),
+    "pad+conv": ("x", "tab:blue"),
+    "timm": ("+", "tab:green"),
+    "efficientnet-pytorch": ("1", "tab:olive"),
+    "keras": ("2", "tab:purple"),
+    "onnxruntime": ("d", "tab:orange"),
+}
+
+
+def plot(tables: list[Table], file: Path) -> None:
+    """A panel for each table, a line for each of its rows; less than 1 is faster than sym."""
+    rows = list(tables[0].rows)
+    height = 2.0 + 0.24 * len(rows)
+    figure = Figure(figsize=(3.0 + 3.4 * len(tables), height))
+    axes = figure.subplots(1, len(tables), sharex=True, sharey=True, squeeze=False)
+    for axis, table in zip(axes[0], tables, strict=True):
+        for name, (marker, color) in STYLES.items():
+            ratios = table.ratios(name, "sym")
+            places = [rows.index(label) for label in ratios]
+            axis.plot(list(ratios.values()), places, marker, color=color, label=name)
+        axis.axvline(1.0, color="gray", linewidth=1)
+        axis.set_xscale("log", base=2)
+        axis.xaxis.set_major_formatter("{x:.2g}")
+        axis.grid(alpha=0.3)
+        axis.set_title(table.title, fontsize=10)
+        axis.set_xlabel("time / sym's")
+        axis.tick_params(labelsize=8)
+    axes[0][0].set_yticks(range(len(rows)), rows)
+    axes[0][0].invert_yaxis()
+    handles, labels = axes[0][0].get_legend_handles_labels()
+    figure.legend(handles, labels, loc="lower center", ncols=len(STYLES), frameon=False)
+    figure.tight_layout(rect=(0, 0.05, 1, 1))
+    figure.savefig(file, dpi=120)

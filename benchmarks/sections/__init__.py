@@ -1,0 +1,1 @@
+"""What there is to measure: functions that take the settings and return their tables."""

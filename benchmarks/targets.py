@@ -1,0 +1,101 @@
+"""What is to be reached, and whether it is."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from benchmarks.tables import VARIANTS, Table, geometric_mean
+
+
+@dataclass(frozen=True)
+class Target:
+    """A bound on samepad's ratios to a competitor in some tables."""
+
+    name: str
+    tables: tuple[str, ...]
+    mean: float
+    worst: float | None = None
+    against: str = "sym"
+    #: Rows whose label contains this alone count.
+    rows: str = ""
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """A target and what was measured; none where the tables were not made."""
+
+    target: Target
+    mean: float | None = None
+    worst: float | None = None
+
+    @property
+    def met(self) -> bool | None:
+        """Whether what was measured keeps to the bounds."""
+        if self.mean is None or self.worst is None:
+            return None
+        bound = self.target.worst
+        return self.mean <= self.target.mean and (bound is None or self.worst <= bound)
+
+
+def _titles(kind: str = "", training: bool = False) -> tuple[str, str]:
+    """Of the tables in NCHW and in channels_last."""
+    nchw, channels_last = (f"{kind}{v}" for v in VARIANTS if v.training == training)
+    return nchw, channels_last
+
+
+(_INFERENCE_NCHW, _INFERENCE_LAST), (_TRAINING_NCHW, _TRAINING_LAST) = _titles(), _titles("", True)
+_LITE0_NCHW, _LITE0_LAST = _titles("EfficientNet-Lite0, ")
+_POOLS, _POOLS_TRAINED = (_titles("pools and transposed, ", training) for training in (False, True))
+_COMPILED, _COMPILED_TRAINED = (_titles("compiled, ", training) for training in (False, True))
+_SAVED = tuple(f"bytes saved for backward, {layout}" for layout in ("NCHW", "channels_last"))
+
+TARGETS = [
+    Target("inference, NCHW", (_INFERENCE_NCHW,), 0.65, 1.05),
+    Target("inference, channels_last", (_INFERENCE_LAST,), 0.80, 1.05),
+    Target("training step, NCHW", (_TRAINING_NCHW,), 1.00, 1.10),
+    Target("training step, channels_last", (_TRAINING_LAST,), 1.00, 1.10),
+    Target("depthwise alone, inference, NCHW", (_INFERENCE_NCHW,), 0.45, 0.9, rows="depthwise"),
+    Target(
+        "depthwise alone, inference, channels_last", (_INFERENCE_LAST,), 0.60, 0.9, rows="depthwise"
+    ),
+    Target("inference, NCHW", (_INFERENCE_NCHW,), 0.55, 1.0, "timm"),
+    Target("inference, channels_last", (_INFERENCE_LAST,), 0.55, 1.0, "timm"),
+    Target("training step, NCHW", (_TRAINING_NCHW,), 0.85, 1.0, "timm"),
+    Target("training step, channels_last", (_TRAINING_LAST,), 0.85, 1.0, "timm"),
+    Target("inference, NCHW", (_INFERENCE_NCHW,), 1.0, None, "onnxruntime"),
+    Target("bytes saved for backward, both layouts", _SAVED, 1.0, 1.0),
+    Target(
+        "call overhead, module, equal pads", ("call overhead",), 1.05, None, rows="module, equal"
+    ),
+    Target(
+        "call overhead, module, unequal pads",
+        ("call overhead",),
+        1.05,
+        None,
+        rows="module, unequal",
+    ),
+    Target("pools, inference, both layouts", _POOLS, 1.05, rows="Pool"),
+    Target("pools, training step, both layouts", _POOLS_TRAINED, 1.05, rows="Pool"),
+    Target("transposed, inference, both layouts", _POOLS, 1.05, rows="Transpose"),
+    Target("transposed, training step, both layouts", _POOLS_TRAINED, 1.05, rows="Transpose"),
+    *(
+        Target(
+            f"EfficientNet-Lite0, batch {batch}, {layout}", (table,), 0.90, rows=f"batch {batch},"
+        )
+        for layout, table in (("NCHW", _LITE0_NCHW), ("channels_last", _LITE0_LAST))
+        for batch in (1, 8)
+    ),
+    Target("compiled, inference, both layouts", _COMPILED, 1.05),
+    Target("compiled, training step, both layouts", _COMPILED_TRAINED, 1.05),
+]
+
+
+def evaluate(target: Target, tables: Iterable[Table]) -> Outcome:
+    """What the tables say about the target."""
+    ratios = [
+        ratio
+        for table in tables
+        if table.title in target.tables
+        for label, ratio in table.ratios("samepad", target.against).items()
+        if target.rows in label
+    ]
+    return Outcome(target, geometric_mean(ratios), max(ratios)) if ratios else Outcome(target)
