@@ -61,7 +61,7 @@ double spanned(const ConvShape& shape, bool channels_last, double rows) {
   constexpr int64_t kPanelProducts = 192;
   const int64_t channels = shape.channels / shape.groups;
   const auto along = [&](int axis, double outputs) {
-    return (outputs - 1) * static_cast<double>(shape.stride[axis]) +
+    return outputs * static_cast<double>(shape.stride[axis]) +
            static_cast<double>(shape.kernel[axis]) * static_cast<double>(shape.dilation[axis]);
   };
   return along(0, rows) * along(1, static_cast<double>(shape.output[1])) *
@@ -170,10 +170,10 @@ T* take_packed(const ConvShape& shape, Workspace& workspace) {
   return workspace.take<T>(blocks * block * shape.channels * shape.taps());
 }
 
-/// One phase of the positions of the input along one axis: those i stride + phase - before. Their
-/// gradient is a convolution of the output's by some taps of the kernel, in reverse.
+/// Positions of the input along one axis, a stride apart. Their gradient is a convolution of the
+/// output's by some taps of the kernel, in reverse.
 struct Phase {
-  int64_t first;     ///< the first position in the input
+  int64_t first;     ///< position
   int64_t count;     ///< of positions
   int64_t tap;       ///< the first tap
   int64_t tap_step;  ///< from one to the next
@@ -181,26 +181,25 @@ struct Phase {
   int64_t dilation;
   int64_t before;
 
-  Phase(const ConvShape& shape, int axis, int64_t phase) {
+  Phase(const ConvShape& shape, int axis, int64_t position) : first(position) {
     const int64_t stride = shape.stride[axis];
-    const int64_t dilation_ = shape.dilation[axis];
-    const int64_t common = std::gcd(stride, dilation_);
+    const int64_t kernel = shape.kernel[axis];
+    const int64_t common = std::gcd(stride, shape.dilation[axis]);
+    const auto up = [](int64_t a, int64_t b) { return (a + b - 1) / b; };
+    count = up(shape.input[axis] - first, stride);
     tap_step = stride / common;
-    dilation = dilation_ / common;
+    dilation = shape.dilation[axis] / common;
+    // Tap t of output i reads position i stride + t dilation - before.
+    const auto reads = [&](int64_t t) {
+      return (first + shape.before[axis] - t * shape.dilation[axis]) % stride == 0;
+    };
     tap = 0;
-    while (tap < std::min(tap_step, shape.kernel[axis]) && tap * dilation_ % stride != phase) {
+    while (tap < std::min(tap_step, kernel) && !reads(tap)) {
       ++tap;
     }
-    taps = tap < tap_step
-               ? std::max<int64_t>((shape.kernel[axis] - tap + tap_step - 1) / tap_step, 0)
-               : 0;
-    const int64_t offset = (phase - shape.before[axis]) % stride;
-    first = offset < 0 ? offset + stride : offset;
-    count = std::max<int64_t>((shape.input[axis] - first + stride - 1) / stride, 0);
-    // Output `read` is the one whose first of these taps, the last in reverse, reads position
-    // `first`.
-    const int64_t read = (first + shape.before[axis] - tap * dilation_) / stride;
-    before = (taps - 1) * dilation - read;
+    taps = tap < tap_step && tap < kernel ? up(kernel - tap, tap_step) : 0;
+    const int64_t output = (first + shape.before[axis] - tap * shape.dilation[axis]) / stride;
+    before = (taps - 1) * dilation - output;
   }
 };
 
@@ -239,13 +238,10 @@ void input_gradient(const ConvShape& shape, const at::Tensor& gradient, const at
   const int64_t pixel = shape.channels;
   const PixelSteps steps{shape.input[0] * shape.input[1] * pixel,
                          shape.stride[0] * shape.input[1] * pixel, shape.stride[1] * pixel};
-  for (int64_t y = 0; y < shape.stride[0]; ++y) {
+  for (int64_t y = 0; y < std::min(shape.stride[0], shape.input[0]); ++y) {
     const Phase vertical(shape, 0, y);
-    for (int64_t x = 0; x < shape.stride[1]; ++x) {
+    for (int64_t x = 0; x < std::min(shape.stride[1], shape.input[1]); ++x) {
       const Phase horizontal(shape, 1, x);
-      if (vertical.count == 0 || horizontal.count == 0) {
-        continue;
-      }
       if (vertical.taps == 0 || horizontal.taps == 0) {
         result.slice(2, vertical.first, shape.input[0], shape.stride[0])
             .slice(3, horizontal.first, shape.input[1], shape.stride[1])

@@ -1,4 +1,4 @@
-"""The depthwise kernels: every layout, type, stride and instruction set, with gradients.
+"""The kernels of our own: every layout, type, stride and instruction set, with gradients.
 
 The reference is PyTorch's convolution of an explicitly padded input in float64.
 """
@@ -37,10 +37,15 @@ class Case:
     padding: Any
     batch: int
     channels: int
-    multiplier: int
+    filters: int
+    groups: int
     dtype: torch.dtype
     layout: str
     bias: bool
+
+    @property
+    def plan(self) -> Any:
+        return "depthwise" if self.groups == self.channels else "dense"
 
     @property
     def pairs(self) -> tuple[tuple[int, int], ...]:
@@ -56,15 +61,20 @@ class Case:
 
     def tensors(self) -> list[Tensor]:
         torch.manual_seed(0)
-        filters = self.channels * self.multiplier
-        shapes = [(self.batch, self.channels, *self.size), (filters, 1, *self.kernel)]
+        shapes = [
+            (self.batch, self.channels, *self.size),
+            (self.filters, self.channels // self.groups, *self.kernel),
+        ]
         tensors = [torch.randn(shape, dtype=self.dtype) for shape in shapes]
         if self.layout == "channels_last":
-            tensors[0] = tensors[0].to(memory_format=torch.channels_last)
+            # In a network all is channels_last; one such tensor is enough for PyTorch.
+            which = [[0, 1], [0], [1]][self.filters % 3]
+            for i in which:
+                tensors[i] = tensors[i].to(memory_format=torch.channels_last)
         if self.layout == "transposed":
             tensors[0] = tensors[0].transpose(1, -1).contiguous().transpose(1, -1)
         if self.bias:
-            tensors.append(torch.randn(filters, dtype=self.dtype))
+            tensors.append(torch.randn(self.filters, dtype=self.dtype))
         return [tensor.requires_grad_() for tensor in tensors]
 
 
@@ -77,6 +87,17 @@ def draw(rng: random.Random) -> Case | None:
 
     kernel = each(1, 6)
     layout = rng.choice(["contiguous", "transposed", *["channels_last"] * (d == 2)])
+    if rng.random() < 0.5:
+        # Fewer and more than fill a vector, or two, of any instruction set.
+        groups = channels = rng.choice([1, 2, 3, 8, 16, 17, 40, 70])
+        filters = channels * (1 if layout == "channels_last" else rng.choice([1, 1, 2, 3]))
+        dtype = rng.choice([torch.float32, *BOUNDS])
+    else:
+        groups = 1 if layout == "channels_last" else rng.choice([1, 1, 2, 3])
+        channels = groups * rng.choice([2, 3, 5, 8, 17, 40])
+        # And fewer and more than are computed together.
+        filters = groups * rng.choice([1, 2, 5, 6, 16, 33, 64, 70, 130])
+        dtype = rng.choice([torch.float32, torch.float64])
     case = Case(
         each(1, most),
         kernel,
@@ -84,10 +105,10 @@ def draw(rng: random.Random) -> Case | None:
         rng.choice([(1,) * d, each(1, 3)]),
         rng.choice(["same", "same_lower", tuple((rng.randint(-1, k), k // 2) for k in kernel)]),
         rng.randint(1, 3),
-        # Fewer and more than fill a vector, or two, of any instruction set.
-        rng.choice([1, 2, 3, 8, 16, 17, 40, 70]),
-        1 if layout == "channels_last" else rng.choice([1, 1, 2, 3]),
-        rng.choice([torch.float32, *BOUNDS]),
+        channels,
+        filters,
+        groups,
+        dtype,
         layout,
         rng.random() < 0.5,
     )
@@ -104,9 +125,9 @@ def run(case: Case, tensors: list[Tensor]) -> tuple[Tensor, ...]:
     """The output, and the gradients of all tensors."""
     convolution = getattr(samepad.functional, f"conv{len(case.size)}d")
     bias = tensors[2] if case.bias else None
-    with _C._force_plan("depthwise"):
+    with _C._force_plan(case.plan):
         output = convolution(
-            *tensors[:2], bias, case.stride, case.padding, case.dilation, case.channels
+            *tensors[:2], bias, case.stride, case.padding, case.dilation, case.groups
         )
     cotangent = torch.linspace(-1, 1, output.numel(), dtype=torch.float64).view(output.shape).sin()
     return output, *torch.autograd.grad(output, tensors, cotangent.to(output.dtype))
@@ -117,7 +138,7 @@ def reference(case: Case, tensors: list[Tensor]) -> tuple[Tensor, ...]:
     padded = F.pad(doubles[0], [amount for pair in reversed(case.pairs) for amount in pair])
     bias = doubles[2] if case.bias else None
     convolution = getattr(F, f"conv{len(case.size)}d")
-    output = convolution(padded, doubles[1], bias, case.stride, 0, case.dilation, case.channels)
+    output = convolution(padded, doubles[1], bias, case.stride, 0, case.dilation, case.groups)
     cotangent = torch.linspace(-1, 1, output.numel(), dtype=torch.float64).view(output.shape).sin()
     # What the other was given.
     cotangent = cotangent.to(case.dtype).double()
@@ -135,16 +156,19 @@ def problem(case: Case) -> str | None:
     results = run(case, tensors)
     names = ["output", "input's gradient", "weight's gradient", "bias's gradient"]
     for name, result, expected in zip(names, results, reference(case, tensors), strict=False):
-        scale = max(expected.abs().max().item(), 1)
+        # Rounding errors of sums of terms of either sign add up to about the root of their number.
+        terms = {
+            "output": tensors[1][0].numel(),
+            "input's gradient": tensors[1][:, 0].numel(),
+        }.get(name, results[0][:, 0].numel())
+        scale = max(expected.abs().max().item(), terms**0.5)
         error = (result.double() - expected).abs().max().item() / scale
-        # Sums of many products of either sign: rounding errors add up to about their root.
-        terms = max(expected.numel(), 1) if "gradient" in name else 1
         if not error <= BOUNDS[case.dtype] * (1 + terms**0.5 / 50):
             return f"{name} is off by {error:.1e}"
     padding = [(k - 1) * d for k, d in zip(case.kernel, case.dilation, strict=True)]
     convolution = getattr(F, f"conv{len(case.size)}d")
     input, weight = (tensor.detach() for tensor in tensors[:2])
-    theirs = convolution(input, weight, None, case.stride, padding, case.dilation, case.channels)
+    theirs = convolution(input, weight, None, case.stride, padding, case.dilation, case.groups)
     if theirs.shape == results[0].shape and order(results[0]) != order(theirs):
         return f"has strides {results[0].stride()}, not {theirs.stride()}"
     return None
@@ -170,9 +194,9 @@ def test_every_instruction_set(capability: str) -> None:
     if has not in known or known.index(has) < known.index(capability):
         pytest.skip(f"this CPU has {has} only")
     code = (
-        "import test_depthwise, torch\n"
+        "import test_kernels, torch\n"
         "print(torch.backends.cpu.get_cpu_capability())\n"
-        "print(*test_depthwise.problems(seed=1, count=200), sep='\\n')\n"
+        "print(*test_kernels.problems(seed=1, count=200), sep='\\n')\n"
     )
     result = subprocess.run(
         [sys.executable, "-W", "ignore", "-c", code],
@@ -194,7 +218,13 @@ every_format = pytest.mark.parametrize(
 )
 
 
-def layer_case(size: tuple[int, int], kernel: int, stride: int, memory_format: Any) -> Case:
+#: Groups of layers of 20 channels that each plan computes.
+every_plan = pytest.mark.parametrize("groups", [20, 1], ids=["depthwise", "dense"])
+
+
+def layer_case(
+    size: tuple[int, int], kernel: int, stride: int, memory_format: Any, groups: int
+) -> Case:
     layout = "channels_last" if memory_format is torch.channels_last else "contiguous"
     return Case(
         size,
@@ -204,7 +234,8 @@ def layer_case(size: tuple[int, int], kernel: int, stride: int, memory_format: A
         "same",
         3,
         20,
-        1,
+        20,
+        groups,
         torch.float32,
         layout,
         bias=True,
@@ -213,10 +244,11 @@ def layer_case(size: tuple[int, int], kernel: int, stride: int, memory_format: A
 
 @every_shape
 @every_format
+@every_plan
 def test_any_number_of_threads_gives_the_same(
-    size: tuple[int, int], kernel: int, stride: int, memory_format: Any
+    size: tuple[int, int], kernel: int, stride: int, memory_format: Any, groups: int
 ) -> None:
-    case = layer_case(size, kernel, stride, memory_format)
+    case = layer_case(size, kernel, stride, memory_format, groups)
     threads = torch.get_num_threads()
     results = []
     for count in (1, 2, 3):
@@ -229,8 +261,9 @@ def test_any_number_of_threads_gives_the_same(
 
 
 @every_format
-def test_many_threads_may_call_at_once(memory_format: Any) -> None:
-    case = layer_case((14, 14), 5, 2, memory_format)
+@every_plan
+def test_many_threads_may_call_at_once(memory_format: Any, groups: int) -> None:
+    case = layer_case((14, 14), 5, 2, memory_format, groups)
     tensors = case.tensors()
     expected = run(case, tensors)
     results: list[tuple[Tensor, ...]] = []
@@ -250,11 +283,12 @@ def test_many_threads_may_call_at_once(memory_format: Any) -> None:
 
 @every_shape
 @every_format
+@every_plan
 @pytest.mark.parametrize("value", [float("nan"), float("inf"), float("-inf")])
 def test_nan_and_infinity_go_where_a_window_sees_them(
-    size: tuple[int, int], kernel: int, stride: int, memory_format: Any, value: float
+    size: tuple[int, int], kernel: int, stride: int, memory_format: Any, groups: int, value: float
 ) -> None:
-    case = layer_case(size, kernel, stride, memory_format)
+    case = layer_case(size, kernel, stride, memory_format, groups)
     tensors = case.tensors()
     with torch.no_grad():
         generator = torch.Generator().manual_seed(1)
@@ -266,9 +300,11 @@ def test_nan_and_infinity_go_where_a_window_sees_them(
     # What a weight that is not finite makes of padding differs between PyTorch's own kernels: a
     # NaN, or nothing. Of the channels with such weights, compare the inside.
     inside = (..., slice(kernel, -kernel), slice(kernel, -kernel))
-    finite = [channel for channel in range(20) if channel % 5]
-    for mine, expected in ((output, theirs[0]), (input_gradient, theirs[1])):
-        for part in ((slice(None), finite), inside):
+    finite = (slice(None), [channel for channel in range(20) if channel % 5])
+    # Every input channel of a dense layer meets such weights.
+    parts = [(inside, finite), (inside, finite) if groups > 1 else (inside,)]
+    for mine, expected, some in zip((output, input_gradient), theirs, parts, strict=False):
+        for part in some:
             torch.testing.assert_close(
                 mine[part].double(), expected[part], equal_nan=True, rtol=1e-4, atol=1e-4
             )
@@ -278,9 +314,10 @@ def test_nan_and_infinity_go_where_a_window_sees_them(
 
 
 @every_format
-def test_what_no_window_sees_does_not_matter(memory_format: Any) -> None:
+@every_plan
+def test_what_no_window_sees_does_not_matter(memory_format: Any, groups: int) -> None:
     """With stride 3 and a kernel of 1, two of three rows and columns are never read."""
-    case = layer_case((13, 29), 1, 3, memory_format)
+    case = layer_case((13, 29), 1, 3, memory_format, groups)
     tensors = case.tensors()
     expected = run(case, tensors)
     with torch.no_grad():
@@ -293,8 +330,11 @@ def test_what_no_window_sees_does_not_matter(memory_format: Any) -> None:
 
 
 @every_format
-def test_what_is_saved_for_the_backward_pass_is_the_input_itself(memory_format: Any) -> None:
-    case = layer_case((9, 40), 3, 2, memory_format)
+@every_plan
+def test_what_is_saved_for_the_backward_pass_is_the_input_itself(
+    memory_format: Any, groups: int
+) -> None:
+    case = layer_case((9, 40), 3, 2, memory_format, groups)
     tensors = case.tensors()
     saved: list[Tensor] = []
 
@@ -308,29 +348,33 @@ def test_what_is_saved_for_the_backward_pass_is_the_input_itself(memory_format: 
 
 
 @pytest.mark.filterwarnings("ignore:This process .* is multi-threaded:DeprecationWarning")
-def test_a_child_process_can_go_on() -> None:
+@every_plan
+def test_a_child_process_can_go_on(groups: int) -> None:
     """After a fork, as in DataLoader workers."""
-    case = layer_case((14, 14), 5, 2, torch.contiguous_format)
+    case = layer_case((14, 14), 5, 2, torch.contiguous_format, groups)
     with torch.no_grad():
         tensors = [tensor.detach() for tensor in case.tensors()]
-    samepad.functional.conv2d(*tensors, 2, "same", 1, 20)
+    samepad.functional.conv2d(*tensors, 2, "same", 1, groups)
     child = os.fork()
     if child == 0:
         torch.set_num_threads(1)
-        samepad.functional.conv2d(*tensors, 2, "same", 1, 20)
+        samepad.functional.conv2d(*tensors, 2, "same", 1, groups)
         os._exit(0)
     assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
 
 
-@pytest.mark.parametrize("stride", [2**12, 2**20, 2**40, 2**62])
+# PyTorch's own backward pass crashes for a dense convolution with a stride of 2**20.
+@pytest.mark.parametrize(
+    ("stride", "groups"), [(2**12, 8), (2**12, 1), (2**20, 8), (2**40, 8), (2**40, 1), (2**62, 8)]
+)
 @pytest.mark.parametrize("layout", [torch.contiguous_format, torch.channels_last])
-def test_enormous_strides(stride: int, layout: torch.memory_format) -> None:
+def test_enormous_strides(stride: int, groups: int, layout: torch.memory_format) -> None:
     torch.manual_seed(0)
     input = torch.randn(2, 8, 7, 6).to(memory_format=layout).requires_grad_()
-    weight = torch.randn(8, 1, 3, 3, requires_grad=True)
-    output = samepad.functional.conv2d(input, weight, stride=stride, groups=8)
+    weight = torch.randn(8, 8 // groups, 3, 3, requires_grad=True)
+    output = samepad.functional.conv2d(input, weight, stride=stride, groups=groups)
     # The one window begins at the input's first pixel, as any stride of at least 7 has it.
-    expected = F.conv2d(input, weight, stride=7, groups=8)
+    expected = F.conv2d(input, weight, stride=7, groups=groups)
     torch.testing.assert_close(output, expected)
     for ours, theirs in zip(
         torch.autograd.grad(output.sum(), [input, weight]),
@@ -340,8 +384,11 @@ def test_enormous_strides(stride: int, layout: torch.memory_format) -> None:
         torch.testing.assert_close(ours, theirs)
 
 
-def test_enormous_dilations() -> None:
-    input, weight = torch.randn(1, 8, 7), torch.randn(8, 1, 2)
-    output = samepad.functional.conv1d(input, weight, padding="causal", dilation=2**20, groups=8)
+@pytest.mark.parametrize("groups", [8, 1])
+def test_enormous_dilations(groups: int) -> None:
+    input, weight = torch.randn(1, 8, 7), torch.randn(8, 8 // groups, 2)
+    output = samepad.functional.conv1d(
+        input, weight, padding="causal", dilation=2**20, groups=groups
+    )
     # The other tap meets padding alone.
-    torch.testing.assert_close(output, input * weight[:, :, 1])
+    torch.testing.assert_close(output, F.conv1d(input, weight[:, :, 1:], groups=groups))
