@@ -30,6 +30,7 @@ REFUSED = {
     "precomputed_strides": "max pool indices by columns",
     "training|dropout_default_mask": "models are for inference",
     "resize": "interpolation other than torch's, or to sizes",
+    "not_[234]d": "opset 1",
     "cast.*(FLOAT[48]|INT[24]|UINT[24])": "types that torch has not",
 }
 #: Numbers that torch computes with.
@@ -195,18 +196,75 @@ def test_padding(kind: str, padding: str) -> None:
         assert_as_onnxruntime(one_node(kind, array.shape, weights, **attributes), array)
 
 
-def test_a_published_model() -> None:
+def basic_pitch() -> Path:
     """Basic Pitch of Spotify, made by TensorFlow with SAME, strided convolutions among them."""
     spec = importlib.util.find_spec("basic_pitch")  # not imported: it needs librosa and more
     assert spec is not None
     assert spec.origin is not None
-    path = Path(spec.origin).parent / "saved_models/icassp_2022/nmp.onnx"
+    return Path(spec.origin).parent / "saved_models/icassp_2022/nmp.onnx"
+
+
+def test_a_published_model() -> None:
     array = np.random.default_rng(0).uniform(-1, 1, (2, 43844, 1)).astype(np.float32)
-    module = assert_as_onnxruntime(path, array)
+    module = assert_as_onnxruntime(basic_pitch(), array)
     assert torch.equal(
         pickle.loads(pickle.dumps(module))(torch.from_numpy(array))[0],
         module(torch.from_numpy(array))[0],
     )
+
+
+@pytest.mark.parametrize("how", ["export", "strict export", "compile"])
+def test_a_published_model_exports_and_compiles(how: str) -> None:
+    """For every batch: shapes, axes and amounts are numbers in it, not tensors."""
+    module = samepad.onnx.load(basic_pitch())
+    sounds = [torch.rand(n, 43844, 1) for n in (2, 3)]
+    candidate: Any
+    if how == "compile":
+        torch._dynamo.reset()
+        candidate = torch.compile(module, fullgraph=True, dynamic=True, backend="aot_eager")
+    else:
+        candidate = torch.export.export(
+            module,
+            (sounds[0],),
+            dynamic_shapes=({0: torch.export.Dim("n")},),
+            strict=how.startswith("strict"),
+        ).module()
+    with torch.no_grad():
+        for sound in sounds:
+            torch.testing.assert_close(candidate(sound), module(sound))
+
+
+class Shapes(nn.Module):
+    """What exporters write about sizes: products, quotients, comparisons, parts of shapes."""
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        n, c, h, w = x.shape
+        flat = x.reshape(n, c * h * w)[:, : (h * w) // 2]
+        tiled = flat.unsqueeze(1).expand(n, 3, -1)
+        zeros = torch.zeros(n, 3, c + 1, dtype=x.dtype)
+        ramp = torch.arange(h, dtype=x.dtype).repeat(3, 1).expand(n, 3, h)
+        return torch.cat([tiled, zeros, ramp, x.mean((2, 3))[:, None].expand(n, 3, c)], 2)
+
+
+# Of the exporter's own making.
+@pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::FutureWarning")
+@pytest.mark.parametrize("dynamo", [True, False])
+def test_sizes_stay_open(dynamo: bool, tmp_path: Path) -> None:
+    path = tmp_path / "shapes.onnx"
+    image = torch.randn(2, 3, 6, 5)
+    sizes = {0: "n", 2: "h", 3: "w"}
+    how: dict[str, Any] = {"dynamic_shapes": (sizes,)} if dynamo else {"dynamic_axes": {"x": sizes}}
+    torch.onnx.export(
+        Shapes().eval(), (image,), path, dynamo=dynamo, input_names=["x"], verbose=False, **how
+    )
+    module = samepad.onnx.load(path)
+    open_sizes = dict.fromkeys(sizes, torch.export.Dim.AUTO)
+    program = torch.export.export(module, (image,), dynamic_shapes=(open_sizes,)).module()
+    for size in ((2, 3, 6, 5), (4, 3, 8, 7)):
+        other = torch.randn(size)
+        assert_as_onnxruntime(path, other.numpy())
+        for candidate in (module, program, from_source(module)):
+            torch.testing.assert_close(candidate(other), Shapes()(other))
 
 
 def small() -> nn.Module:
@@ -248,7 +306,12 @@ def test_everything_unsupported_is_named_at_once() -> None:
         [helper.make_tensor_value_info("y", TensorProto.FLOAT, None)],
     )
     with pytest.raises(ValueError, match="cannot convert") as raised:
-        samepad.onnx.load(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 19)]))
+        samepad.onnx.load(
+            helper.make_model(
+                graph,
+                opset_imports=[helper.make_opsetid("", 19), helper.make_opsetid("my.own", 1)],
+            )
+        )
     for text in ("first (NonZero", "pool (AveragePool", "dilations=[2]", "last (Mine"):
         assert text in str(raised.value)
     assert "fine" not in str(raised.value)

@@ -1,32 +1,18 @@
 """ONNX's operators: a table from the name to the rule that says it in PyTorch."""
 
 import functools
+import operator
 from collections.abc import Callable
 from typing import Any
 
 import torch
 import torch.nn.functional as F
-from onnx import numpy_helper
-from torch import nn
+from torch import Tensor, fx, nn
 
-from samepad.onnx import layers, ops
-from samepad.onnx.call import Call, UnsupportedError
+from samepad.onnx import layers, ops, tensors
+from samepad.onnx.call import Call, Sizes, UnsupportedError
 
 Rule = Callable[[Call], Any]
-
-#: TensorProto's numbers of types.
-_TYPES = {
-    1: torch.float32,
-    2: torch.uint8,
-    3: torch.int8,
-    5: torch.int16,
-    6: torch.int32,
-    7: torch.int64,
-    9: torch.bool,
-    10: torch.float16,
-    11: torch.float64,
-    16: torch.bfloat16,
-}
 
 
 def _function(function: Callable[..., Any]) -> Rule:
@@ -48,39 +34,43 @@ def _mean(c: Call) -> Any:
     return c.b.call(torch.div, _fold(torch.add)(c), len(c.inputs))
 
 
-def _type(number: int) -> torch.dtype:
-    if number not in _TYPES:
-        raise UnsupportedError(f"type {number}")
-    return _TYPES[number]
-
-
 def _cast(c: Call) -> Any:
-    return c.b.call(ops.cast, c[0], _type(c.get("to")))
+    return c.b.call(ops.cast, c[0], tensors.dtype(c.get("to")))
 
 
 def _constant(c: Call) -> Any:
     (name,) = c.attributes
     value = c.attributes[name]
     if name == "value":
-        return torch.from_numpy(numpy_helper.to_array(value).copy())
+        return tensors.tensor(value)
+    if name == "sparse_value":
+        return tensors.dense(value)
     kinds = {"int": torch.int64, "ints": torch.int64, "float": None, "floats": None}
     if name.removeprefix("value_") not in kinds:
-        raise UnsupportedError(name)
+        raise UnsupportedError(f"{name}, expected numbers")
     return torch.tensor(value, dtype=kinds[name.removeprefix("value_")])
 
 
 def _constant_of_shape(c: Call) -> Any:
     proto = c.get("value")
-    value = (
-        torch.zeros(1) if proto is None else torch.from_numpy(numpy_helper.to_array(proto).copy())
-    )
-    return c.b.call(ops.constant_of_shape, c[0], value)
+    value = torch.zeros(1) if proto is None else tensors.tensor(proto)
+    return c.b.call(ops.full, c.integers(0), value.item(), value.dtype)
+
+
+def _range(c: Call) -> Any:
+    bounds = [c.number(position) for position in range(3)]
+    known = [value.dtype for value in c.given if isinstance(value, (Tensor, Sizes))]
+    return c.b.call(ops.range_, *bounds, known[0] if known else None)
 
 
 def _clip(c: Call) -> Any:
-    if c.opset < 11:
-        return c.b.call(ops.clip, c[0], c.get("min"), c.get("max"))
-    return c.b.call(ops.clip, c[0], c[1], c[2])
+    limits = [c.number(1, "min"), c.number(2, "max")]
+    if limits == [None, None]:
+        return c[0]
+    if limits == [0, 6]:
+        return c.b.module(c.name, nn.ReLU6(), c[0])
+    # The upper limit wins here and there.
+    return c.b.call(torch.clamp, c[0], *limits)
 
 
 def _softmax(log: bool) -> Rule:
@@ -95,23 +85,57 @@ def _softmax(log: bool) -> Rule:
 
 
 def _slice(c: Call) -> Any:
-    if c.opset < 10:
-        return c.b.call(ops.slice_, c[0], c.get("starts"), c.get("ends"), c.get("axes"), None)
-    return c.b.call(ops.slice_, c[0], c[1], c[2], c[3], c[4])
+    """Slice: Python's own, where steps go forwards along known axes."""
+    starts, ends = c.integers(1, "starts"), c.integers(2, "ends")
+    axes, steps = c.integers(3, "axes"), c.integers(4)
+    if isinstance(starts, list) and isinstance(ends, list):
+        axes = list(range(len(starts))) if axes is None else axes
+        steps = [1] * len(starts) if steps is None else steps
+        if _forwards(axes, steps) and not isinstance(c.given[0], Sizes):
+            index = [slice(None)] * (max(axes, default=-1) + 1)
+            for start, end, axis, step in zip(starts, ends, axes, steps, strict=True):
+                stop = None if isinstance(end, int) and end >= _FAR else end
+                index[axis] = slice(start or None, stop, step if step > 1 else None)
+            while index and index[-1] == slice(None):
+                index.pop()
+            return c.b.call(operator.getitem, c[0], tuple(index)) if index else c[0]
+    return c.b.call(ops.slice_, c[0], starts, ends, axes, steps)
+
+
+#: Where exporters let slices end that have no end.
+_FAR = 2**31 - 1
+
+
+def _forwards(axes: Any, steps: Any) -> bool:
+    numbers = [*axes, *steps] if isinstance(axes, list) and isinstance(steps, list) else [None]
+    return all(isinstance(n, int) and n >= 0 for n in numbers) and 0 not in steps
 
 
 def _pad(c: Call) -> Any:
     mode = c.get("mode", "constant")
     if mode not in ("constant", "reflect", "edge", "wrap"):
-        raise UnsupportedError(f"mode={mode!r}")
-    if c.opset < 11:
-        return c.b.call(ops.pad, c[0], c.get("pads"), mode, c.get("value", 0.0), None)
-    return c.b.call(ops.pad, c[0], c[1], mode, c[2], c[3])
+        raise UnsupportedError(f"mode={mode!r}, expected constant, reflect, edge or wrap")
+    return c.b.call(ops.pad, c[0], c.integers(1, "pads"), mode, c.number(2, "value"), c.integers(3))
+
+
+def _reshape(c: Call) -> Any:
+    sizes, input = c.integers(1), c.given[0]
+    if not isinstance(sizes, list) or not isinstance(input, fx.Node):
+        return c.b.call(ops.reshape, c[0], sizes, bool(c.get("allowzero", 0)))
+    if not c.get("allowzero", 0):
+        sizes = [c.b.size(input, dim) if n == 0 else n for dim, n in enumerate(sizes)]
+    return c.b.call(torch.reshape, input, sizes)
+
+
+def _gather(c: Call) -> Any:
+    indices, axis = c[1], c.get("axis", 0)
+    if isinstance(indices, Tensor) and indices.dim() == 0:
+        return c.b.call(torch.select, c[0], axis, indices.item())
+    return c.b.call(ops.gather, c[0], indices, axis)
 
 
 def _split(c: Call) -> Any:
-    sizes = c.moved(1, "split")
-    axis = c.get("axis", 0)
+    sizes, axis = c.integers(1, "split"), c.get("axis", 0)
     parts = c.b.call(ops.split, c[0], sizes, axis, c.get("num_outputs", c.outputs))
     return [c.b.call(ops.item, parts, i) for i in range(c.outputs)]
 
@@ -122,7 +146,7 @@ def _reduce(kind: str) -> Rule:
             ops.reduce,
             c[0],
             kind,
-            c.moved(1, "axes"),
+            c.integers(1, "axes"),
             bool(c.get("keepdims", 1)),
             bool(c.get("noop_with_empty_axes", 0)),
         )
@@ -200,7 +224,7 @@ def _resize(c: Call) -> Any:
 
 
 def _top_k(c: Call) -> Any:
-    both = c.b.call(ops.top_k, c[0], c[1], c.get("axis", -1), bool(c.get("largest", 1)))
+    both = c.b.call(ops.top_k, c[0], c.number(1, "k"), c.get("axis", -1), bool(c.get("largest", 1)))
     return [c.b.call(ops.item, both, i) for i in range(2)]
 
 
@@ -211,9 +235,11 @@ def _global(method: str) -> Rule:
     return rule
 
 
-def _axes(function: Callable[..., Any]) -> Rule:
+def _integers(function: Callable[..., Any]) -> Rule:
+    """A function of an input and of sizes or axes."""
+
     def rule(c: Call) -> Any:
-        return c.b.call(function, c[0], c.moved(1, "axes"))
+        return c.b.call(function, c[0], c.integers(1, "axes"))
 
     return rule
 
@@ -251,7 +277,6 @@ _FUNCTIONS: dict[str, Callable[..., Any]] = {
     "Neg": torch.neg,
     "Not": torch.logical_not,
     "Pow": ops.power,
-    "Range": ops.range_,
     "Reciprocal": torch.reciprocal,
     "Round": torch.round,
     "Sign": torch.sign,
@@ -261,7 +286,6 @@ _FUNCTIONS: dict[str, Callable[..., Any]] = {
     "Sub": torch.sub,
     "Tan": torch.tan,
     "Where": ops.where,
-    "Expand": ops.expand,
     **_COMPARED,
 }
 
@@ -322,17 +346,19 @@ OPERATORS: dict[str, Rule] = {
     "ConstantOfShape": _constant_of_shape,
     "Shape": lambda c: c.b.call(ops.shape, c[0], c.get("start", 0), c.get("end")),
     "Size": lambda c: c.b.call(torch.prod, c.b.call(ops.shape, c[0], 0, None)),
-    "Reshape": lambda c: c.b.call(ops.reshape, c[0], c[1], bool(c.get("allowzero", 0))),
+    "Expand": _integers(ops.expand),
+    "Range": _range,
+    "Reshape": _reshape,
     "Flatten": lambda c: c.b.call(ops.flatten, c[0], c.get("axis", 1)),
-    "Squeeze": _axes(ops.squeeze),
-    "Unsqueeze": _axes(ops.unsqueeze),
+    "Squeeze": _integers(ops.squeeze),
+    "Unsqueeze": _integers(ops.unsqueeze),
     "Transpose": _transpose,
     "Concat": lambda c: c.b.call(torch.cat, list(c.inputs), c.get("axis")),
     "Split": _split,
     "Slice": _slice,
-    "Gather": lambda c: c.b.call(ops.gather, c[0], c[1], c.get("axis", 0)),
+    "Gather": _gather,
     "GatherElements": lambda c: c.b.call(ops.gather_elements, c[0], c[1], c.get("axis", 0)),
-    "Tile": _function(ops.tile),
+    "Tile": _integers(ops.tile),
     "Pad": _pad,
     "Resize": _resize,
     "Upsample": _resize,
@@ -342,6 +368,6 @@ OPERATORS: dict[str, Rule] = {
     "SpaceToDepth": lambda c: c.b.call(
         ops.space_to_depth, c[0], c.get("blocksize"), c.get("mode", "DCR")
     ),
-    "OneHot": lambda c: c.b.call(ops.one_hot, c[0], c[1], c[2], c.get("axis", -1)),
+    "OneHot": lambda c: c.b.call(ops.one_hot, c[0], c.number(1), c[2], c.get("axis", -1)),
     "Dropout": _dropout,
 }

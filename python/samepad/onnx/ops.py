@@ -12,7 +12,12 @@ import samepad
 
 def integers(values: Any) -> list[int]:
     """A list of them, from a tensor too."""
-    return [int(v) for v in (values.tolist() if isinstance(values, Tensor) else values)]
+    return values.tolist() if isinstance(values, Tensor) else list(values)
+
+
+def integer_tensor(values: Any, dtype: torch.dtype) -> Tensor:
+    """A tensor of numbers that are sizes, or computed from some; or of one of them."""
+    return torch.tensor(values, dtype=dtype)
 
 
 def item(values: Any, position: int) -> Any:
@@ -73,11 +78,12 @@ def slice_(input: Tensor, starts: Any, ends: Any, axes: Any, steps: Any) -> Tens
     strides = [1] * len(begins) if steps is None else integers(steps)
     for begin, stop, dim, step in zip(begins, stops, dims, strides, strict=True):
         size = input.shape[dim]
-        chosen = range(size)[begin:stop:step]
         if step > 0:
-            index = [slice(None)] * (dim % input.dim()) + [slice(begin, max(stop, -size), step)]
+            stop = stop if stop >= 0 else max(stop, -size)
+            index = [slice(None)] * (dim % input.dim()) + [slice(begin, stop, step)]
             input = input[tuple(index)]
         else:
+            chosen = range(size)[begin:stop:step]
             input = input.index_select(
                 dim, torch.tensor(list(chosen), dtype=torch.int64, device=input.device)
             )
@@ -114,7 +120,7 @@ def pad(input: Tensor, amounts: Any, mode: str, value: Any, axes: Any) -> Tensor
         before[dim], after[dim] = flat[position], flat[half + position]
     if mode == "constant":
         pads = [p for dim in reversed(range(input.dim())) for p in (before[dim], after[dim])]
-        return F.pad(input, pads, value=0 if value is None else float(value))
+        return F.pad(input, pads, value=0 if value is None else number(value))
     for dim in range(input.dim()):
         # Dimension by dimension, as torch.nn.functional.pad has modes for some of them alone.
         size = input.shape[dim]
@@ -141,14 +147,20 @@ def where(condition: Tensor, left: Tensor, right: Tensor) -> Tensor:
     return torch.where(condition.bool(), left, right)
 
 
-def range_(start: Tensor, limit: Tensor, delta: Tensor) -> Tensor:
-    """Range."""
-    return torch.arange(start.item(), limit.item(), delta.item(), dtype=start.dtype)
+def number(value: Any) -> Any:
+    """A number, from a tensor too."""
+    return value.item() if isinstance(value, Tensor) else value
 
 
-def constant_of_shape(sizes: Any, value: Tensor) -> Tensor:
+def range_(start: Any, limit: Any, delta: Any, dtype: torch.dtype | None) -> Tensor:
+    """Range; without a type, of its tensors'."""
+    bounds = [number(bound) for bound in (start, limit, delta)]
+    return torch.arange(*bounds, dtype=start.dtype if dtype is None else dtype)
+
+
+def full(sizes: Any, value: Any, dtype: torch.dtype) -> Tensor:
     """ConstantOfShape."""
-    return value.reshape(()).expand(integers(sizes)).clone()
+    return torch.full(integers(sizes), value, dtype=dtype)
 
 
 def divide(left: Tensor, right: Tensor) -> Tensor:
@@ -160,15 +172,6 @@ def divide(left: Tensor, right: Tensor) -> Tensor:
 def power(base: Tensor, exponent: Tensor) -> Tensor:
     """Pow: of the base's type."""
     return torch.pow(base, exponent).to(base.dtype)
-
-
-def clip(input: Tensor, low: Tensor | None, high: Tensor | None) -> Tensor:
-    """Clip: the upper limit wins."""
-    if low is not None:
-        input = torch.maximum(input, torch.as_tensor(low, dtype=input.dtype))
-    if high is not None:
-        input = torch.minimum(input, torch.as_tensor(high, dtype=input.dtype))
-    return input
 
 
 def reduce(
@@ -295,9 +298,9 @@ def softmax_2d(input: Tensor, axis: int, log: bool) -> Tensor:
     return result.reshape(input.shape)
 
 
-def one_hot(indices: Tensor, depth: Tensor, values: Tensor, axis: int) -> Tensor:
+def one_hot(indices: Tensor, depth: Any, values: Tensor, axis: int) -> Tensor:
     """OneHot: negative indices count from the end, others out of range give no hot one."""
-    count = int(depth.reshape(()).item())
+    count = number(depth)
     indices = indices.long()
     indices = torch.where(indices < 0, indices + count, indices)
     hot = indices.unsqueeze(-1) == torch.arange(count, device=indices.device)
@@ -325,7 +328,7 @@ def space_to_depth(input: Tensor, block: int, mode: str) -> Tensor:
 def top_k(input: Tensor, k: Any, axis: int, largest: bool) -> tuple[Tensor, Tensor]:
     """TopK; of equal ones the first."""
     order = input.sort(dim=axis, descending=largest, stable=True)
-    count = integers(k.reshape(-1))[0]
+    count = number(k)
     return order.values.narrow(axis, 0, count), order.indices.narrow(axis, 0, count)
 
 
