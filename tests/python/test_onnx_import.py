@@ -11,14 +11,13 @@ from typing import Any
 
 import numpy as np
 import onnx
-import onnxruntime
 import pytest
 import samepad
 import samepad.onnx
 import torch
-from numpy.typing import NDArray
 from onnx import TensorProto, helper, numpy_helper
 from onnx.backend.test.case.node import collect_testcases
+from onnx_models import assert_as_onnxruntime, one_node
 from samepad.onnx.operators import OPERATORS
 from samepad.source import write_source
 from torch import nn
@@ -126,41 +125,6 @@ def test_cases(name: str, refused: set[str]) -> None:
             for ours, theirs in zip(found, expected, strict=True):
                 assert ours.numpy().dtype == np.asarray(theirs).dtype
                 np.testing.assert_allclose(ours.numpy(), theirs, case.rtol, case.atol, strict=True)
-
-
-def run(model: Any, *arrays: NDArray[Any]) -> list[NDArray[Any]]:
-    """What ONNX Runtime computes."""
-    content = model.SerializeToString() if isinstance(model, onnx.ModelProto) else str(model)
-    options = onnxruntime.SessionOptions()
-    options.log_severity_level = 3
-    session = onnxruntime.InferenceSession(content, options, providers=["CPUExecutionProvider"])
-    names = [given.name for given in session.get_inputs()]
-    return session.run(None, dict(zip(names, arrays, strict=True)))  # type: ignore[no-any-return]
-
-
-def assert_as_onnxruntime(model: Any, *arrays: NDArray[Any], tolerance: float = 1e-5) -> Any:
-    module = samepad.onnx.load(model)
-    with torch.no_grad():
-        found = module(*map(torch.from_numpy, arrays))
-    found = found if isinstance(found, tuple) else (found,)
-    for ours, theirs in zip(found, run(model, *arrays), strict=True):
-        assert ours.shape == theirs.shape
-        scale = max(float(np.abs(theirs).max(initial=0)), 1e-6)
-        assert np.abs(ours.numpy() - theirs).max(initial=0) <= tolerance * scale
-    return module
-
-
-def one_node(kind: str, shape: Any, weights: list[NDArray[Any]], **attributes: Any) -> Any:
-    names = [f"w{i}" for i in range(len(weights))]
-    node = helper.make_node(kind, ["x", *names], ["y"], **attributes)
-    graph = helper.make_graph(
-        [node],
-        "one",
-        [helper.make_tensor_value_info("x", TensorProto.FLOAT, shape)],
-        [helper.make_tensor_value_info("y", TensorProto.FLOAT, None)],
-        [numpy_helper.from_array(w, name) for w, name in zip(weights, names, strict=True)],
-    )
-    return helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)], ir_version=9)
 
 
 @pytest.mark.parametrize("kind", ["Conv", "ConvTranspose", "MaxPool", "AveragePool"])
@@ -292,31 +256,6 @@ def test_there_and_back(tmp_path: Path) -> None:
     torch.testing.assert_close(from_source(module)(image), original(image))
 
 
-def test_everything_unsupported_is_named_at_once() -> None:
-    nodes = [
-        helper.make_node("NonZero", ["x"], ["a"], name="first"),
-        helper.make_node("Relu", ["a"], ["b"], name="fine"),
-        helper.make_node("AveragePool", ["x"], ["c"], name="pool", kernel_shape=[2], dilations=[2]),
-        helper.make_node("Mine", ["b"], ["y"], name="last", domain="my.own"),
-    ]
-    graph = helper.make_graph(
-        nodes,
-        "several",
-        [helper.make_tensor_value_info("x", TensorProto.FLOAT, (1, 1, 8))],
-        [helper.make_tensor_value_info("y", TensorProto.FLOAT, None)],
-    )
-    with pytest.raises(ValueError, match="cannot convert") as raised:
-        samepad.onnx.load(
-            helper.make_model(
-                graph,
-                opset_imports=[helper.make_opsetid("", 19), helper.make_opsetid("my.own", 1)],
-            )
-        )
-    for text in ("first (NonZero", "pool (AveragePool", "dilations=[2]", "last (Mine"):
-        assert text in str(raised.value)
-    assert "fine" not in str(raised.value)
-
-
 @pytest.mark.parametrize("mode", ["SAME_UPPER", "SAME_LOWER"])
 def test_transposed_same_with_output_padding(mode: str) -> None:
     generator = np.random.default_rng(0)
@@ -362,20 +301,6 @@ def test_batch_size_by_gather_of_a_scalar() -> None:
     )
     model = helper.make_model(graph, ir_version=10, opset_imports=[helper.make_opsetid("", 19)])
     assert_as_onnxruntime(model, np.ones((4, 2, 3), np.float32))
-
-
-def test_files_that_are_no_models(tmp_path: Path) -> None:
-    with pytest.raises(ValueError, match="there is no file"):
-        samepad.onnx.load(tmp_path / "missing.onnx")
-    model = one_node("Relu", (1, 2), [])
-    whole = model.SerializeToString()
-    for content in (whole[: len(whole) // 2], b"no model at all", b""):
-        path = tmp_path / "broken.onnx"
-        path.write_bytes(content)
-        with pytest.raises(ValueError, match=r"broken\.onnx is no ONNX model"):
-            samepad.onnx.load(path)
-    with pytest.raises(TypeError, match=r"a path or an onnx\.ModelProto, not int"):
-        samepad.onnx.load(3)
 
 
 def test_onnx_is_not_imported() -> None:

@@ -69,8 +69,9 @@ def _loaded(module: nn.Module, **weights: Tensor | None) -> nn.Module:
 def _dimensions(c: Call) -> int:
     """Spatial dimensions of a convolution, as far as they are known; 1 where every number is one
     for all of them."""
-    if isinstance(c[1], Tensor):
-        return c[1].dim() - 2
+    rank = c.rank(1) or c.rank(0)
+    if rank is not None:
+        return rank - 2
     return (
         len(c.get("kernel_shape", ())) or len(c.get("pads", ())) // 2 or len(c.get("strides", (1,)))
     )
@@ -86,6 +87,7 @@ def conv(c: Call) -> Any:
         return c.b.call(ops.convolve, "conv", *c.inputs, padding=padding, groups=groups, **steps)
     weight, bias = weights
     assert weight is not None
+    c.refuse(kernel_shape=list(weight.shape[2:]))
     made = getattr(samepad if _is_same(padding) else nn, _class(padding, "Conv", dimensions))
     module = made(
         weight.shape[1] * groups,
@@ -130,6 +132,7 @@ def conv_transpose(c: Call) -> Any:
         return c.b.call(ops.convolve, "conv_transpose", *c.inputs, **options)
     weight, bias = weights
     assert weight is not None
+    c.refuse(kernel_shape=list(weight.shape[2:]))
     made = getattr(
         samepad if _is_same(padding) else nn, _class(padding, "ConvTranspose", dimensions)
     )

@@ -41,7 +41,18 @@ def read(model: Any) -> Any:
 
 
 def _check(proto: Any, path: str) -> None:
-    """Ask ONNX's checker, which knows two things to be faults that are none here."""
+    """Ask ONNX's checker, but for what it refuses without need.
+
+    Raises:
+        ValueError: Weights are missing.
+        onnx.checker.ValidationError: It refuses the model.
+    """
+    unread = [t.name for t in proto.graph.initializer if t.data_location == t.EXTERNAL]
+    if unread:
+        raise ValueError(
+            f"its initializers {', '.join(unread)} are kept in files that were not read; pass the "
+            "model's path, or call onnx.load_external_data_for_model first"
+        )
     if proto.ByteSize() > onnx.checker.MAXIMUM_PROTOBUF:  # it takes them from files alone
         return onnx.checker.check_model(path)
     shapeless = [i for i, output in enumerate(proto.graph.output) if _lacks_shape(output)]
