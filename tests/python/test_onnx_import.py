@@ -70,32 +70,40 @@ def test_there_are_cases_for_every_operator() -> None:
     assert len(CASES) > 700
 
 
-def with_constants(case: Any) -> tuple[Any, list[int]]:
-    """The model whose shapes, axes and scales are constants, as models have them; its inputs."""
+def with_constants(case: Any, weights: bool = False) -> tuple[Any, list[int]]:
+    """The model whose shapes, axes and scales are constants, as models have them; its inputs.
+
+    With `weights` all but the first input are.
+    """
     model = onnx.ModelProto()
     model.CopyFrom(case.model)
     kinds = {node.op_type for node in model.graph.node}
+    always = {"Resize", "Upsample", "Dropout", "LSTM", "GRU", "RNN"}
     inputs = []
     for position, given in enumerate(case.model.graph.input):
         array = np.asarray(case.data_sets[0][0][position])
-        if position and (array.dtype == np.int64 or kinds & {"Resize", "Upsample", "Dropout"}):
+        if position and (weights or array.dtype == np.int64 or kinds & always):
             model.graph.initializer.append(numpy_helper.from_array(array, given.name))
         else:
             inputs.append(position)
     return model, inputs
 
 
-@pytest.fixture(scope="module")
-def refused() -> set[str]:
-    """The cases that a reason above names and that are refused; some of Resize's are not."""
-    names = set()
+def reason(name: str) -> str | None:
+    """Why a case may be refused."""
+    return next((why for pattern, why in REFUSED.items() if re.search(pattern, name)), None)
+
+
+def test_reasons_to_refuse_are_needed() -> None:
+    needed = set()
     for name, case in CASES.items():
-        if any(re.search(pattern, name) for pattern in REFUSED):
+        if reason(name):
             try:
                 samepad.onnx.load(with_constants(case)[0])
-            except ValueError:
-                names.add(name)
-    return names
+            except ValueError as error:
+                assert "cannot convert" in str(error)
+                needed.add(reason(name))
+    assert needed == set(REFUSED.values())
 
 
 def from_source(module: Any) -> nn.Module:
@@ -107,15 +115,16 @@ def from_source(module: Any) -> nn.Module:
     return twin
 
 
+@pytest.mark.parametrize("weights", [False, True], ids=["given", "constant"])
 @pytest.mark.parametrize("name", CASES)
-def test_cases(name: str, refused: set[str]) -> None:
+def test_cases(name: str, weights: bool) -> None:
     case = CASES[name]
-    model, positions = with_constants(case)
-    if name in refused:
-        with pytest.raises(ValueError, match="cannot convert"):
-            samepad.onnx.load(model)
+    model, positions = with_constants(case, weights)
+    try:
+        module = samepad.onnx.load(model)
+    except ValueError:
+        assert reason(name)
         return
-    module = samepad.onnx.load(model)
     for inputs, expected in case.data_sets:
         given = [torch.from_numpy(np.array(inputs[i])) for i in positions]
         for candidate in (module, from_source(module)):

@@ -1,9 +1,9 @@
 """Convolutions, pools, normalizations and products: what becomes a layer of torch.nn or samepad."""
 
+import operator
 from typing import Any
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
 import samepad
@@ -55,7 +55,7 @@ def _steps(c: Call, dimensions: int) -> dict[str, Any]:
     }
 
 
-def _loaded(module: nn.Module, **weights: Tensor | None) -> nn.Module:
+def loaded(module: nn.Module, **weights: Tensor | None) -> nn.Module:
     """The module with these weights, in their type."""
     present = {name: value for name, value in weights.items() if value is not None}
     module.to(next(iter(present.values())).dtype)
@@ -98,7 +98,7 @@ def conv(c: Call) -> Any:
         bias=bias is not None,
         **_steps(c, dimensions),
     )
-    return c.b.module(c.name, _loaded(module, weight=weight, bias=bias), c[0])
+    return c.b.module(c.name, loaded(module, weight=weight, bias=bias), c[0])
 
 
 def _class(padding: Any, kind: str, dimensions: int) -> str:
@@ -146,7 +146,7 @@ def conv_transpose(c: Call) -> Any:
         **options,
         **steps,
     )
-    return c.b.module(c.name, _loaded(module, weight=weight, bias=bias), c[0])
+    return c.b.module(c.name, loaded(module, weight=weight, bias=bias), c[0])
 
 
 def max_pool(c: Call) -> Any:
@@ -162,7 +162,7 @@ def max_pool(c: Call) -> Any:
         made = getattr(samepad, f"SamePadMaxPool{len(kernel)}d")
         return c.b.module(c.name, made(_one(kernel), **options), c[0])
     pooled = c.b.call(ops.max_pool_with_indices, c[0], tuple(kernel), **options)
-    return [c.b.call(ops.item, pooled, i) for i in range(2)]
+    return [c.b.call(operator.getitem, pooled, i) for i in range(2)]
 
 
 def average_pool(c: Call) -> Any:
@@ -179,17 +179,6 @@ def average_pool(c: Call) -> Any:
         count_include_pad=bool(c.get("count_include_pad", 0)),
     )
     return c.b.module(c.name, module, c[0])
-
-
-def batch_normalization(c: Call) -> Any:
-    """BatchNormalization of inference, by what it comes to for any number of dimensions."""
-    c.refuse(training_mode=0)
-    if c.outputs != 1:
-        raise UnsupportedError("outputs of training")
-    scale, bias, mean, variance = (c[i] for i in range(1, 5))
-    return c.b.call(
-        F.batch_norm, c[0], mean, variance, scale, bias, False, 0.0, c.get("epsilon", 1e-5)
-    )
 
 
 def gemm(c: Call) -> Any:
@@ -216,7 +205,7 @@ def gemm(c: Call) -> Any:
 
 def _linear(c: Call, weight: Tensor, bias: Tensor | None) -> Any:
     module = nn.Linear(weight.shape[1], weight.shape[0], bias=bias is not None)
-    return c.b.module(c.name, _loaded(module, weight=weight, bias=bias), c[0])
+    return c.b.module(c.name, loaded(module, weight=weight, bias=bias), c[0])
 
 
 def mat_mul(c: Call) -> Any:

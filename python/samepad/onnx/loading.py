@@ -3,6 +3,7 @@
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import onnx
 import torch
 from google.protobuf.message import DecodeError
@@ -83,6 +84,16 @@ def _ranks(proto: Any) -> dict[str, int]:
     }
 
 
+def _attribute(proto: Any) -> Any:
+    """An attribute's value; of float32, which files hold, the shortest number that is the same."""
+    value = onnx.helper.get_attribute_value(proto)
+    if proto.type == onnx.AttributeProto.FLOAT:
+        return float(str(np.float32(value)))
+    if proto.type == onnx.AttributeProto.FLOATS:
+        return [float(str(np.float32(each))) for each in value]
+    return value
+
+
 class Loader:
     """One graph on its way: the values so far, and what could not be said."""
 
@@ -131,7 +142,7 @@ class Loader:
         Raises:
             ValueError: Its inputs or attributes do not fit each other.
         """
-        attributes = {a.name: onnx.helper.get_attribute_value(a) for a in node.attribute}
+        attributes = {a.name: _attribute(a) for a in node.attribute}
         # Of operators that a converter fused, the first one's name.
         name = node.name.partition(";")[0] or f"{node.op_type}_{position}"
         given = [self.values[input] for input in node.input]

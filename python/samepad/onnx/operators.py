@@ -6,10 +6,9 @@ from collections.abc import Callable
 from typing import Any
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, fx, nn
 
-from samepad.onnx import layers, ops, tensors
+from samepad.onnx import layers, normalization, ops, recurrent, tensors
 from samepad.onnx.call import Call, Sizes, UnsupportedError
 
 Rule = Callable[[Call], Any]
@@ -137,7 +136,7 @@ def _gather(c: Call) -> Any:
 def _split(c: Call) -> Any:
     sizes, axis = c.integers(1, "split"), c.get("axis", 0)
     parts = c.b.call(ops.split, c[0], sizes, axis, c.get("num_outputs", c.outputs))
-    return [c.b.call(ops.item, parts, i) for i in range(c.outputs)]
+    return [c.b.call(operator.getitem, parts, i) for i in range(c.outputs)]
 
 
 def _reduce(kind: str) -> Rule:
@@ -169,21 +168,20 @@ def _transpose(c: Call) -> Any:
     return c.b.call(torch.permute, c[0], tuple(order))
 
 
-def _layer_normalization(c: Call) -> Any:
-    results = c.b.call(
-        ops.layer_norm, *(c[i] for i in range(3)), c.get("axis", -1), c.get("epsilon", 1e-5)
-    )
-    return [c.b.call(ops.item, results, i) for i in range(c.outputs)]
-
-
-def _instance_normalization(c: Call) -> Any:
-    return c.b.call(
-        F.instance_norm, c[0], None, None, c[1], c[2], True, 0.0, c.get("epsilon", 1e-5)
-    )
-
-
 def _prelu(c: Call) -> Any:
-    return c.b.call(ops.prelu, c[0], c[1])
+    """PRelu: a layer where there is one slope, or one for each channel."""
+    slope, rank = c[1], c.rank(0)
+    one = isinstance(slope, Tensor) and slope.numel() == 1
+    if one or (
+        isinstance(slope, Tensor)
+        and rank
+        and slope.dim() == rank - 1
+        and slope.dim() > 0
+        and slope.numel() == slope.shape[0]
+    ):
+        module = layers.loaded(nn.PReLU(slope.numel()), weight=slope.reshape(-1))
+        return c.b.module(c.name, module, c[0])
+    return c.b.call(ops.prelu, c[0], slope)
 
 
 def _dropout(c: Call) -> Any:
@@ -225,7 +223,7 @@ def _resize(c: Call) -> Any:
 
 def _top_k(c: Call) -> Any:
     both = c.b.call(ops.top_k, c[0], c.number(1, "k"), c.get("axis", -1), bool(c.get("largest", 1)))
-    return [c.b.call(ops.item, both, i) for i in range(2)]
+    return [c.b.call(operator.getitem, both, i) for i in range(2)]
 
 
 def _global(method: str) -> Rule:
@@ -321,14 +319,17 @@ OPERATORS: dict[str, Rule] = {
     "AveragePool": layers.average_pool,
     "GlobalAveragePool": _global("mean"),
     "GlobalMaxPool": _global("amax"),
-    "BatchNormalization": layers.batch_normalization,
-    "InstanceNormalization": _instance_normalization,
-    "LayerNormalization": _layer_normalization,
-    "LRN": _layer(
-        lambda c: nn.LocalResponseNorm(
-            c.get("size"), c.get("alpha", 1e-4), c.get("beta", 0.75), c.get("bias", 1.0)
-        )
-    ),
+    "BatchNormalization": normalization.batch_normalization,
+    "InstanceNormalization": normalization.instance_normalization,
+    "GroupNormalization": normalization.group_normalization,
+    "LayerNormalization": normalization.layer_normalization,
+    "RMSNormalization": normalization.rms_normalization,
+    "MeanVarianceNormalization": normalization.mean_variance_normalization,
+    "LpNormalization": normalization.lp_normalization,
+    "LRN": normalization.local_response_normalization,
+    "LSTM": recurrent.recurrent,
+    "GRU": recurrent.recurrent,
+    "RNN": recurrent.recurrent,
     "Gemm": layers.gemm,
     "MatMul": layers.mat_mul,
     "PRelu": _prelu,

@@ -20,11 +20,6 @@ def integer_tensor(values: Any, dtype: torch.dtype) -> Tensor:
     return torch.tensor(values, dtype=dtype)
 
 
-def item(values: Any, position: int) -> Any:
-    """One of several results."""
-    return values[position]
-
-
 def cast(input: Tensor, dtype: torch.dtype) -> Tensor:
     """Cast."""
     return input.to(dtype)
@@ -255,6 +250,32 @@ def layer_norm(
     inverse = ((input - mean).square().mean(dims, keepdim=True) + epsilon).rsqrt()
     output = (input - mean) * inverse * scale
     return output if bias is None else output + bias, mean, inverse
+
+
+def rms_norm(input: Tensor, scale: Tensor, axis: int, epsilon: float) -> Tensor:
+    """RMSNormalization from an axis on."""
+    return F.rms_norm(input, input.shape[axis % input.dim() :], None, epsilon) * scale
+
+
+def group_norm_by_groups(
+    input: Tensor, groups: int, scale: Tensor, bias: Tensor, epsilon: float
+) -> Tensor:
+    """GroupNormalization with a scale and a bias for each group."""
+    count = input.shape[1] // groups
+    scale, bias = scale.repeat_interleave(count), bias.repeat_interleave(count)
+    return F.group_norm(input, groups, scale, bias, epsilon)
+
+
+def standardize(input: Tensor, axes: Any) -> Tensor:
+    """MeanVarianceNormalization."""
+    centered = input - input.mean(axes, keepdim=True)
+    return centered / (centered.square().mean(axes, keepdim=True).sqrt() + 1e-9)
+
+
+def by_direction(input: Tensor, directions: int, batch_first: bool) -> Tensor:
+    """A recurrent layer's outputs as ONNX has them, with a dimension for the directions."""
+    output = input.unflatten(-1, (directions, -1))
+    return output if batch_first else output.transpose(1, 2)
 
 
 def conv_transpose_to(
