@@ -30,7 +30,8 @@ REFUSED = {
     "training|dropout_default_mask": "models are for inference",
     "resize": "interpolation other than torch's, or to sizes",
     "not_[234]d": "opset 1",
-    "cast.*(FLOAT[48]|INT[24]|UINT[24])": "types that torch has not",
+    "blocked": "quantization by blocks",
+    "peepholes": "torch's LSTM has none",
 }
 #: Numbers that torch computes with.
 TYPES = set(

@@ -5,6 +5,7 @@ import operator
 from collections.abc import Callable
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor, fx, nn
 
@@ -242,6 +243,78 @@ def _integers(function: Callable[..., Any]) -> Rule:
     return rule
 
 
+def _selu(c: Call) -> Any:
+    # PyTorch's constants, in float32.
+    constants = (c.get("alpha", 1.6732632), c.get("gamma", 1.0507010))
+    if np.allclose(constants, (1.6732632423543772, 1.0507009873554805), rtol=1e-7):
+        return c.b.module(c.name, nn.SELU(), c[0])
+    return c.b.call(ops.selu, c[0], *constants)
+
+
+def _swish(c: Call) -> Any:
+    alpha = c.get("alpha", 1.0)
+    if alpha == 1:
+        return c.b.module(c.name, nn.SiLU(), c[0])
+    return c.b.call(ops.swish, c[0], alpha)
+
+
+def _hardmax(c: Call) -> Any:
+    if c.opset < 13:
+        raise UnsupportedError(f"opset {c.opset}, expected at least 13")
+    return c.b.call(ops.hardmax, c[0], c.get("axis", -1))
+
+
+def _accumulate(kind: str) -> Rule:
+    def rule(c: Call) -> Any:
+        options = bool(c.get("exclusive", 0)), bool(c.get("reverse", 0))
+        return c.b.call(ops.accumulate, c[0], c.number(1), kind, *options)
+
+    return rule
+
+
+def _eye_like(c: Call) -> Any:
+    dtype = tensors.dtype(c.get("dtype")) if "dtype" in c.attributes else None
+    return c.b.call(ops.eye_like, c[0], c.get("k", 0), dtype)
+
+
+def _scatter(function: Callable[..., Any], *names: str) -> Rule:
+    """ScatterND and ScatterElements; `names` of attributes that come before the reduction."""
+
+    def rule(c: Call) -> Any:
+        reduction = c.get("reduction", "none")
+        attributes = [c.get(name, 0) for name in names]
+        return c.b.call(function, *c.inputs, *attributes, reduction)
+
+    return rule
+
+
+_INTERPOLATIONS = {"linear": "bilinear", "cubic": "bicubic"}
+
+
+def _grid_sample(c: Call) -> Any:
+    mode = c.get("mode", "bilinear" if c.opset < 20 else "linear")
+    return c.b.call(
+        ops.grid_sample,
+        c[0],
+        c[1],
+        _INTERPOLATIONS.get(mode, mode),
+        c.get("padding_mode", "zeros"),
+        bool(c.get("align_corners", 0)),
+    )
+
+
+def _quantize(c: Call) -> Any:
+    c.refuse(block_size=0, precision=0)
+    number = c.get("output_dtype", 0)
+    dtype = tensors.dtype(number) if number else None
+    return c.b.call(ops.quantize, c[0], c[1], c[2], c.get("axis", 1), dtype)
+
+
+def _dequantize(c: Call) -> Any:
+    c.refuse(block_size=0, output_dtype=0)
+    return c.b.call(ops.dequantize, c[0], c[1], c[2], c.get("axis", 1))
+
+
 _COMPARED = {
     "Equal": torch.eq,
     "Greater": torch.gt,
@@ -259,6 +332,13 @@ _FUNCTIONS: dict[str, Callable[..., Any]] = {
     "Acosh": torch.acosh,
     "Add": torch.add,
     "Asin": torch.asin,
+    "BitwiseAnd": torch.bitwise_and,
+    "BitwiseNot": torch.bitwise_not,
+    "BitwiseOr": torch.bitwise_or,
+    "BitwiseXor": torch.bitwise_xor,
+    "CastLike": ops.cast_like,
+    "Det": torch.det,
+    "NonZero": ops.non_zero,
     "Asinh": torch.asinh,
     "Atan": torch.atan,
     "Atanh": torch.atanh,
@@ -371,4 +451,30 @@ OPERATORS: dict[str, Rule] = {
     ),
     "OneHot": lambda c: c.b.call(ops.one_hot, c[0], c.number(1), c[2], c.get("axis", -1)),
     "Dropout": _dropout,
+    "Selu": _selu,
+    "Swish": _swish,
+    "Shrink": lambda c: c.b.call(ops.shrink, c[0], c.get("bias", 0.0), c.get("lambd", 0.5)),
+    "Hardmax": _hardmax,
+    "IsInf": lambda c: c.b.call(
+        ops.is_infinite,
+        c[0],
+        bool(c.get("detect_negative", 1)),
+        bool(c.get("detect_positive", 1)),
+    ),
+    "CumSum": _accumulate("cumsum"),
+    "CumProd": _accumulate("cumprod"),
+    "Mod": lambda c: c.b.call(torch.fmod if c.get("fmod", 0) else torch.remainder, c[0], c[1]),
+    "Trilu": lambda c: c.b.call(ops.triangle, c[0], bool(c.get("upper", 1)), c.number(1)),
+    "EyeLike": _eye_like,
+    "Einsum": lambda c: c.b.call(torch.einsum, c.get("equation"), *c.inputs),
+    "GatherND": lambda c: c.b.call(ops.gather_nd, c[0], c[1], c.get("batch_dims", 0)),
+    "ScatterND": _scatter(ops.scatter_nd),
+    "ScatterElements": _scatter(ops.scatter_elements, "axis"),
+    "Scatter": _scatter(ops.scatter_elements, "axis"),
+    "GridSample": _grid_sample,
+    "AffineGrid": lambda c: c.b.call(
+        ops.affine_grid, c[0], c.integers(1), bool(c.get("align_corners", 0))
+    ),
+    "QuantizeLinear": _quantize,
+    "DequantizeLinear": _dequantize,
 }

@@ -371,3 +371,146 @@ def hard_sigmoid(input: Tensor, alpha: float, beta: float) -> Tensor:
 def global_pool(input: Tensor, method: str) -> Tensor:
     """GlobalAveragePool and GlobalMaxPool."""
     return getattr(input, method)(tuple(range(2, input.dim())), keepdim=True)  # type: ignore[no-any-return]
+
+
+def selu(input: Tensor, alpha: float, gamma: float) -> Tensor:
+    """Selu, of other constants than PyTorch's."""
+    return gamma * torch.where(input > 0, input, alpha * torch.expm1(input))
+
+
+def swish(input: Tensor, alpha: float) -> Tensor:
+    """Swish."""
+    return input * torch.sigmoid(alpha * input)
+
+
+def shrink(input: Tensor, bias: float, limit: float) -> Tensor:
+    """Shrink: zero up to the limit, beyond it nearer to zero by the bias."""
+    moved = input - bias * input.sign()
+    return torch.where(input.abs() > limit, moved, torch.zeros_like(input)).to(input.dtype)
+
+
+def hardmax(input: Tensor, axis: int) -> Tensor:
+    """Hardmax: one at the first of the largest, zero elsewhere."""
+    return torch.zeros_like(input).scatter(axis, input.argmax(axis, keepdim=True), 1)
+
+
+def is_infinite(input: Tensor, negative: bool, positive: bool) -> Tensor:
+    """IsInf, of either sign."""
+    return (torch.isneginf(input) & negative) | (torch.isposinf(input) & positive)
+
+
+def accumulate(input: Tensor, axis: Any, kind: str, exclusive: bool, reverse: bool) -> Tensor:
+    """CumSum and CumProd, from either end, with or without the element itself."""
+    dim = number(axis)
+    result = input.flip(dim) if reverse else input
+    result = getattr(torch, kind)(result, dim, dtype=input.dtype)
+    if exclusive:
+        first = torch.full_like(result.narrow(dim, 0, 1), 0 if kind == "cumsum" else 1)
+        rest = result.narrow(dim, 0, result.shape[dim] - 1)
+        result = torch.cat([first, rest], dim)
+    return result.flip(dim) if reverse else result
+
+
+def triangle(input: Tensor, upper: bool, diagonal: Any) -> Tensor:
+    """Trilu."""
+    k = 0 if diagonal is None else number(diagonal)
+    return input.triu(k) if upper else input.tril(k)
+
+
+def eye_like(input: Tensor, diagonal: int, dtype: torch.dtype | None) -> Tensor:
+    """EyeLike."""
+    return torch.ones_like(input, dtype=dtype).triu(diagonal).tril(diagonal)
+
+
+def cast_like(input: Tensor, target: Tensor) -> Tensor:
+    """CastLike."""
+    return input.to(target.dtype)
+
+
+def non_zero(input: Tensor) -> Tensor:
+    """NonZero: a row for each dimension."""
+    return input.nonzero().T
+
+
+def gather_nd(input: Tensor, indices: Tensor, batch_dims: int) -> Tensor:
+    """GatherND: indices are rows of positions, in as many leading dimensions as there are."""
+    batch = input.shape[:batch_dims]
+    input = input.flatten(0, batch_dims - 1) if batch else input[None]
+    indices = indices.flatten(0, batch_dims - 1) if batch else indices[None]
+    columns = indices.unbind(-1)
+    first = torch.arange(input.shape[0], device=input.device)
+    first = first.reshape(-1, *[1] * (columns[0].dim() - 1))
+    result = input[(first, *columns)]
+    return result.reshape(*batch, *result.shape[1:])
+
+
+def scatter_nd(input: Tensor, indices: Tensor, updates: Tensor, reduction: str) -> Tensor:
+    """ScatterND: what is at rows of positions is replaced, or combined with updates."""
+    count = indices.shape[-1]
+    strides = [1]
+    for size in reversed(input.shape[1:count]):
+        strides.insert(0, strides[0] * size)
+    sizes = torch.tensor(input.shape[:count], device=input.device)
+    rows = (indices.remainder(sizes) * torch.tensor(strides, device=input.device)).sum(-1).flatten()
+    flat = input.reshape(-1, *input.shape[count:])
+    source = updates.reshape(-1, *input.shape[count:])
+    rows = rows.reshape(-1, *[1] * (flat.dim() - 1)).expand_as(source)
+    return _scattered(flat, 0, rows, source, reduction).reshape(input.shape)
+
+
+def scatter_elements(
+    input: Tensor, indices: Tensor, updates: Tensor, axis: int, reduction: str
+) -> Tensor:
+    """ScatterElements: negative indices count from the end."""
+    positions = indices.long().remainder(input.shape[axis])
+    return _scattered(input, axis, positions, updates, reduction)
+
+
+_REDUCTIONS = {"add": "sum", "mul": "prod", "max": "amax", "min": "amin"}
+
+
+def _scattered(
+    input: Tensor, dim: int, positions: Tensor, source: Tensor, reduction: str
+) -> Tensor:
+    if reduction == "none":
+        return input.scatter(dim, positions, source)
+    return input.scatter_reduce(dim, positions, source, _REDUCTIONS[reduction])
+
+
+def grid_sample(input: Tensor, grid: Tensor, mode: str, padding: str, align: bool) -> Tensor:
+    """GridSample."""
+    return F.grid_sample(input, grid, mode, padding, align)
+
+
+def affine_grid(theta: Tensor, sizes: Any, align: bool) -> Tensor:
+    """AffineGrid."""
+    return F.affine_grid(theta, integers(sizes), align)
+
+
+def quantize(
+    input: Tensor, scale: Tensor, zero: Tensor | None, axis: int, dtype: torch.dtype | None
+) -> Tensor:
+    """QuantizeLinear, by one scale or one for each position along an axis; of the zero point's
+    type where no other is said, uint8 without one."""
+    if dtype is None:
+        dtype = torch.uint8 if zero is None else zero.dtype
+    values = (input / _along(scale, axis, input)).round()
+    if zero is not None:
+        values = values + _along(zero, axis, input).to(values.dtype)
+    limits = torch.iinfo(dtype)
+    return values.clamp(limits.min, limits.max).to(dtype)
+
+
+def dequantize(input: Tensor, scale: Tensor, zero: Tensor | None, axis: int) -> Tensor:
+    """DequantizeLinear, as QuantizeLinear."""
+    values = input.to(scale.dtype)
+    if zero is not None:
+        values = values - _along(zero, axis, input).to(scale.dtype)
+    return values * _along(scale, axis, input)
+
+
+def _along(values: Tensor, axis: int, input: Tensor) -> Tensor:
+    """Values for the positions along an axis of the input, so that they broadcast."""
+    if values.dim() == 0:
+        return values
+    return values.reshape([-1 if dim == axis % input.dim() else 1 for dim in range(input.dim())])
