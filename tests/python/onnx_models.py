@@ -33,14 +33,24 @@ def assert_as_onnxruntime(model: Any, *arrays: NDArray[Any], tolerance: float = 
     return module
 
 
-def one_node(kind: str, shape: Any, weights: list[NDArray[Any]], **attributes: Any) -> Any:
-    names = [f"w{i}" for i in range(len(weights))]
-    node = helper.make_node(kind, ["x", *names], ["y"], **attributes)
+def one_node(
+    kind: str,
+    shape: Any,
+    weights: list[NDArray[Any] | None],
+    opset: int = 18,
+    outputs: int = 1,
+    **attributes: Any,
+) -> Any:
+    """A model of one node: weights that are None are left out."""
+    given = {f"w{i}": weight for i, weight in enumerate(weights)}
+    names = [name if weight is not None else "" for name, weight in given.items()]
+    results = [f"y{i}" for i in range(outputs)]
+    node = helper.make_node(kind, ["x", *names], results, **attributes)
     graph = helper.make_graph(
         [node],
         "one",
         [helper.make_tensor_value_info("x", TensorProto.FLOAT, shape)],
-        [helper.make_tensor_value_info("y", TensorProto.FLOAT, None)],
-        [numpy_helper.from_array(w, name) for w, name in zip(weights, names, strict=True)],
+        [helper.make_tensor_value_info(name, TensorProto.FLOAT, None) for name in results],
+        [numpy_helper.from_array(w, name) for name, w in given.items() if w is not None],
     )
-    return helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)], ir_version=9)
+    return helper.make_model(graph, opset_imports=[helper.make_opsetid("", opset)], ir_version=10)

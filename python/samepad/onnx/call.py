@@ -202,7 +202,8 @@ class Call:
         if isinstance(value, Sizes):
             return 0 if value.scalar else 1
         if isinstance(value, fx.Node):
-            return value.meta.get("rank")
+            dims = value.meta.get("dims")
+            return None if dims is None else len(dims)
         return None if value is None else value.dim()
 
     def weights(self, *positions: int) -> list[Tensor | None] | None:

@@ -71,14 +71,17 @@ def _lacks_shape(value: Any) -> bool:
     return kind.HasField("tensor_type") and not kind.tensor_type.HasField("shape")
 
 
-def _ranks(proto: Any) -> dict[str, int]:
-    """How many dimensions the graph's values have, as far as ONNX can tell."""
+def _shapes(proto: Any) -> dict[str, list[int | None]]:
+    """The sizes of the graph's values as far as ONNX can tell; None for one that is open."""
     try:
         graph = onnx.shape_inference.infer_shapes(proto).graph
     except (ValueError, onnx.shape_inference.InferenceError):  # of more than 2 GB, say
         return {}
     return {
-        value.name: len(value.type.tensor_type.shape.dim)
+        value.name: [
+            dim.dim_value if dim.HasField("dim_value") else None
+            for dim in value.type.tensor_type.shape.dim
+        ]
         for value in (*graph.input, *graph.value_info, *graph.output)
         if value.type.tensor_type.HasField("shape")
     }
@@ -107,7 +110,7 @@ class Loader:
                 f"cannot convert the ONNX model {self.graph.name!r}: its opset is {self.opset}, "
                 f"expected at least {OLDEST_OPSET}; onnx.version_converter may bring it there"
             )
-        self.ranks = _ranks(proto)
+        self.shapes = _shapes(proto)
         self.b = Builder()
         self.unsupported: list[str] = []
         self.values: dict[str, Value | None] = {"": None}
@@ -118,7 +121,7 @@ class Loader:
         for given in self.graph.input:
             if given.name not in self.values:
                 self.values[given.name] = self.b.input(given.name)
-                self.note_rank(given.name)
+                self.note_shape(given.name)
 
     def constant(self, name: str, read: Any, proto: Any) -> None:
         """A value that the file holds."""
@@ -130,11 +133,11 @@ class Loader:
             value = torch.zeros(())
         self.values[name] = value
 
-    def note_rank(self, name: str) -> None:
-        """Tell rules how many dimensions a value has."""
+    def note_shape(self, name: str) -> None:
+        """Tell rules which sizes a value has."""
         value = self.values[name]
-        if isinstance(value, fx.Node) and name in self.ranks:
-            value.meta["rank"] = self.ranks[name]
+        if isinstance(value, fx.Node) and name in self.shapes:
+            value.meta["dims"] = self.shapes[name]
 
     def convert(self, node: Any, position: int) -> None:
         """Compute a node's outputs; where that cannot be said, note why.
@@ -166,7 +169,7 @@ class Loader:
         for output, value in zip(node.output, results, strict=False):
             if output:
                 self.values[output] = value
-                self.note_rank(output)
+                self.note_shape(output)
 
     def finish(self) -> fx.GraphModule:
         """The module."""

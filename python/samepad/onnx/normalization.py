@@ -47,10 +47,8 @@ def instance_normalization(c: Call) -> Any:
 
 
 def group_normalization(c: Call) -> Any:
-    """GroupNormalization: since opset 21 with a scale for each channel, before for each group."""
+    """GroupNormalization of opset 21; the one before was withdrawn."""
     groups, epsilon, weights = c.get("num_groups"), c.get("epsilon", 1e-5), c.weights(1, 2)
-    if c.opset < 21:
-        return c.b.call(ops.group_norm_by_groups, c[0], groups, c[1], c[2], epsilon)
     if weights is None:
         return c.b.call(F.group_norm, c[0], groups, c[1], c[2], epsilon)
     scale, bias = weights
@@ -69,6 +67,7 @@ def layer_normalization(c: Call) -> Any:
         results = c.b.call(ops.layer_norm, *(c[i] for i in range(3)), axis, epsilon)
         return [c.b.call(operator.getitem, results, i) for i in range(c.outputs)]
     scale, bias = weights
+    assert scale is not None
     module = nn.LayerNorm(tuple(scale.shape), eps=epsilon, bias=bias is not None)
     return c.b.module(c.name, loaded(module, weight=scale, bias=bias), c[0])
 

@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor, fx, nn
 
-from samepad.onnx import layers, normalization, ops, recurrent, tensors
+from samepad.onnx import layers, normalization, ops, recurrent, resizing, tensors
 from samepad.onnx.call import Call, Sizes, UnsupportedError
 
 Rule = Callable[[Call], Any]
@@ -190,36 +190,6 @@ def _dropout(c: Call) -> Any:
     if c.outputs != 1 or (training is not None and bool(training)):
         raise UnsupportedError("training_mode or a mask")
     return c[0]
-
-
-_ROUNDS = ("round_prefer_floor", "round_prefer_ceil")
-
-
-def _resize(c: Call) -> Any:
-    """Resize and Upsample by whole factors, as torch.nn.Upsample computes them."""
-    mode = c.get("mode", "nearest")
-    transform = c.get(
-        "coordinate_transformation_mode", "half_pixel" if c.opset >= 11 else "asymmetric"
-    )
-    scales = c.known(1 if c.opset < 11 else 2, "scales")
-    sizes = c.known(3, "sizes")
-    if "scales" in c.attributes:
-        scales = torch.tensor(c.get("scales"))
-    if scales is None or scales.numel() == 0 or sizes is not None:
-        raise UnsupportedError("sizes in place of scales")
-    factors = [float(f) for f in scales]
-    whole = all(f == int(f) >= 1 for f in factors) and factors[:2] == [1, 1]
-    nearest = mode == "nearest" and transform in ("asymmetric", "half_pixel", "pytorch_half_pixel")
-    rounds = c.get("nearest_mode", "round_prefer_floor")
-    # By whole factors no half-pixel position lies between two, so that both ways to round agree.
-    allowed = ("floor",) if transform == "asymmetric" else _ROUNDS
-    nearest = nearest and (rounds in allowed or c.opset < 11)
-    linear = mode == "linear" and transform in ("half_pixel", "pytorch_half_pixel")
-    if not whole or not (nearest or linear) or c.get("antialias", 0):
-        raise UnsupportedError(f"mode={mode!r}, {transform!r}, scales={factors}")
-    linear_modes = {3: "linear", 4: "bilinear", 5: "trilinear"}
-    name = "nearest" if nearest else linear_modes[len(factors)]
-    return c.b.module(c.name, nn.Upsample(scale_factor=tuple(factors[2:]), mode=name), c[0])
 
 
 def _top_k(c: Call) -> Any:
@@ -441,8 +411,8 @@ OPERATORS: dict[str, Rule] = {
     "GatherElements": lambda c: c.b.call(ops.gather_elements, c[0], c[1], c.get("axis", 0)),
     "Tile": _integers(ops.tile),
     "Pad": _pad,
-    "Resize": _resize,
-    "Upsample": _resize,
+    "Resize": resizing.resize,
+    "Upsample": resizing.resize,
     "DepthToSpace": lambda c: c.b.call(
         ops.depth_to_space, c[0], c.get("blocksize"), c.get("mode", "DCR")
     ),

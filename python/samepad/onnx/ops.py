@@ -257,15 +257,6 @@ def rms_norm(input: Tensor, scale: Tensor, axis: int, epsilon: float) -> Tensor:
     return F.rms_norm(input, input.shape[axis % input.dim() :], None, epsilon) * scale
 
 
-def group_norm_by_groups(
-    input: Tensor, groups: int, scale: Tensor, bias: Tensor, epsilon: float
-) -> Tensor:
-    """GroupNormalization with a scale and a bias for each group."""
-    count = input.shape[1] // groups
-    scale, bias = scale.repeat_interleave(count), bias.repeat_interleave(count)
-    return F.group_norm(input, groups, scale, bias, epsilon)
-
-
 def standardize(input: Tensor, axes: Any) -> Tensor:
     """MeanVarianceNormalization."""
     centered = input - input.mean(axes, keepdim=True)
@@ -274,7 +265,7 @@ def standardize(input: Tensor, axes: Any) -> Tensor:
 
 def by_direction(input: Tensor, directions: int, batch_first: bool) -> Tensor:
     """A recurrent layer's outputs as ONNX has them, with a dimension for the directions."""
-    output = input.unflatten(-1, (directions, -1))
+    output = input.reshape(*input.shape[:-1], directions, -1)
     return output if batch_first else output.transpose(1, 2)
 
 
