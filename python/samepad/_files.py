@@ -1,7 +1,9 @@
 """Model files of other frameworks: their modules, and what they themselves compute."""
 
+import contextlib
 import os
-from collections.abc import Callable
+import tempfile
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -12,6 +14,7 @@ from torch import fx
 
 import samepad.keras
 import samepad.onnx
+from samepad.keras.graph import functional
 from samepad.keras.weights import array
 
 
@@ -32,7 +35,7 @@ class ModelFile:
         Free sizes are 2 for the batch and 64 elsewhere. NaN where an output has one.
 
         Raises:
-            ValueError: One of the two cannot take such input.
+            ValueError: One of the two cannot take such input, or their outputs' shapes differ.
         """
         generator = np.random.default_rng(0)
         arrays = []
@@ -52,6 +55,8 @@ class ModelFile:
         differences = []
         for theirs, ours in zip(expected, found, strict=True):
             value = torch.from_numpy(np.array(theirs)).double()
+            if ours.shape != value.shape:
+                raise ValueError(f"an output has shape {ours.shape}, expected {value.shape}")
             scale = value.abs().amax().clamp(min=1e-12) if value.numel() else 1.0
             distance = (ours.double() - value).abs()
             differences.append(float(distance.amax() / scale) if value.numel() else 0.0)
@@ -59,16 +64,28 @@ class ModelFile:
 
 
 def _leaves(outputs: Any) -> list[Any]:
+    """The tensors in a structure; of a dictionary by its keys, sorted as Keras does."""
     if isinstance(outputs, dict):
-        return [leaf for value in outputs.values() for leaf in _leaves(value)]
+        outputs = [outputs[key] for key in sorted(outputs)]
     if isinstance(outputs, (list, tuple)):
         return [leaf for value in outputs for leaf in _leaves(value)]
     return [outputs]
 
 
 def _reason(error: Exception) -> str:
-    lines = str(error).strip().splitlines()
-    return lines[0] if lines else type(error).__name__
+    return str(error).strip() or type(error).__name__
+
+
+@contextlib.contextmanager
+def _lower_suffix(path: Path) -> Iterator[Path]:
+    """The file under a name whose suffix Keras knows."""
+    if path.suffix == path.suffix.lower():
+        yield path
+        return
+    with tempfile.TemporaryDirectory() as folder:
+        link = Path(folder) / f"{path.stem}{path.suffix.lower()}"
+        link.symlink_to(path.resolve())
+        yield link
 
 
 def open_keras(path: Path) -> ModelFile:
@@ -76,7 +93,7 @@ def open_keras(path: Path) -> ModelFile:
 
     Raises:
         ValueError: There is no Keras; the file is none of its own, or has code in it, of which
-            Keras's safe mode runs none.
+            Keras's safe mode runs none; or the model in it is not built.
     """
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     try:
@@ -84,16 +101,18 @@ def open_keras(path: Path) -> ModelFile:
     except ImportError as error:
         raise ValueError(f"{path} needs Keras: pip install keras tensorflow-cpu") from error
     try:
-        model = keras.saving.load_model(path, compile=False, safe_mode=True)
+        with _lower_suffix(path) as file:
+            model = keras.saving.load_model(file, compile=False, safe_mode=True)
     except Exception as error:  # of many kinds: Keras, h5py, zipfile and JSON all have their own
         raise ValueError(f"Keras cannot load {path}: {_reason(error)}") from error
+    graph = functional(model)
 
     def run(arrays: list[Any]) -> list[Any]:
-        outputs = model(arrays if len(arrays) > 1 else arrays[0], training=False)
-        return [array(output) for output in _leaves(outputs)]
+        inputs = keras.tree.pack_sequence_as(graph._inputs_struct, arrays)
+        return [array(output) for output in _leaves(model(inputs, training=False))]
 
     return ModelFile(
-        [(list(tensor.shape), np.dtype(tensor.dtype)) for tensor in model.inputs],
+        [(list(tensor.shape), np.dtype(tensor.dtype)) for tensor in graph.inputs],
         run,
         lambda layout: samepad.keras.to_torch(model, layout),
     )
@@ -115,6 +134,10 @@ def open_onnx(path: Path) -> ModelFile:
     proto = read(path)
     constants = {tensor.name for tensor in proto.graph.initializer}
     given = [value for value in proto.graph.input if value.name not in constants]
+    for value in given:
+        if not value.type.HasField("tensor_type"):
+            kind = value.type.WhichOneof("value")
+            raise ValueError(f"input {value.name} of {path} is a {kind}, expected a tensor")
 
     def run(arrays: list[Any]) -> list[Any]:
         feeds = {value.name: array for value, array in zip(given, arrays, strict=True)}
@@ -139,5 +162,5 @@ def open_onnx(path: Path) -> ModelFile:
     )
 
 
-#: By a file's suffix.
+#: By a file's suffix, in lower case.
 OPENERS = {".keras": open_keras, ".h5": open_keras, ".hdf5": open_keras, ".onnx": open_onnx}
