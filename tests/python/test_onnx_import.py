@@ -214,7 +214,7 @@ class Shapes(nn.Module):
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         n, c, h, w = x.shape
-        flat = x.reshape(n, c * h * w)[:, : (h * w) // 2]
+        flat = x.reshape(n, c * h * w)[:, : (h * w) // 2 + (h - 1) // 2]
         tiled = flat.unsqueeze(1).expand(n, 3, -1)
         zeros = torch.zeros(n, 3, c + 1, dtype=x.dtype)
         ramp = torch.arange(h, dtype=x.dtype).repeat(3, 1).expand(n, 3, h)

@@ -158,6 +158,11 @@ def full(sizes: Any, value: Any, dtype: torch.dtype) -> Tensor:
     return torch.full(integers(sizes), value, dtype=dtype)
 
 
+def quotient(left: int, right: int) -> int:
+    """Div of sizes: towards zero."""
+    return left // right if (left < 0) == (right < 0) else -(-left // right)
+
+
 def divide(left: Tensor, right: Tensor) -> Tensor:
     """Div: of integers, towards zero."""
     integral = not left.is_floating_point() and not right.is_floating_point()

@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor, fx
 
-from samepad.onnx import tensors
+from samepad.onnx import ops, tensors
 from samepad.onnx.call import Call, Sizes, Value
 
 #: A rule's result, or None where the operator has to be computed with tensors.
@@ -69,14 +69,19 @@ def _arithmetic(function: Callable[[Any, Any], Any]) -> Callable[[Call], Result]
         left, right = c.sizes(0), c.sizes(1)
         assert left is not None
         assert right is not None
-        # ONNX divides integers towards zero, Python downwards.
-        counts = not left.dtype.is_floating_point and all(map(_is_count, left.items + right.items))
-        if function is operator.floordiv and not counts:
-            return None
         scalar = left.scalar and right.scalar
         return _made((c.b.call(function, a, b) for a, b in pairs), scalar, left.dtype)
 
     return rule
+
+
+def _divide(c: Call) -> Result:
+    """Of integers, which ONNX divides towards zero and Python downwards."""
+    left, right = c.sizes(0), c.sizes(1)
+    if left is None or right is None or left.dtype.is_floating_point:
+        return None
+    counts = all(map(_is_count, left.items + right.items))
+    return _arithmetic(operator.floordiv if counts else ops.quotient)(c)
 
 
 def _equal(c: Call) -> Result:
@@ -175,7 +180,7 @@ _RULES: dict[str, Callable[[Call], Result]] = {
     "Add": _arithmetic(operator.add),
     "Sub": _arithmetic(operator.sub),
     "Mul": _arithmetic(operator.mul),
-    "Div": _arithmetic(operator.floordiv),
+    "Div": _divide,
     "Equal": _equal,
     "Where": _where,
     "Gather": _gather,
