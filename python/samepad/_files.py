@@ -14,7 +14,6 @@ from torch import fx
 
 import samepad.keras
 import samepad.onnx
-from samepad.keras.graph import functional
 from samepad.keras.weights import array
 
 
@@ -22,8 +21,8 @@ from samepad.keras.weights import array
 class ModelFile:
     """A model as its own framework has it."""
 
-    #: Shape and NumPy type of each input; None where a size is free.
-    inputs: list[tuple[list[int | None], np.dtype[Any]]]
+    #: Shape and NumPy type of each input; None where a size is free. Of what could be converted.
+    inputs: Callable[[], list[tuple[list[int | None], np.dtype[Any]]]]
     #: From arrays to arrays, in the framework's layout.
     run: Callable[[list[Any]], list[Any]]
     #: The module in PyTorch, for "torch" or "keras" as layout.
@@ -39,7 +38,7 @@ class ModelFile:
         """
         generator = np.random.default_rng(0)
         arrays = []
-        for shape, dtype in self.inputs:
+        for shape, dtype in self.inputs():
             first, *others = [*shape, None]
             sizes = ([2 if first is None else first, *(n or 64 for n in others)])[: len(shape)]
             floating = np.issubdtype(dtype, np.floating)
@@ -93,7 +92,7 @@ def open_keras(path: Path) -> ModelFile:
 
     Raises:
         ValueError: There is no Keras; the file is none of its own, or has code in it, of which
-            Keras's safe mode runs none; or the model in it is not built.
+            Keras's safe mode runs none.
     """
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     try:
@@ -105,17 +104,16 @@ def open_keras(path: Path) -> ModelFile:
             model = keras.saving.load_model(file, compile=False, safe_mode=True)
     except Exception as error:  # of many kinds: Keras, h5py, zipfile and JSON all have their own
         raise ValueError(f"Keras cannot load {path}: {_reason(error)}") from error
-    graph = functional(model)
+
+    def inputs() -> list[tuple[list[int | None], np.dtype[Any]]]:
+        return [(list(tensor.shape), np.dtype(tensor.dtype)) for tensor in model.inputs]
 
     def run(arrays: list[Any]) -> list[Any]:
+        graph = getattr(model, "_functional", model)  # a Sequential model has one
         inputs = keras.tree.pack_sequence_as(graph._inputs_struct, arrays)
         return [array(output) for output in _leaves(model(inputs, training=False))]
 
-    return ModelFile(
-        [(list(tensor.shape), np.dtype(tensor.dtype)) for tensor in graph.inputs],
-        run,
-        lambda layout: samepad.keras.to_torch(model, layout),
-    )
+    return ModelFile(inputs, run, lambda layout: samepad.keras.to_torch(model, layout))
 
 
 def open_onnx(path: Path) -> ModelFile:
@@ -128,7 +126,7 @@ def open_onnx(path: Path) -> ModelFile:
         import onnx
         from onnx.reference import ReferenceEvaluator
 
-        from samepad.onnx.loading import read
+        from samepad.onnx.loading import read, sizes_of
     except ImportError as error:
         raise ValueError(f"{path} needs the package onnx: pip install onnx") from error
     proto = read(path)
@@ -148,18 +146,12 @@ def open_onnx(path: Path) -> ModelFile:
         session = onnxruntime.InferenceSession(str(path), providers=["CPUExecutionProvider"])
         return list(session.run(None, feeds))
 
-    def shape(value: Any) -> list[int | None]:
-        sizes = value.type.tensor_type.shape.dim
-        return [size.dim_value if size.HasField("dim_value") else None for size in sizes]
+    def inputs() -> list[tuple[list[int | None], np.dtype[Any]]]:
+        kinds = [value.type.tensor_type for value in given]
+        dtypes = [onnx.helper.tensor_dtype_to_np_dtype(kind.elem_type) for kind in kinds]
+        return list(zip([sizes_of(kind) for kind in kinds], dtypes, strict=True))
 
-    return ModelFile(
-        [
-            (shape(v), onnx.helper.tensor_dtype_to_np_dtype(v.type.tensor_type.elem_type))
-            for v in given
-        ],
-        run,
-        lambda _: samepad.onnx.load(proto),
-    )
+    return ModelFile(inputs, run, lambda _: samepad.onnx.load(proto))
 
 
 #: By a file's suffix, in lower case.

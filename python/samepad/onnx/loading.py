@@ -71,6 +71,11 @@ def _lacks_shape(value: Any) -> bool:
     return kind.HasField("tensor_type") and not kind.tensor_type.HasField("shape")
 
 
+def sizes_of(kind: Any) -> list[int | None]:
+    """The sizes that a tensor's type has; None for one that is open."""
+    return [dim.dim_value if dim.HasField("dim_value") else None for dim in kind.shape.dim]
+
+
 def _shapes(proto: Any) -> dict[str, list[int | None]]:
     """The sizes of the graph's values as far as ONNX can tell; None for one that is open."""
     try:
@@ -78,10 +83,7 @@ def _shapes(proto: Any) -> dict[str, list[int | None]]:
     except (ValueError, onnx.shape_inference.InferenceError):  # of more than 2 GB, say
         return {}
     return {
-        value.name: [
-            dim.dim_value if dim.HasField("dim_value") else None
-            for dim in value.type.tensor_type.shape.dim
-        ]
+        value.name: sizes_of(value.type.tensor_type)
         for value in (*graph.input, *graph.value_info, *graph.output)
         if value.type.tensor_type.HasField("shape")
     }
