@@ -138,7 +138,7 @@ def test_unbuilt_models(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> N
     file = tmp_path / "unbuilt.keras"
     keras.Sequential([layers.Dense(2)], name="late").save(file)
     said = refused(tmp_path, capsys, file)
-    assert "'late'" in said
+    assert "late (Sequential)" in said
     assert "it is not built" in said
 
 

@@ -135,7 +135,10 @@ def test_cases(name: str, weights: bool) -> None:
             found = found if isinstance(found, tuple) else (found,)
             for ours, theirs in zip(found, expected, strict=True):
                 assert ours.numpy().dtype == np.asarray(theirs).dtype
-                np.testing.assert_allclose(ours.numpy(), theirs, case.rtol, case.atol, strict=True)
+                # Two roundings of float16, whose one is all that its cases of many nodes allow.
+                half = np.asarray(theirs).dtype == np.float16
+                rtol = max(case.rtol, 2**-9) if half else case.rtol
+                np.testing.assert_allclose(ours.numpy(), theirs, rtol, case.atol, strict=True)
 
 
 @pytest.mark.parametrize("kind", ["Conv", "ConvTranspose", "MaxPool", "AveragePool"])

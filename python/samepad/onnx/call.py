@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, fx, nn
 
 from samepad._names import identifier
-from samepad.onnx import ops
+from samepad.onnx import shapes
 
 
 @dataclass(frozen=True)
@@ -98,7 +98,7 @@ class Builder:
             return value
         if value not in self.cached:
             items = value.items[0] if value.scalar else list(value.items)
-            self.cached[value] = self.call(ops.integer_tensor, items, value.dtype)
+            self.cached[value] = self.call(shapes.integer_tensor, items, value.dtype)
         return self.cached[value]
 
 
@@ -215,3 +215,7 @@ class Call:
 
 
 _INTEGERS = (torch.int32, torch.int64)
+
+
+#: How an operator is said in PyTorch: to a node's output, or outputs.
+Rule = Callable[[Call], Any]

@@ -1,18 +1,16 @@
-"""ONNX's operators: a table from the name to the rule that says it in PyTorch."""
+"""ONNX's operators: a table from the name to its rule, which says it in PyTorch."""
 
 import functools
-import operator
 from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor, fx, nn
+from torch import Tensor, nn
 
 from samepad.onnx import layers, normalization, ops, recurrent, resizing, tensors
-from samepad.onnx.call import Call, Sizes, UnsupportedError
-
-Rule = Callable[[Call], Any]
+from samepad.onnx.call import Call, Rule, UnsupportedError
+from samepad.onnx.shape_rules import RULES
 
 
 def _function(function: Callable[..., Any]) -> Rule:
@@ -51,18 +49,6 @@ def _constant(c: Call) -> Any:
     return torch.tensor(value, dtype=kinds[name.removeprefix("value_")])
 
 
-def _constant_of_shape(c: Call) -> Any:
-    proto = c.get("value")
-    value = torch.zeros(1) if proto is None else tensors.tensor(proto)
-    return c.b.call(ops.full, c.integers(0), value.item(), value.dtype)
-
-
-def _range(c: Call) -> Any:
-    bounds = [c.number(position) for position in range(3)]
-    known = [value.dtype for value in c.given if isinstance(value, (Tensor, Sizes))]
-    return c.b.call(ops.range_, *bounds, known[0] if known else None)
-
-
 def _clip(c: Call) -> Any:
     limits = [c.number(1, "min"), c.number(2, "max")]
     if limits == [None, None]:
@@ -82,62 +68,6 @@ def _softmax(log: bool) -> Rule:
         )
 
     return rule
-
-
-def _slice(c: Call) -> Any:
-    """Slice: Python's own, where steps go forwards along known axes."""
-    starts, ends = c.integers(1, "starts"), c.integers(2, "ends")
-    axes, steps = c.integers(3, "axes"), c.integers(4)
-    if isinstance(starts, list) and isinstance(ends, list):
-        axes = list(range(len(starts))) if axes is None else axes
-        steps = [1] * len(starts) if steps is None else steps
-        if _forwards(axes, steps) and not isinstance(c.given[0], Sizes):
-            index = [slice(None)] * (max(axes, default=-1) + 1)
-            for start, end, axis, step in zip(starts, ends, axes, steps, strict=True):
-                stop = None if isinstance(end, int) and end >= _FAR else end
-                index[axis] = slice(start or None, stop, step if step > 1 else None)
-            while index and index[-1] == slice(None):
-                index.pop()
-            return c.b.call(operator.getitem, c[0], tuple(index)) if index else c[0]
-    return c.b.call(ops.slice_, c[0], starts, ends, axes, steps)
-
-
-#: Where exporters let slices end that have no end.
-_FAR = 2**31 - 1
-
-
-def _forwards(axes: Any, steps: Any) -> bool:
-    numbers = [*axes, *steps] if isinstance(axes, list) and isinstance(steps, list) else [None]
-    return all(isinstance(n, int) and n >= 0 for n in numbers) and 0 not in steps
-
-
-def _pad(c: Call) -> Any:
-    mode = c.get("mode", "constant")
-    if mode not in ("constant", "reflect", "edge", "wrap"):
-        raise UnsupportedError(f"mode={mode!r}, expected constant, reflect, edge or wrap")
-    return c.b.call(ops.pad, c[0], c.integers(1, "pads"), mode, c.number(2, "value"), c.integers(3))
-
-
-def _reshape(c: Call) -> Any:
-    sizes, input = c.integers(1), c.given[0]
-    if not isinstance(sizes, list) or not isinstance(input, fx.Node):
-        return c.b.call(ops.reshape, c[0], sizes, bool(c.get("allowzero", 0)))
-    if not c.get("allowzero", 0):
-        sizes = [c.b.size(input, dim) if n == 0 else n for dim, n in enumerate(sizes)]
-    return c.b.call(torch.reshape, input, sizes)
-
-
-def _gather(c: Call) -> Any:
-    indices, axis = c[1], c.get("axis", 0)
-    if isinstance(indices, Tensor) and indices.dim() == 0:
-        return c.b.call(torch.select, c[0], axis, indices.item())
-    return c.b.call(ops.gather, c[0], indices, axis)
-
-
-def _split(c: Call) -> Any:
-    sizes, axis = c.integers(1, "split"), c.get("axis", 0)
-    parts = c.b.call(ops.split, c[0], sizes, axis, c.get("num_outputs", c.outputs))
-    return [c.b.call(operator.getitem, parts, i) for i in range(c.outputs)]
 
 
 def _reduce(kind: str) -> Rule:
@@ -160,13 +90,6 @@ def _extreme(function: Callable[..., Any]) -> Rule:
         return c.b.call(function, c[0], c.get("axis", 0), bool(c.get("keepdims", 1)))
 
     return rule
-
-
-def _transpose(c: Call) -> Any:
-    order = c.get("perm")
-    if order is None:
-        return c.b.call(ops.reverse_axes, c[0])
-    return c.b.call(torch.permute, c[0], tuple(order))
 
 
 def _prelu(c: Call) -> Any:
@@ -192,23 +115,9 @@ def _dropout(c: Call) -> Any:
     return c[0]
 
 
-def _top_k(c: Call) -> Any:
-    both = c.b.call(ops.top_k, c[0], c.number(1, "k"), c.get("axis", -1), bool(c.get("largest", 1)))
-    return [c.b.call(operator.getitem, both, i) for i in range(2)]
-
-
 def _global(method: str) -> Rule:
     def rule(c: Call) -> Any:
         return c.b.call(ops.global_pool, c[0], method)
-
-    return rule
-
-
-def _integers(function: Callable[..., Any]) -> Rule:
-    """A function of an input and of sizes or axes."""
-
-    def rule(c: Call) -> Any:
-        return c.b.call(function, c[0], c.integers(1, "axes"))
 
     return rule
 
@@ -238,22 +147,6 @@ def _accumulate(kind: str) -> Rule:
     def rule(c: Call) -> Any:
         options = bool(c.get("exclusive", 0)), bool(c.get("reverse", 0))
         return c.b.call(ops.accumulate, c[0], c.number(1), kind, *options)
-
-    return rule
-
-
-def _eye_like(c: Call) -> Any:
-    dtype = tensors.dtype(c.get("dtype")) if "dtype" in c.attributes else None
-    return c.b.call(ops.eye_like, c[0], c.get("k", 0), dtype)
-
-
-def _scatter(function: Callable[..., Any], *names: str) -> Rule:
-    """ScatterND and ScatterElements; `names` of attributes that come before the reduction."""
-
-    def rule(c: Call) -> Any:
-        reduction = c.get("reduction", "none")
-        attributes = [c.get(name, 0) for name in names]
-        return c.b.call(function, *c.inputs, *attributes, reduction)
 
     return rule
 
@@ -308,7 +201,6 @@ _FUNCTIONS: dict[str, Callable[..., Any]] = {
     "BitwiseXor": torch.bitwise_xor,
     "CastLike": ops.cast_like,
     "Det": torch.det,
-    "NonZero": ops.non_zero,
     "Asinh": torch.asinh,
     "Atan": torch.atan,
     "Atanh": torch.atanh,
@@ -391,35 +283,10 @@ OPERATORS: dict[str, Rule] = {
     "LogSoftmax": _softmax(log=True),
     "ArgMax": _extreme(torch.argmax),
     "ArgMin": _extreme(torch.argmin),
-    "TopK": _top_k,
     "Cast": _cast,
     "Constant": _constant,
-    "ConstantOfShape": _constant_of_shape,
-    "Shape": lambda c: c.b.call(ops.shape, c[0], c.get("start", 0), c.get("end")),
-    "Size": lambda c: c.b.call(torch.prod, c.b.call(ops.shape, c[0], 0, None)),
-    "Expand": _integers(ops.expand),
-    "Range": _range,
-    "Reshape": _reshape,
-    "Flatten": lambda c: c.b.call(ops.flatten, c[0], c.get("axis", 1)),
-    "Squeeze": _integers(ops.squeeze),
-    "Unsqueeze": _integers(ops.unsqueeze),
-    "Transpose": _transpose,
-    "Concat": lambda c: c.b.call(torch.cat, list(c.inputs), c.get("axis")),
-    "Split": _split,
-    "Slice": _slice,
-    "Gather": _gather,
-    "GatherElements": lambda c: c.b.call(ops.gather_elements, c[0], c[1], c.get("axis", 0)),
-    "Tile": _integers(ops.tile),
-    "Pad": _pad,
     "Resize": resizing.resize,
     "Upsample": resizing.resize,
-    "DepthToSpace": lambda c: c.b.call(
-        ops.depth_to_space, c[0], c.get("blocksize"), c.get("mode", "DCR")
-    ),
-    "SpaceToDepth": lambda c: c.b.call(
-        ops.space_to_depth, c[0], c.get("blocksize"), c.get("mode", "DCR")
-    ),
-    "OneHot": lambda c: c.b.call(ops.one_hot, c[0], c.number(1), c[2], c.get("axis", -1)),
     "Dropout": _dropout,
     "Selu": _selu,
     "Swish": _swish,
@@ -434,17 +301,12 @@ OPERATORS: dict[str, Rule] = {
     "CumSum": _accumulate("cumsum"),
     "CumProd": _accumulate("cumprod"),
     "Mod": lambda c: c.b.call(torch.fmod if c.get("fmod", 0) else torch.remainder, c[0], c[1]),
-    "Trilu": lambda c: c.b.call(ops.triangle, c[0], bool(c.get("upper", 1)), c.number(1)),
-    "EyeLike": _eye_like,
     "Einsum": lambda c: c.b.call(torch.einsum, c.get("equation"), *c.inputs),
-    "GatherND": lambda c: c.b.call(ops.gather_nd, c[0], c[1], c.get("batch_dims", 0)),
-    "ScatterND": _scatter(ops.scatter_nd),
-    "ScatterElements": _scatter(ops.scatter_elements, "axis"),
-    "Scatter": _scatter(ops.scatter_elements, "axis"),
     "GridSample": _grid_sample,
     "AffineGrid": lambda c: c.b.call(
         ops.affine_grid, c[0], c.integers(1), bool(c.get("align_corners", 0))
     ),
     "QuantizeLinear": _quantize,
     "DequantizeLinear": _dequantize,
+    **RULES,
 }
