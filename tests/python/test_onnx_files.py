@@ -162,6 +162,20 @@ def test_a_model_that_is_none() -> None:
         samepad.onnx.load(one_node("MaxPool", (1, 1, 4), []))
 
 
+def test_functions_of_the_model() -> None:
+    """Their nodes stand where they are called."""
+    opsets = [helper.make_opsetid("", 19), helper.make_opsetid("my.own", 1)]
+    body = [helper.make_node("Mul", ["a", "a"], ["b"]), helper.make_node("Add", ["a", "b"], ["c"])]
+    function = helper.make_function("my.own", "Mine", ["a"], ["c"], body, opsets[:1])
+    nodes = [
+        helper.make_node("Mine", ["x"], ["z"], domain="my.own"),
+        helper.make_node("Mine", ["z"], ["y"], domain="my.own"),
+    ]
+    graph = helper.make_graph(nodes, "net", [floats("x", 2)], [floats("y", 2)])
+    model = helper.make_model(graph, opset_imports=opsets, ir_version=10, functions=[function])
+    assert_as_onnxruntime(model, np.array([0.5, -2], np.float32))
+
+
 def saved_beside(folder: Path, array: NDArray[Any]) -> Path:
     """A model whose weight is in a file beside it."""
     folder.mkdir()

@@ -138,6 +138,28 @@ def test_layers_of_known_weights(kind: str, names: list[str | None], rank: int) 
     assert type(layer).__name__ == name
 
 
+@pytest.mark.parametrize("uses", [1, 2])
+def test_a_product_and_its_bias_are_one_layer(uses: int) -> None:
+    """Where nothing else takes the product."""
+    nodes = [
+        helper.make_node("MatMul", ["x", "w"], ["p"]),
+        helper.make_node("Add", ["b", "p"], ["a"]),
+        helper.make_node("Mul", ["a", "p" if uses == 2 else "a"], ["y"]),
+    ]
+    values = [
+        helper.make_tensor_value_info(name, TensorProto.FLOAT, ["n", 2, size])
+        for name, size in (("x", 3), ("y", 4))
+    ]
+    weights = [numpy_helper.from_array(normal(3, 4), "w"), numpy_helper.from_array(normal(4), "b")]
+    graph = helper.make_graph(nodes, "linear", values[:1], values[1:], weights)
+    opsets = [helper.make_opsetid("", 18)]
+    model = helper.make_model(graph, opset_imports=opsets, ir_version=10)
+    module = assert_as_onnxruntime(model, normal(5, 2, 3))
+    (layer,) = module.children()
+    assert isinstance(layer, nn.Linear)
+    assert (layer.bias is not None) == (uses == 1)
+
+
 MODES = ["nearest", "linear", "cubic"]
 TRANSFORMS = [
     *("half_pixel", "pytorch_half_pixel", "align_corners", "asymmetric", "tf_crop_and_resize"),

@@ -4,7 +4,7 @@ import operator
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor, fx, nn
 
 import samepad
 from samepad.onnx import ops
@@ -206,6 +206,21 @@ def gemm(c: Call) -> Any:
 def _linear(c: Call, weight: Tensor, bias: Tensor | None) -> Any:
     module = nn.Linear(weight.shape[1], weight.shape[0], bias=bias is not None)
     return c.b.module(c.name, loaded(module, weight=weight, bias=bias), c[0])
+
+
+def add(c: Call) -> Any:
+    """Add: the bias of the nn.Linear before it, which exporters write as two nodes, where it is."""
+    for product, bias in (c.given[:2], c.given[1::-1]):
+        if isinstance(product, fx.Node) and isinstance(bias, Tensor) and product.meta.get("once"):
+            layer = product.op == "call_module" and c.b.root.get_submodule(str(product.target))
+            if isinstance(layer, nn.Linear) and layer.bias is None and _is_bias(bias, layer):
+                layer.bias = nn.Parameter(bias.clone())
+                return product
+    return c.b.call(torch.add, c[0], c[1])
+
+
+def _is_bias(bias: Tensor, layer: nn.Linear) -> bool:
+    return bias.shape == (layer.out_features,) and bias.dtype == layer.weight.dtype
 
 
 def mat_mul(c: Call) -> Any:

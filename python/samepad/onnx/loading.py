@@ -1,10 +1,12 @@
 """From an ONNX file or model to a torch.fx.GraphModule."""
 
+from collections import Counter
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import onnx
+import onnx.inliner
 import torch
 from google.protobuf.message import DecodeError
 from torch import fx
@@ -38,7 +40,7 @@ def read(model: Any) -> Any:
     except (DecodeError, onnx.checker.ValidationError, ValueError, OSError) as error:
         reason = str(error).strip() or type(error).__name__
         raise ValueError(f"{name} is no ONNX model that can be read: {reason}") from error
-    return proto
+    return onnx.inliner.inline_local_functions(proto) if proto.functions else proto
 
 
 def _check(proto: Any, path: str) -> None:
@@ -113,6 +115,8 @@ class Loader:
                 f"expected at least {OLDEST_OPSET}; onnx.version_converter may bring it there"
             )
         self.shapes = _shapes(proto)
+        used = [input for node in self.graph.node for input in node.input]
+        self.uses = Counter([*used, *(output.name for output in self.graph.output)])
         self.b = Builder()
         self.unsupported: list[str] = []
         self.values: dict[str, Value | None] = {"": None}
@@ -123,7 +127,7 @@ class Loader:
         for given in self.graph.input:
             if given.name not in self.values:
                 self.values[given.name] = self.b.input(given.name)
-                self.note_shape(given.name)
+                self.note(given.name)
 
     def constant(self, name: str, read: Any, proto: Any) -> None:
         """A value that the file holds."""
@@ -135,11 +139,13 @@ class Loader:
             value = torch.zeros(())
         self.values[name] = value
 
-    def note_shape(self, name: str) -> None:
-        """Tell rules which sizes a value has."""
+    def note(self, name: str) -> None:
+        """Tell rules which sizes a value has, and whether it is used once."""
         value = self.values[name]
-        if isinstance(value, fx.Node) and name in self.shapes:
-            value.meta["dims"] = self.shapes[name]
+        if isinstance(value, fx.Node):
+            value.meta["once"] = value.meta.get("once", True) and self.uses[name] == 1
+            if name in self.shapes:
+                value.meta["dims"] = self.shapes[name]
 
     def convert(self, node: Any, position: int) -> None:
         """Compute a node's outputs; where that cannot be said, note why.
@@ -171,7 +177,7 @@ class Loader:
         for output, value in zip(node.output, results, strict=False):
             if output:
                 self.values[output] = value
-                self.note_shape(output)
+                self.note(output)
 
     def finish(self) -> fx.GraphModule:
         """The module."""
