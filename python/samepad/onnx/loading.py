@@ -130,11 +130,11 @@ class Loader:
                 self.note(given.name)
 
     def constant(self, name: str, read: Any, proto: Any) -> None:
-        """A value that the file holds."""
+        """A value that the file holds; where it cannot be read, note why."""
         try:
             value = read(proto)
             self.b.names[id(value)] = name
-        except UnsupportedError as error:
+        except (UnsupportedError, TypeError, ValueError) as error:  # NumPy's, of what does not fit
             self.unsupported.append(f"initializer {name}: {error}")
             value = torch.zeros(())
         self.values[name] = value

@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from samepad.onnx import layers, normalization, ops, recurrent, resizing, tensors
+from samepad.onnx import layers, normalization, ops, recurrent, resizing, signals, tensors
 from samepad.onnx.call import Call, Rule, UnsupportedError
 from samepad.onnx.shape_rules import RULES
 
@@ -178,6 +178,23 @@ def _dequantize(c: Call) -> Any:
     return c.b.call(ops.dequantize, c[0], c[1], c[2], c.get("axis", 1))
 
 
+def _dft(c: Call) -> Any:
+    axis = c.get("axis", 1) if c.opset < 20 else c.number(2)
+    inverse, onesided = bool(c.get("inverse", 0)), bool(c.get("onesided", 0))
+    axis = -2 if axis is None else axis
+    return c.b.call(signals.dft, c[0], c.number(1), axis, inverse, onesided)
+
+
+def _stft(c: Call) -> Any:
+    onesided = bool(c.get("onesided", 1))
+    return c.b.call(signals.stft, c[0], c.number(1), c[2], c.number(3), onesided)
+
+
+def _window(c: Call) -> Any:
+    dtype = tensors.dtype(c.get("output_datatype", 1))
+    return c.b.call(signals.window, c.number(0), c.kind, bool(c.get("periodic", 1)), dtype)
+
+
 _COMPARED = {
     "Equal": torch.eq,
     "Greater": torch.gt,
@@ -249,7 +266,7 @@ OPERATORS: dict[str, Rule] = {
     **{name: _function(function) for name, function in _FUNCTIONS.items()},
     **{name: _layer(make) for name, make in _LAYERS.items()},
     **{f"Reduce{kind}": _reduce(kind) for kind in _REDUCTIONS},
-    "Identity": lambda c: c[0],
+    "Identity": lambda c: c.given[0],
     "Max": _fold(torch.maximum),
     "Min": _fold(torch.minimum),
     "Sum": _fold(torch.add),
@@ -308,5 +325,8 @@ OPERATORS: dict[str, Rule] = {
     ),
     "QuantizeLinear": _quantize,
     "DequantizeLinear": _dequantize,
+    "DFT": _dft,
+    "STFT": _stft,
+    **dict.fromkeys(("HannWindow", "HammingWindow", "BlackmanWindow"), _window),
     **RULES,
 }

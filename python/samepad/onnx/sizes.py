@@ -25,8 +25,10 @@ def _made(items: Iterable[Any], scalar: bool = False, dtype: torch.dtype = torch
 
 def _shape(c: Call) -> Result:
     value, rank = c.given[0], c.rank(0)
+    if isinstance(value, Sizes):
+        return torch.tensor([] if value.scalar else [len(value.items)], dtype=torch.int64)
     if rank is None or not isinstance(value, fx.Node):
-        return torch.tensor([rank][:rank]) if isinstance(value, Sizes) else None
+        return None
     dims = range(rank)[c.get("start", 0) : c.get("end")]
     return _made(c.b.size(value, dim) for dim in dims)
 
