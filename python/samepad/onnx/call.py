@@ -103,6 +103,8 @@ class Builder:
 
 
 def _leaves(structure: Any) -> list[Any]:
+    if isinstance(structure, slice):
+        return [structure.start, structure.stop, structure.step]
     if isinstance(structure, (list, tuple)):
         return [leaf for item in structure for leaf in _leaves(item)]
     return [structure]
