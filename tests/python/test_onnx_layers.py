@@ -138,6 +138,37 @@ def test_layers_of_known_weights(kind: str, names: list[str | None], rank: int) 
     assert type(layer).__name__ == name
 
 
+@pytest.mark.parametrize(
+    ("kind", "attributes", "opset", "layer"),
+    [
+        ("Flatten", {}, 18, nn.Flatten),
+        ("Softmax", {"axis": 3}, 11, nn.Softmax),
+        ("Softmax", {"axis": 1}, 13, nn.Softmax),
+        ("GlobalAveragePool", {}, 18, nn.AdaptiveAvgPool2d),
+        ("GlobalMaxPool", {}, 18, nn.AdaptiveMaxPool2d),
+        ("Selu", {}, 18, nn.SELU),
+        ("Swish", {}, 24, nn.SiLU),
+    ],
+)
+def test_layers_of_known_ranks(
+    kind: str, attributes: dict[str, Any], opset: int, layer: type[nn.Module]
+) -> None:
+    model = one_node(kind, (2, 3, 4, 5), [], opset, **attributes)
+    array = normal(2, 3, 4, 5)
+    module = samepad.onnx.load(model)
+    (found,) = module.children()
+    assert type(found) is layer
+    if opset <= 18:  # ONNX Runtime has no Swish yet
+        assert_as_onnxruntime(model, array)
+
+
+def test_of_nothing() -> None:
+    """An empty batch, in each way to flatten."""
+    for axis in (0, 1, 2, -1):
+        module = samepad.onnx.load(one_node("Flatten", ("n", 2, 3), [], axis=axis))
+        assert module(torch.zeros(0, 2, 3)).numel() == 0
+
+
 @pytest.mark.parametrize("uses", [1, 2])
 def test_a_product_and_its_bias_are_one_layer(uses: int) -> None:
     """Where nothing else takes the product."""

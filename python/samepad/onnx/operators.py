@@ -61,25 +61,22 @@ def _clip(c: Call) -> Any:
 
 def _softmax(log: bool) -> Rule:
     def rule(c: Call) -> Any:
-        if c.opset < 13:
-            return c.b.call(ops.softmax_2d, c[0], c.get("axis", 1), log)
-        return c.b.module(
-            c.name, (nn.LogSoftmax if log else nn.Softmax)(dim=c.get("axis", -1)), c[0]
-        )
+        axis, rank = c.get("axis", 1 if c.opset < 13 else -1), c.rank(0)
+        # Before opset 13 over all dimensions from the axis on, of which the last has none behind.
+        if c.opset < 13 and (rank is None or axis % rank != rank - 1):
+            return c.b.call(ops.softmax_2d, c[0], axis, log)
+        return c.b.module(c.name, (nn.LogSoftmax if log else nn.Softmax)(dim=axis), c[0])
 
     return rule
 
 
 def _reduce(kind: str) -> Rule:
     def rule(c: Call) -> Any:
-        return c.b.call(
-            ops.reduce,
-            c[0],
-            kind,
-            c.integers(1, "axes"),
-            bool(c.get("keepdims", 1)),
-            bool(c.get("noop_with_empty_axes", 0)),
-        )
+        axes, keep = c.integers(1, "axes"), bool(c.get("keepdims", 1))
+        if kind == "Mean" and isinstance(axes, list) and axes:
+            return c.b.call(torch.mean, c[0], axes, keep)
+        noop = bool(c.get("noop_with_empty_axes", 0))
+        return c.b.call(ops.reduce, c[0], kind, axes, keep, noop)
 
     return rule
 
@@ -115,9 +112,12 @@ def _dropout(c: Call) -> Any:
     return c[0]
 
 
-def _global(method: str) -> Rule:
+def _global(layer: str, method: str) -> Rule:
     def rule(c: Call) -> Any:
-        return c.b.call(ops.global_pool, c[0], method)
+        rank = c.rank(0)
+        if rank is None or not 3 <= rank <= 5:
+            return c.b.call(ops.global_pool, c[0], method)
+        return c.b.module(c.name, getattr(nn, f"{layer}{rank - 2}d")(1), c[0])
 
     return rule
 
@@ -275,8 +275,8 @@ OPERATORS: dict[str, Rule] = {
     "ConvTranspose": layers.conv_transpose,
     "MaxPool": layers.max_pool,
     "AveragePool": layers.average_pool,
-    "GlobalAveragePool": _global("mean"),
-    "GlobalMaxPool": _global("amax"),
+    "GlobalAveragePool": _global("AdaptiveAvgPool", "mean"),
+    "GlobalMaxPool": _global("AdaptiveMaxPool", "amax"),
     "BatchNormalization": normalization.batch_normalization,
     "InstanceNormalization": normalization.instance_normalization,
     "GroupNormalization": normalization.group_normalization,

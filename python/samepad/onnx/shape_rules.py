@@ -5,7 +5,7 @@ from collections.abc import Callable
 from typing import Any
 
 import torch
-from torch import Tensor, fx
+from torch import Tensor, fx, nn
 
 from samepad.onnx import indexing, shapes, tensors
 from samepad.onnx.call import Call, Rule, Sizes, UnsupportedError
@@ -95,6 +95,27 @@ def _top_k(c: Call) -> Any:
     return [c.b.call(operator.getitem, both, i) for i in range(2)]
 
 
+def _flatten(c: Call) -> Any:
+    axis, rank = c.get("axis", 1), c.rank(0)
+    if axis == 1 and rank is not None and rank > 1:
+        return c.b.module(c.name, nn.Flatten(), c[0])
+    return c.b.call(shapes.flatten, c[0], axis)
+
+
+def _squeeze(c: Call) -> Any:
+    axes = c.integers(1, "axes")
+    if isinstance(axes, list):
+        return c.b.call(torch.squeeze, c[0], tuple(axes))
+    return c.b.call(shapes.squeeze, c[0], axes)
+
+
+def _unsqueeze(c: Call) -> Any:
+    axes = c.integers(1, "axes")
+    if isinstance(axes, list) and len(axes) == 1:
+        return c.b.call(torch.unsqueeze, c[0], axes[0])
+    return c.b.call(shapes.unsqueeze, c[0], axes)
+
+
 def _integers(function: Callable[..., Any]) -> Rule:
     """A function of an input and of sizes or axes."""
 
@@ -127,9 +148,9 @@ RULES: dict[str, Rule] = {
     "Expand": _integers(shapes.expand),
     "Range": _range,
     "Reshape": _reshape,
-    "Flatten": lambda c: c.b.call(shapes.flatten, c[0], c.get("axis", 1)),
-    "Squeeze": _integers(shapes.squeeze),
-    "Unsqueeze": _integers(shapes.unsqueeze),
+    "Flatten": _flatten,
+    "Squeeze": _squeeze,
+    "Unsqueeze": _unsqueeze,
     "Transpose": _transpose,
     "Concat": lambda c: c.b.call(torch.cat, list(c.inputs), c.get("axis")),
     "Split": _split,

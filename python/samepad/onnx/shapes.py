@@ -1,6 +1,7 @@
 """What ONNX's operators do to shapes and PyTorch has no one function for. Shapes, sizes and
 axes may be lists, or tensors that a model has computed."""
 
+import math
 from typing import Any
 
 import torch
@@ -38,10 +39,8 @@ def reshape(input: Tensor, sizes: Any, allow_zero: bool = False) -> Tensor:
 
 def flatten(input: Tensor, axis: int) -> Tensor:
     """Flatten: to a matrix, split before an axis."""
-    rows = 1
-    for size in input.shape[: axis if axis >= 0 else input.dim() + axis]:
-        rows *= size
-    return input.reshape(rows, -1)
+    axis = axis + input.dim() if axis < 0 else axis
+    return input.reshape(math.prod(input.shape[:axis]), math.prod(input.shape[axis:]))
 
 
 def squeeze(input: Tensor, axes: Any) -> Tensor:
