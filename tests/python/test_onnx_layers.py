@@ -106,21 +106,22 @@ def test_recurrent_settings_that_torch_has_not(options: dict[str, Any], message:
         samepad.onnx.load(one_node("LSTM", (4, 1, 3), weights, hidden_size=2, **options))
 
 
-@pytest.mark.parametrize("rank", [2, 3, 4, 5])
 @pytest.mark.parametrize(
-    ("kind", "names"),
+    ("kind", "rank", "name"),
     [
-        ("BatchNormalization", ["BatchNorm1d", "BatchNorm1d", "BatchNorm2d", "BatchNorm3d"]),
-        ("InstanceNormalization", [None, "InstanceNorm1d", "InstanceNorm2d", "InstanceNorm3d"]),
-        ("GroupNormalization", [None, "GroupNorm", "GroupNorm", "GroupNorm"]),
-        ("LayerNormalization", ["LayerNorm"] * 4),
-        ("PRelu", ["PReLU"] * 4),
+        ("BatchNormalization", 2, "BatchNorm1d"),
+        ("BatchNormalization", 3, "BatchNorm1d"),
+        ("BatchNormalization", 4, "BatchNorm2d"),
+        ("BatchNormalization", 5, "BatchNorm3d"),
+        ("InstanceNormalization", 3, "InstanceNorm1d"),
+        ("InstanceNormalization", 4, "InstanceNorm2d"),
+        ("InstanceNormalization", 5, "InstanceNorm3d"),
+        *(("GroupNormalization", rank, "GroupNorm") for rank in (3, 4, 5)),
+        *(("LayerNormalization", rank, "LayerNorm") for rank in (2, 3, 4, 5)),
+        *(("PRelu", rank, "PReLU") for rank in (2, 3, 4, 5)),
     ],
 )
-def test_layers_of_known_weights(kind: str, names: list[str | None], rank: int) -> None:
-    name = names[rank - 2]
-    if name is None:
-        pytest.skip("of more dimensions")
+def test_layers_of_known_weights(kind: str, rank: int, name: str) -> None:
     shape = (2, 4, 5, 3, 2)[:rank]
     attributes: dict[str, Any] = {"epsilon": 1e-3} if kind != "PRelu" else {}
     weights: list[Any] = [normal(4), normal(4)]
@@ -147,6 +148,7 @@ def test_layers_of_known_weights(kind: str, names: list[str | None], rank: int) 
         ("GlobalAveragePool", {}, 18, nn.AdaptiveAvgPool2d),
         ("GlobalMaxPool", {}, 18, nn.AdaptiveMaxPool2d),
         ("Selu", {}, 18, nn.SELU),
+        ("HardSigmoid", {"alpha": 1 / 6}, 18, nn.Hardsigmoid),
         ("Swish", {}, 24, nn.SiLU),
     ],
 )

@@ -216,7 +216,7 @@ def add(c: Call) -> Any:
             if isinstance(layer, nn.Linear) and layer.bias is None and _is_bias(bias, layer):
                 layer.bias = nn.Parameter(bias.clone())
                 return product
-    return c.b.call(torch.add, c[0], c[1])
+    return c.b.call(operator.add, c[0], c[1])
 
 
 def _is_bias(bias: Tensor, layer: nn.Linear) -> bool:
@@ -228,4 +228,4 @@ def mat_mul(c: Call) -> Any:
     weight = c[1]
     if isinstance(weight, Tensor) and weight.dim() == 2 and weight.is_floating_point():
         return _linear(c, weight.T, None)
-    return c.b.call(torch.matmul, c[0], c[1])
+    return c.b.call(operator.matmul, c[0], c[1])

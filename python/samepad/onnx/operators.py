@@ -1,6 +1,8 @@
 """ONNX's operators: a table from the name to its rule, which says it in PyTorch."""
 
 import functools
+import math
+import operator
 from collections.abc import Callable
 from typing import Any
 
@@ -130,6 +132,13 @@ def _selu(c: Call) -> Any:
     return c.b.call(ops.selu, c[0], *constants)
 
 
+def _hard_sigmoid(c: Call) -> Any:
+    alpha, beta = c.get("alpha", 0.2), c.get("beta", 0.5)
+    if math.isclose(alpha, 1 / 6, rel_tol=1e-6) and beta == 0.5:
+        return c.b.module(c.name, nn.Hardsigmoid(), c[0])
+    return c.b.call(ops.hard_sigmoid, c[0], alpha, beta)
+
+
 def _swish(c: Call) -> Any:
     alpha = c.get("alpha", 1.0)
     if alpha == 1:
@@ -229,8 +238,8 @@ _FUNCTIONS: dict[str, Callable[..., Any]] = {
     "Floor": torch.floor,
     "IsNaN": torch.isnan,
     "Log": torch.log,
-    "Mul": torch.mul,
-    "Neg": torch.neg,
+    "Mul": operator.mul,
+    "Neg": operator.neg,
     "Not": torch.logical_not,
     "Pow": ops.power,
     "Reciprocal": torch.reciprocal,
@@ -239,7 +248,7 @@ _FUNCTIONS: dict[str, Callable[..., Any]] = {
     "Sin": torch.sin,
     "Sinh": torch.sinh,
     "Sqrt": torch.sqrt,
-    "Sub": torch.sub,
+    "Sub": operator.sub,
     "Tan": torch.tan,
     "Where": ops.where,
     **_COMPARED,
@@ -292,9 +301,7 @@ OPERATORS: dict[str, Rule] = {
     "Gemm": layers.gemm,
     "MatMul": layers.mat_mul,
     "PRelu": _prelu,
-    "HardSigmoid": lambda c: c.b.call(
-        ops.hard_sigmoid, c[0], c.get("alpha", 0.2), c.get("beta", 0.5)
-    ),
+    "HardSigmoid": _hard_sigmoid,
     "Clip": _clip,
     "Softmax": _softmax(log=False),
     "LogSoftmax": _softmax(log=True),
