@@ -41,19 +41,31 @@ def info() -> int:
 
 
 def write_together(contents: dict[Path, bytes]) -> None:
-    """Write the files, all of them or none."""
-    ready = []
-    try:
+    """Write files of one folder, all or none: where one fails, what was there before is back."""
+    (folder,) = {path.parent for path in contents}
+    with tempfile.TemporaryDirectory(dir=folder, prefix=".samepad-") as aside:
+        new, old = Path(aside) / "new", Path(aside) / "old"
+        new.mkdir()
+        old.mkdir()
         for path, content in contents.items():
-            with tempfile.NamedTemporaryFile(dir=path.parent, delete=False) as file:
-                ready.append((Path(file.name), path))
-                file.write(content)
-        for temporary, path in ready:
-            temporary.chmod(0o644)
-            temporary.replace(path)
-    finally:
-        for temporary, _ in ready:
-            temporary.unlink(missing_ok=True)
+            (new / path.name).write_bytes(content)
+        try:
+            for path in contents:
+                if path.exists():
+                    path.replace(old / path.name)
+                (new / path.name).replace(path)
+        except BaseException:  # Ctrl-C too
+            for path in contents:
+                if not (new / path.name).exists():
+                    path.unlink(missing_ok=True)
+                if (old / path.name).exists():
+                    (old / path.name).replace(path)
+            raise
+
+
+def weights_of(output: Path) -> Path:
+    """The file for the weights of what is written."""
+    return output.with_suffix(".pt")
 
 
 def convert(model: Path, output: Path, layout: Any, class_name: str) -> int:
@@ -63,7 +75,7 @@ def convert(model: Path, output: Path, layout: Any, class_name: str) -> int:
         print(f"[{number}/4] {what}", file=sys.stderr)
 
     step(1, f"loading {model}")
-    file = OPENERS[model.suffix](model)
+    file = OPENERS[model.suffix.lower()](model)
     step(2, "converting")
     module = file.module(layout)
     source = write_source(module, class_name)
@@ -85,7 +97,7 @@ def convert(model: Path, output: Path, layout: Any, class_name: str) -> int:
     step(4, f"writing {output}")
     weights = io.BytesIO()
     torch.save(module.state_dict(), weights)
-    files = {output: source.encode(), output.with_suffix(".pt"): weights.getvalue()}
+    files = {output: source.encode(), weights_of(output): weights.getvalue()}
     write_together(files)
     print("wrote " + " and ".join(map(str, files)))
     return 0
@@ -119,13 +131,19 @@ def main(arguments: list[str] | None = None) -> int:
         parser.error(f"the output must be a .py file, but got {options.output}")
     if not options.output.parent.is_dir():
         parser.error(f"there is no folder {options.output.parent}")
-    if options.model.suffix not in OPENERS:
+    for path in (options.output, weights_of(options.output)):
+        if path.is_dir():
+            parser.error(f"{path} is a folder, where a file is to be written")
+    if options.model.suffix.lower() not in OPENERS:
         parser.error(f"the model must end in {' or '.join(OPENERS)}, but got {options.model}")
     try:
         return convert(options.model, options.output, options.input_layout, options.class_name)
-    except ValueError as error:
+    except (ValueError, OSError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 1
+    except KeyboardInterrupt:
+        print("interrupted: nothing is written", file=sys.stderr)
+        return 130  # as shells have it
 
 
 if __name__ == "__main__":

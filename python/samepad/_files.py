@@ -1,7 +1,9 @@
 """Model files of other frameworks: their modules, and what they themselves compute."""
 
+import contextlib
 import os
-from collections.abc import Callable
+import tempfile
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -19,8 +21,8 @@ from samepad.keras.weights import array
 class ModelFile:
     """A model as its own framework has it."""
 
-    #: Shape and NumPy type of each input; None where a size is free.
-    inputs: list[tuple[list[int | None], np.dtype[Any]]]
+    #: Shape and NumPy type of each input; None where a size is free. Of what could be converted.
+    inputs: Callable[[], list[tuple[list[int | None], np.dtype[Any]]]]
     #: From arrays to arrays, in the framework's layout.
     run: Callable[[list[Any]], list[Any]]
     #: The module in PyTorch, for "torch" or "keras" as layout.
@@ -32,11 +34,11 @@ class ModelFile:
         Free sizes are 2 for the batch and 64 elsewhere. NaN where an output has one.
 
         Raises:
-            ValueError: One of the two cannot take such input.
+            ValueError: One of the two cannot take such input, or their outputs' shapes differ.
         """
         generator = np.random.default_rng(0)
         arrays = []
-        for shape, dtype in self.inputs:
+        for shape, dtype in self.inputs():
             first, *others = [*shape, None]
             sizes = ([2 if first is None else first, *(n or 64 for n in others)])[: len(shape)]
             floating = np.issubdtype(dtype, np.floating)
@@ -52,6 +54,8 @@ class ModelFile:
         differences = []
         for theirs, ours in zip(expected, found, strict=True):
             value = torch.from_numpy(np.array(theirs)).double()
+            if ours.shape != value.shape:
+                raise ValueError(f"an output has shape {ours.shape}, expected {value.shape}")
             scale = value.abs().amax().clamp(min=1e-12) if value.numel() else 1.0
             distance = (ours.double() - value).abs()
             differences.append(float(distance.amax() / scale) if value.numel() else 0.0)
@@ -59,16 +63,28 @@ class ModelFile:
 
 
 def _leaves(outputs: Any) -> list[Any]:
+    """The tensors in a structure; of a dictionary by its keys, sorted as Keras does."""
     if isinstance(outputs, dict):
-        return [leaf for value in outputs.values() for leaf in _leaves(value)]
+        outputs = [outputs[key] for key in sorted(outputs)]
     if isinstance(outputs, (list, tuple)):
         return [leaf for value in outputs for leaf in _leaves(value)]
     return [outputs]
 
 
 def _reason(error: Exception) -> str:
-    lines = str(error).strip().splitlines()
-    return lines[0] if lines else type(error).__name__
+    return str(error).strip() or type(error).__name__
+
+
+@contextlib.contextmanager
+def _lower_suffix(path: Path) -> Iterator[Path]:
+    """The file under a name whose suffix Keras knows."""
+    if path.suffix == path.suffix.lower():
+        yield path
+        return
+    with tempfile.TemporaryDirectory() as folder:
+        link = Path(folder) / f"{path.stem}{path.suffix.lower()}"
+        link.symlink_to(path.resolve())
+        yield link
 
 
 def open_keras(path: Path) -> ModelFile:
@@ -84,19 +100,20 @@ def open_keras(path: Path) -> ModelFile:
     except ImportError as error:
         raise ValueError(f"{path} needs Keras: pip install keras tensorflow-cpu") from error
     try:
-        model = keras.saving.load_model(path, compile=False, safe_mode=True)
+        with _lower_suffix(path) as file:
+            model = keras.saving.load_model(file, compile=False, safe_mode=True)
     except Exception as error:  # of many kinds: Keras, h5py, zipfile and JSON all have their own
         raise ValueError(f"Keras cannot load {path}: {_reason(error)}") from error
 
-    def run(arrays: list[Any]) -> list[Any]:
-        outputs = model(arrays if len(arrays) > 1 else arrays[0], training=False)
-        return [array(output) for output in _leaves(outputs)]
+    def inputs() -> list[tuple[list[int | None], np.dtype[Any]]]:
+        return [(list(tensor.shape), np.dtype(tensor.dtype)) for tensor in model.inputs]
 
-    return ModelFile(
-        [(list(tensor.shape), np.dtype(tensor.dtype)) for tensor in model.inputs],
-        run,
-        lambda layout: samepad.keras.to_torch(model, layout),
-    )
+    def run(arrays: list[Any]) -> list[Any]:
+        graph = getattr(model, "_functional", model)  # a Sequential model has one
+        inputs = keras.tree.pack_sequence_as(graph._inputs_struct, arrays)
+        return [array(output) for output in _leaves(model(inputs, training=False))]
+
+    return ModelFile(inputs, run, lambda layout: samepad.keras.to_torch(model, layout))
 
 
 def open_onnx(path: Path) -> ModelFile:
@@ -109,12 +126,16 @@ def open_onnx(path: Path) -> ModelFile:
         import onnx
         from onnx.reference import ReferenceEvaluator
 
-        from samepad.onnx.loading import read
+        from samepad.onnx.loading import read, sizes_of
     except ImportError as error:
         raise ValueError(f"{path} needs the package onnx: pip install onnx") from error
     proto = read(path)
     constants = {tensor.name for tensor in proto.graph.initializer}
     given = [value for value in proto.graph.input if value.name not in constants]
+    for value in given:
+        if not value.type.HasField("tensor_type"):
+            kind = value.type.WhichOneof("value")
+            raise ValueError(f"input {value.name} of {path} is a {kind}, expected a tensor")
 
     def run(arrays: list[Any]) -> list[Any]:
         feeds = {value.name: array for value, array in zip(given, arrays, strict=True)}
@@ -125,19 +146,13 @@ def open_onnx(path: Path) -> ModelFile:
         session = onnxruntime.InferenceSession(str(path), providers=["CPUExecutionProvider"])
         return list(session.run(None, feeds))
 
-    def shape(value: Any) -> list[int | None]:
-        sizes = value.type.tensor_type.shape.dim
-        return [size.dim_value if size.HasField("dim_value") else None for size in sizes]
+    def inputs() -> list[tuple[list[int | None], np.dtype[Any]]]:
+        kinds = [value.type.tensor_type for value in given]
+        dtypes = [onnx.helper.tensor_dtype_to_np_dtype(kind.elem_type) for kind in kinds]
+        return list(zip([sizes_of(kind) for kind in kinds], dtypes, strict=True))
 
-    return ModelFile(
-        [
-            (shape(v), onnx.helper.tensor_dtype_to_np_dtype(v.type.tensor_type.elem_type))
-            for v in given
-        ],
-        run,
-        lambda _: samepad.onnx.load(proto),
-    )
+    return ModelFile(inputs, run, lambda _: samepad.onnx.load(proto))
 
 
-#: By a file's suffix.
+#: By a file's suffix, in lower case.
 OPENERS = {".keras": open_keras, ".h5": open_keras, ".hdf5": open_keras, ".onnx": open_onnx}

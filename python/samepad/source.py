@@ -17,6 +17,7 @@ _OPERATORS = {
     operator.sub: "-",
     operator.mul: "*",
     operator.truediv: "/",
+    operator.floordiv: "//",
     operator.pow: "**",
     operator.matmul: "@",
 }

@@ -1,5 +1,6 @@
 """The command `python -m samepad`."""
 
+import contextlib
 import os
 
 os.environ.setdefault("KERAS_BACKEND", "tensorflow")
@@ -15,6 +16,7 @@ import numpy as np
 import onnx
 import pytest
 import samepad
+import samepad.keras
 import torch
 from keras import layers
 from samepad import __main__ as command
@@ -131,6 +133,60 @@ def test_code_in_a_model_is_not_run(tmp_path: Path, capsys: pytest.CaptureFixtur
     assert f"Keras cannot load {file}" in refused(tmp_path, capsys, file)
 
 
+@pytest.mark.filterwarnings("ignore:You are saving a model that has not yet been built")
+def test_unbuilt_models(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    file = tmp_path / "unbuilt.keras"
+    keras.Sequential([layers.Dense(2)], name="late").save(file)
+    said = refused(tmp_path, capsys, file)
+    assert "late (Sequential)" in said
+    assert "it is not built" in said
+
+
+def test_the_whole_message_is_shown(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Keras names the layer after the first line."""
+
+    @keras.saving.register_keras_serializable("mine")
+    class Own(layers.Layer):  # type: ignore[misc]
+        def call(self, x: Any) -> Any:
+            return x
+
+    file = tmp_path / "own.keras"
+    keras.Sequential([layers.Input((2,)), Own(name="odd_one")]).save(file)
+    keras.saving.get_custom_objects().clear()
+    said = refused(tmp_path, capsys, file)
+    assert f"Keras cannot load {file}" in said
+    assert "odd_one" in said
+
+
+@pytest.mark.parametrize("suffix", [".KERAS", ".H5", ".ONNX"])
+@pytest.mark.filterwarnings("ignore:You are saving your model as an HDF5 file")
+def test_suffixes_of_other_systems(suffix: str, tmp_path: Path) -> None:
+    file = tmp_path / f"saved{suffix.lower()}"
+    if suffix == ".ONNX":
+        node = onnx.helper.make_node("Relu", ["x"], ["y"])
+        values = [
+            onnx.helper.make_tensor_value_info(name, onnx.TensorProto.FLOAT, [2]) for name in "xy"
+        ]
+        graph = onnx.helper.make_graph([node], "net", values[:1], values[1:])
+        opsets = [onnx.helper.make_opsetid("", 19)]
+        onnx.save(onnx.helper.make_model(graph, ir_version=10, opset_imports=opsets), file)
+    else:
+        small().save(file)
+    file = file.rename(file.with_suffix(suffix))
+    assert command.main(["convert", str(file), "-o", str(tmp_path / "net.py")]) == 0
+    assert (tmp_path / "net.py").is_file()
+
+
+def test_inputs_and_outputs_by_name(tmp_path: Path) -> None:
+    """In another order than that of the calls, and of the alphabet."""
+    inputs = {"b": layers.Input((4,), name="b"), "a": layers.Input((3,), name="a")}
+    hidden = layers.Dense(5)(inputs["b"])
+    outputs = {"z": layers.Dense(2)(hidden), "y": layers.Dense(2)(inputs["a"])}
+    file = tmp_path / "named.keras"
+    keras.Model(inputs, outputs).save(file)
+    assert command.main(["convert", str(file), "-o", str(tmp_path / "net.py")]) == 0
+
+
 def test_unsupported_layers(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     file = tmp_path / "masked.keras"
     keras.Sequential([layers.Input((4, 2)), layers.Masking(name="mask")]).save(file)
@@ -144,6 +200,77 @@ def test_a_difference_fails(
     small().save(file)
     monkeypatch.setattr(command, "TOLERANCE", -1.0)
     assert "nothing is written" in refused(tmp_path, capsys, file)
+
+
+def test_an_output_of_another_shape_fails(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file = tmp_path / "model.keras"
+    small().save(file)
+    to_torch = samepad.keras.to_torch
+
+    def other(model: Any, layout: Any) -> Any:
+        module = to_torch(model, layout)
+        last = [name for name, _ in module.named_children()][-1]
+        module.add_module(last, torch.nn.Linear(64, 1))
+        return module
+
+    monkeypatch.setattr(samepad.keras, "to_torch", other)
+    assert "an output has shape torch.Size([2, 1])" in refused(tmp_path, capsys, file)
+
+
+@pytest.mark.parametrize("fault", [OSError("disk full"), KeyboardInterrupt()])
+@pytest.mark.parametrize("call", range(4))
+@pytest.mark.parametrize("present", [False, True])
+def test_all_or_nothing_is_written(
+    fault: BaseException, call: int, present: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whatever stops it, at whatever step."""
+    paths = [tmp_path / "net.py", tmp_path / "net.pt"]
+    if present:
+        for path in paths:
+            path.write_bytes(b"old")
+    replace, count = Path.replace, iter(range(100))
+
+    def replace_or_fail(self: Path, target: Path) -> Path:
+        if next(count) == call:
+            raise fault
+        return replace(self, target)
+
+    monkeypatch.setattr(Path, "replace", replace_or_fail)
+    fails = call < 4 if present else call < 2
+    with pytest.raises(type(fault)) if fails else contextlib.nullcontext():
+        command.write_together(dict.fromkeys(paths, b"new"))
+    assert sorted(tmp_path.iterdir()) == (sorted(paths) if present or not fails else [])
+    for path in tmp_path.iterdir():
+        assert path.read_bytes() == (b"old" if fails else b"new")
+
+
+def test_interrupted(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def interrupt(*_: Any) -> None:
+        raise KeyboardInterrupt
+
+    file = tmp_path / "model.keras"
+    small().save(file)
+    monkeypatch.setattr(command, "write_together", interrupt)
+    assert command.main(["convert", str(file), "-o", str(tmp_path / "net.py")]) == 130
+    assert "interrupted" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("folder", ["net.py", "net.pt"])
+def test_a_folder_in_the_place_of_an_output(
+    folder: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file = tmp_path / "model.keras"
+    small().save(file)
+    (tmp_path / folder).mkdir()
+    with pytest.raises(SystemExit) as raised:
+        command.main(["convert", str(file), "-o", str(tmp_path / "net.py")])
+    assert raised.value.code == 2
+    assert f"{folder} is a folder" in capsys.readouterr().err
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["model.keras", folder]
 
 
 @pytest.mark.parametrize(

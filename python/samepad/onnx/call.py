@@ -1,6 +1,5 @@
 """One node of an ONNX graph as its rule sees it."""
 
-import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -8,8 +7,26 @@ from typing import Any
 import torch
 from torch import Tensor, fx, nn
 
-#: What an ONNX value is while a graph is made: known, or computed by a node.
-Value = Tensor | fx.Node
+from samepad._names import identifier
+from samepad.onnx import shapes
+
+
+@dataclass(frozen=True)
+class Sizes:
+    """Integers, some of which are sizes of tensors that the module will see, or made from them.
+
+    ONNX computes with shapes as tensors; as numbers they leave a module that exports and compiles
+    for every size.
+    """
+
+    items: tuple[int | fx.Node, ...]
+    #: A tensor of no dimension in ONNX, in place of one.
+    scalar: bool = False
+    dtype: torch.dtype = torch.int64
+
+
+#: What an ONNX value is while a graph is made: known, computed by a node, or both in parts.
+Value = Tensor | fx.Node | Sizes
 
 
 class UnsupportedError(Exception):
@@ -24,24 +41,26 @@ class Builder:
         self.root = nn.Module()
         self.graph = fx.Graph()
         self.constants: dict[int, tuple[Tensor, fx.Node]] = {}
+        #: What the file calls a constant, by its id.
+        self.names: dict[int, str] = {}
+        self.cached: dict[Any, fx.Node] = {}
 
     def name(self, wanted: str) -> str:
         """A Python name for a submodule or a buffer, which no other has."""
-        base = re.sub(r"\W", "_", wanted, flags=re.ASCII).strip("_") or "node"
-        base = "_" + base if base[0].isdigit() else base
-        result, count = base, 1
-        while hasattr(self.root, result) or hasattr(fx.GraphModule, result):
-            result, count = f"{base}_{count}", count + 1
-        return result
+        return identifier(wanted, {*self.root._modules, *self.root._buffers})
 
-    def node(self, value: Any, name: str = "constant") -> Any:
+    def input(self, name: str) -> fx.Node:
+        """The next input."""
+        return self.graph.placeholder(identifier(name, {node.name for node in self.graph.nodes}))
+
+    def node(self, value: Any) -> Any:
         """The value as an argument of a node: tensors become buffers."""
         if isinstance(value, (list, tuple)):
-            return type(value)(self.node(item, name) for item in value)
+            return type(value)(self.node(item) for item in value)
         if not isinstance(value, Tensor):
             return value
         if id(value) not in self.constants:
-            buffer = self.name(name)
+            buffer = self.name(self.names.get(id(value), "constant"))
             self.root.register_buffer(buffer, value)
             # The tensor is kept too, so that its id stays its own.
             self.constants[id(value)] = (value, self.graph.get_attr(buffer))
@@ -57,17 +76,35 @@ class Builder:
         node.meta["is_wrapped"] = function.__module__.startswith("samepad.")
         return node
 
-    def module(self, name: str, module: nn.Module, input: Value) -> Any:
+    def module(self, name: str, module: nn.Module, *inputs: Any) -> Any:
         """Call a new submodule."""
-        if isinstance(input, Tensor):
+        if not any(isinstance(leaf, fx.Node) for leaf in _leaves(inputs)):
             with torch.no_grad():
-                return module.eval()(input)
+                return module.eval()(*inputs)
         name = self.name(name)
         self.root.add_module(name, module)
-        return self.graph.call_module(name, (input,))
+        return self.graph.call_module(name, tuple(self.node(value) for value in inputs))
+
+    def size(self, tensor: fx.Node, dim: int) -> fx.Node:
+        """A tensor's size, asked for once."""
+        key = (tensor, dim)
+        if key not in self.cached:
+            self.cached[key] = self.graph.call_method("size", key)
+        return self.cached[key]
+
+    def tensor(self, value: Value | None) -> Tensor | fx.Node | None:
+        """The value as a tensor where it is numbers."""
+        if not isinstance(value, Sizes):
+            return value
+        if value not in self.cached:
+            items = value.items[0] if value.scalar else list(value.items)
+            self.cached[value] = self.call(shapes.integer_tensor, items, value.dtype)
+        return self.cached[value]
 
 
 def _leaves(structure: Any) -> list[Any]:
+    if isinstance(structure, slice):
+        return [structure.start, structure.stop, structure.step]
     if isinstance(structure, (list, tuple)):
         return [leaf for item in structure for leaf in _leaves(item)]
     return [structure]
@@ -79,14 +116,29 @@ class Call:
 
     b: Builder
     name: str
-    inputs: list[Value | None]
+    kind: str
+    given: list[Value | None]
     attributes: dict[str, Any]
     opset: int
     outputs: int
 
+    @property
+    def description(self) -> str:
+        """For errors: name, operator and attributes; of tensors and graphs their type."""
+        shown = {
+            name: self.get(name) if isinstance(value, (int, float, list, bytes)) else type(value)
+            for name, value in self.attributes.items()
+        }
+        return f"{self.name} ({self.kind} {shown})"
+
+    @property
+    def inputs(self) -> list[Tensor | fx.Node | None]:
+        """All inputs, as tensors; None where one is left out."""
+        return [self.b.tensor(value) for value in self.given]
+
     def __getitem__(self, position: int) -> Any:
-        """An input; None where it is left out."""
-        return self.inputs[position] if position < len(self.inputs) else None
+        """An input, as a tensor; None where it is left out."""
+        return self.b.tensor(self.given[position]) if position < len(self.given) else None
 
     def get(self, name: str, default: Any = None) -> Any:
         """An attribute."""
@@ -101,7 +153,7 @@ class Call:
         """
         for name, value in expected.items():
             if self.get(name, value) != value:
-                raise UnsupportedError(f"{name}={self.get(name)!r}")
+                raise UnsupportedError(f"{name}={self.get(name)!r}, expected {value!r}")
 
     def known(self, position: int, what: str) -> Tensor | None:
         """An input that has to be constant; None where it is left out.
@@ -111,12 +163,50 @@ class Call:
         """
         value: Value | None = self[position]
         if isinstance(value, fx.Node):
-            raise UnsupportedError(f"{what} that depends on the input")
+            raise UnsupportedError(f"{what} must be constant, but depends on the model's input")
+        assert not isinstance(value, Sizes)
         return value
 
-    def moved(self, position: int, name: str) -> Any:
-        """What was an attribute and became an input in a later opset; None where it is left out."""
-        return self.attributes.get(name, self[position])
+    def sizes(self, position: int) -> Sizes | None:
+        """An input as integers known one by one; None where it is something else."""
+        value = self.given[position] if position < len(self.given) else None
+        if isinstance(value, Tensor) and value.dim() < 2 and value.dtype in _INTEGERS:
+            items = tuple(value.reshape(-1).tolist())
+            return Sizes(items, value.dim() == 0, value.dtype)
+        return value if isinstance(value, Sizes) else None
+
+    def integers(self, position: int, attribute: str = "") -> Any:
+        """Sizes or axes: a list of numbers and of nodes that compute one, where they are known one
+        by one, else a node that computes a tensor of them; None where they are left out.
+
+        Args:
+            position: Of the input.
+            attribute: What the input was in earlier opsets.
+        """
+        if attribute in self.attributes:
+            return list(self.attributes[attribute])
+        sizes = self.sizes(position)
+        return self[position] if sizes is None else list(sizes.items)
+
+    def number(self, position: int, attribute: str = "") -> Any:
+        """One number: itself where it is known, else a node; None where it is left out."""
+        if attribute in self.attributes:
+            return self.attributes[attribute]
+        sizes = self.sizes(position)
+        if sizes is not None and len(sizes.items) == 1:
+            return sizes.items[0]
+        value = self[position]
+        return value.item() if isinstance(value, Tensor) and value.numel() == 1 else value
+
+    def rank(self, position: int) -> int | None:
+        """How many dimensions an input has, where that is known."""
+        value = self.given[position]
+        if isinstance(value, Sizes):
+            return 0 if value.scalar else 1
+        if isinstance(value, fx.Node):
+            dims = value.meta.get("dims")
+            return None if dims is None else len(dims)
+        return None if value is None else value.dim()
 
     def weights(self, *positions: int) -> list[Tensor | None] | None:
         """Inputs that are constant or left out; None where one is not."""
@@ -124,3 +214,10 @@ class Call:
         if any(isinstance(value, fx.Node) for value in values):
             return None
         return values
+
+
+_INTEGERS = (torch.int32, torch.int64)
+
+
+#: How an operator is said in PyTorch: to a node's output, or outputs.
+Rule = Callable[[Call], Any]

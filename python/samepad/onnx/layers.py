@@ -1,10 +1,10 @@
 """Convolutions, pools, normalizations and products: what becomes a layer of torch.nn or samepad."""
 
+import operator
 from typing import Any
 
 import torch
-import torch.nn.functional as F
-from torch import Tensor, nn
+from torch import Tensor, fx, nn
 
 import samepad
 from samepad.onnx import ops
@@ -55,7 +55,7 @@ def _steps(c: Call, dimensions: int) -> dict[str, Any]:
     }
 
 
-def _loaded(module: nn.Module, **weights: Tensor | None) -> nn.Module:
+def loaded(module: nn.Module, **weights: Tensor | None) -> nn.Module:
     """The module with these weights, in their type."""
     present = {name: value for name, value in weights.items() if value is not None}
     module.to(next(iter(present.values())).dtype)
@@ -69,8 +69,9 @@ def _loaded(module: nn.Module, **weights: Tensor | None) -> nn.Module:
 def _dimensions(c: Call) -> int:
     """Spatial dimensions of a convolution, as far as they are known; 1 where every number is one
     for all of them."""
-    if isinstance(c[1], Tensor):
-        return c[1].dim() - 2
+    rank = c.rank(1) or c.rank(0)
+    if rank is not None:
+        return rank - 2
     return (
         len(c.get("kernel_shape", ())) or len(c.get("pads", ())) // 2 or len(c.get("strides", (1,)))
     )
@@ -86,6 +87,7 @@ def conv(c: Call) -> Any:
         return c.b.call(ops.convolve, "conv", *c.inputs, padding=padding, groups=groups, **steps)
     weight, bias = weights
     assert weight is not None
+    c.refuse(kernel_shape=list(weight.shape[2:]))
     made = getattr(samepad if _is_same(padding) else nn, _class(padding, "Conv", dimensions))
     module = made(
         weight.shape[1] * groups,
@@ -96,7 +98,7 @@ def conv(c: Call) -> Any:
         bias=bias is not None,
         **_steps(c, dimensions),
     )
-    return c.b.module(c.name, _loaded(module, weight=weight, bias=bias), c[0])
+    return c.b.module(c.name, loaded(module, weight=weight, bias=bias), c[0])
 
 
 def _class(padding: Any, kind: str, dimensions: int) -> str:
@@ -130,6 +132,7 @@ def conv_transpose(c: Call) -> Any:
         return c.b.call(ops.convolve, "conv_transpose", *c.inputs, **options)
     weight, bias = weights
     assert weight is not None
+    c.refuse(kernel_shape=list(weight.shape[2:]))
     made = getattr(
         samepad if _is_same(padding) else nn, _class(padding, "ConvTranspose", dimensions)
     )
@@ -143,7 +146,7 @@ def conv_transpose(c: Call) -> Any:
         **options,
         **steps,
     )
-    return c.b.module(c.name, _loaded(module, weight=weight, bias=bias), c[0])
+    return c.b.module(c.name, loaded(module, weight=weight, bias=bias), c[0])
 
 
 def max_pool(c: Call) -> Any:
@@ -159,7 +162,7 @@ def max_pool(c: Call) -> Any:
         made = getattr(samepad, f"SamePadMaxPool{len(kernel)}d")
         return c.b.module(c.name, made(_one(kernel), **options), c[0])
     pooled = c.b.call(ops.max_pool_with_indices, c[0], tuple(kernel), **options)
-    return [c.b.call(ops.item, pooled, i) for i in range(2)]
+    return [c.b.call(operator.getitem, pooled, i) for i in range(2)]
 
 
 def average_pool(c: Call) -> Any:
@@ -176,17 +179,6 @@ def average_pool(c: Call) -> Any:
         count_include_pad=bool(c.get("count_include_pad", 0)),
     )
     return c.b.module(c.name, module, c[0])
-
-
-def batch_normalization(c: Call) -> Any:
-    """BatchNormalization of inference, by what it comes to for any number of dimensions."""
-    c.refuse(training_mode=0)
-    if c.outputs != 1:
-        raise UnsupportedError("outputs of training")
-    scale, bias, mean, variance = (c[i] for i in range(1, 5))
-    return c.b.call(
-        F.batch_norm, c[0], mean, variance, scale, bias, False, 0.0, c.get("epsilon", 1e-5)
-    )
 
 
 def gemm(c: Call) -> Any:
@@ -213,7 +205,22 @@ def gemm(c: Call) -> Any:
 
 def _linear(c: Call, weight: Tensor, bias: Tensor | None) -> Any:
     module = nn.Linear(weight.shape[1], weight.shape[0], bias=bias is not None)
-    return c.b.module(c.name, _loaded(module, weight=weight, bias=bias), c[0])
+    return c.b.module(c.name, loaded(module, weight=weight, bias=bias), c[0])
+
+
+def add(c: Call) -> Any:
+    """Add: the bias of the nn.Linear before it, which exporters write as two nodes, where it is."""
+    for product, bias in (c.given[:2], c.given[1::-1]):
+        if isinstance(product, fx.Node) and isinstance(bias, Tensor) and product.meta.get("once"):
+            layer = product.op == "call_module" and c.b.root.get_submodule(str(product.target))
+            if isinstance(layer, nn.Linear) and layer.bias is None and _is_bias(bias, layer):
+                layer.bias = nn.Parameter(bias.clone())
+                return product
+    return c.b.call(operator.add, c[0], c[1])
+
+
+def _is_bias(bias: Tensor, layer: nn.Linear) -> bool:
+    return bias.shape == (layer.out_features,) and bias.dtype == layer.weight.dtype
 
 
 def mat_mul(c: Call) -> Any:
@@ -221,4 +228,4 @@ def mat_mul(c: Call) -> Any:
     weight = c[1]
     if isinstance(weight, Tensor) and weight.dim() == 2 and weight.is_floating_point():
         return _linear(c, weight.T, None)
-    return c.b.call(torch.matmul, c[0], c[1])
+    return c.b.call(operator.matmul, c[0], c[1])

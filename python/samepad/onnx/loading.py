@@ -1,85 +1,204 @@
 """From an ONNX file or model to a torch.fx.GraphModule."""
 
+from collections import Counter
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import onnx
+import onnx.inliner
 import torch
 from google.protobuf.message import DecodeError
-from onnx import numpy_helper
 from torch import fx
 
-from samepad.onnx.call import Builder, Call, UnsupportedError
+from samepad.onnx import sizes, tensors
+from samepad.onnx.call import Builder, Call, UnsupportedError, Value
 from samepad.onnx.operators import OPERATORS
+
+#: Before it, operators broadcast by an attribute `broadcast`, and much else was otherwise.
+OLDEST_OPSET = 7
 
 
 def read(model: Any) -> Any:
-    """The model that a path leads to, checked; a model as it is."""
-    if not isinstance(model, (str, Path)):
-        if not isinstance(model, onnx.ModelProto):
-            raise TypeError(
-                f"model must be a path or an onnx.ModelProto, not {type(model).__name__}"
-            )
-        return model
-    if not Path(model).is_file():
-        raise ValueError(f"there is no file {model}")
+    """The model that a path leads to, or a model, checked.
+
+    Raises:
+        TypeError: It is neither.
+        ValueError: There is no such file, or it is no model that ONNX's checker accepts.
+    """
+    if isinstance(model, onnx.ModelProto):
+        proto, name = model, "the model"
+    elif isinstance(model, (str, Path)):
+        if not Path(model).is_file():
+            raise ValueError(f"there is no file {model}")
+        proto, name = None, str(model)
+    else:
+        raise TypeError(f"model must be a path or an onnx.ModelProto, not {type(model).__name__}")
     try:
-        proto = onnx.load(model)
-        onnx.checker.check_model(proto)
-    except (DecodeError, onnx.checker.ValidationError, ValueError) as error:
-        reason = str(error).strip().splitlines() or [type(error).__name__]
-        raise ValueError(f"{model} is no ONNX model that can be read: {reason[0]}") from error
-    return proto
+        proto = onnx.load(model) if proto is None else proto
+        _check(proto, name)
+    except (DecodeError, onnx.checker.ValidationError, ValueError, OSError) as error:
+        reason = str(error).strip() or type(error).__name__
+        raise ValueError(f"{name} is no ONNX model that can be read: {reason}") from error
+    return onnx.inliner.inline_local_functions(proto) if proto.functions else proto
+
+
+def _check(proto: Any, path: str) -> None:
+    """Ask ONNX's checker, but for what it refuses without need.
+
+    Raises:
+        ValueError: Weights are missing.
+        onnx.checker.ValidationError: It refuses the model.
+    """
+    unread = [t.name for t in proto.graph.initializer if t.data_location == t.EXTERNAL]
+    if unread:
+        raise ValueError(
+            f"its initializers {', '.join(unread)} are kept in files that were not read; pass the "
+            "model's path, or call onnx.load_external_data_for_model first"
+        )
+    if proto.ByteSize() > onnx.checker.MAXIMUM_PROTOBUF:  # it takes them from files alone
+        return onnx.checker.check_model(path)
+    shapeless = [i for i, output in enumerate(proto.graph.output) if _lacks_shape(output)]
+    if shapeless:  # exporters leave out what they do not know; ONNX Runtime takes that too
+        filled = onnx.ModelProto()
+        filled.CopyFrom(proto)
+        for position in shapeless:
+            filled.graph.output[position].type.tensor_type.shape.SetInParent()
+        proto = filled
+    return onnx.checker.check_model(proto)
+
+
+def _lacks_shape(value: Any) -> bool:
+    kind = value.type
+    return kind.HasField("tensor_type") and not kind.tensor_type.HasField("shape")
+
+
+def sizes_of(kind: Any) -> list[int | None]:
+    """The sizes that a tensor's type has; None for one that is open."""
+    return [dim.dim_value if dim.HasField("dim_value") else None for dim in kind.shape.dim]
+
+
+def _shapes(proto: Any) -> dict[str, list[int | None]]:
+    """The sizes of the graph's values as far as ONNX can tell; None for one that is open."""
+    try:
+        graph = onnx.shape_inference.infer_shapes(proto).graph
+    except (ValueError, onnx.shape_inference.InferenceError):  # of more than 2 GB, say
+        return {}
+    return {
+        value.name: sizes_of(value.type.tensor_type)
+        for value in (*graph.input, *graph.value_info, *graph.output)
+        if value.type.tensor_type.HasField("shape")
+    }
+
+
+def _attribute(proto: Any) -> Any:
+    """An attribute's value; of float32, which files hold, the shortest number that is the same."""
+    value = onnx.helper.get_attribute_value(proto)
+    if proto.type == onnx.AttributeProto.FLOAT:
+        return float(str(np.float32(value)))
+    if proto.type == onnx.AttributeProto.FLOATS:
+        return [float(str(np.float32(each))) for each in value]
+    return value
+
+
+class Loader:
+    """One graph on its way: the values so far, and what could not be said."""
+
+    def __init__(self, proto: Any) -> None:
+        """The constants and inputs of a model."""
+        self.graph = proto.graph
+        opsets = {entry.domain: entry.version for entry in proto.opset_import}
+        self.opset: int = opsets.get("", opsets.get("ai.onnx", OLDEST_OPSET))
+        if self.opset < OLDEST_OPSET:
+            raise ValueError(
+                f"cannot convert the ONNX model {self.graph.name!r}: its opset is {self.opset}, "
+                f"expected at least {OLDEST_OPSET}; onnx.version_converter may bring it there"
+            )
+        self.shapes = _shapes(proto)
+        used = [input for node in self.graph.node for input in node.input]
+        self.uses = Counter([*used, *(output.name for output in self.graph.output)])
+        self.b = Builder()
+        self.unsupported: list[str] = []
+        self.values: dict[str, Value | None] = {"": None}
+        for tensor in self.graph.initializer:
+            self.constant(tensor.name, tensors.tensor, tensor)
+        for sparse in self.graph.sparse_initializer:
+            self.constant(sparse.values.name, tensors.dense, sparse)
+        for given in self.graph.input:
+            if given.name not in self.values:
+                self.values[given.name] = self.b.input(given.name)
+                self.note(given.name)
+
+    def constant(self, name: str, read: Any, proto: Any) -> None:
+        """A value that the file holds; where it cannot be read, note why."""
+        try:
+            value = read(proto)
+            self.b.names[id(value)] = name
+        except (UnsupportedError, TypeError, ValueError) as error:  # NumPy's, of what does not fit
+            self.unsupported.append(f"initializer {name}: {error}")
+            value = torch.zeros(())
+        self.values[name] = value
+
+    def note(self, name: str) -> None:
+        """Tell rules which sizes a value has, and whether it is used once."""
+        value = self.values[name]
+        if isinstance(value, fx.Node):
+            value.meta["once"] = value.meta.get("once", True) and self.uses[name] == 1
+            if name in self.shapes:
+                value.meta["dims"] = self.shapes[name]
+
+    def convert(self, node: Any, position: int) -> None:
+        """Compute a node's outputs; where that cannot be said, note why.
+
+        Raises:
+            ValueError: Its inputs or attributes do not fit each other.
+        """
+        attributes = {a.name: _attribute(a) for a in node.attribute}
+        # Of operators that a converter fused, the first one's name.
+        name = node.name.partition(";")[0] or f"{node.op_type}_{position}"
+        given = [self.values[input] for input in node.input]
+        call = Call(self.b, name, node.op_type, given, attributes, self.opset, len(node.output))
+        results: Any = [torch.zeros(())] * len(node.output)  # for what cannot be computed
+        try:
+            if node.domain not in ("", "ai.onnx") or node.op_type not in OPERATORS:
+                raise UnsupportedError("no counterpart")
+            results = sizes.computed(call)
+            if results is None:
+                results = OPERATORS[node.op_type](call)
+        except UnsupportedError as error:
+            self.unsupported.append(f"{call.description}: {error}")
+        except Exception as error:
+            # After the first that is unsupported, others fail for want of values.
+            if not self.unsupported:
+                reason = str(error) or repr(error)
+                raise ValueError(f"cannot convert {call.description}: {reason}") from error
+        if not isinstance(results, list):
+            results = [results]
+        for output, value in zip(node.output, results, strict=False):
+            if output:
+                self.values[output] = value
+                self.note(output)
+
+    def finish(self) -> fx.GraphModule:
+        """The module."""
+        b = self.b
+        found = [b.node(b.tensor(self.values[output.name])) for output in self.graph.output]
+        b.graph.output(found[0] if len(found) == 1 else tuple(found))
+        module = fx.GraphModule(b.root, b.graph, class_name="OnnxModel")
+        module.graph.eliminate_dead_code()
+        module.graph.lint()
+        module.recompile()
+        return module.eval()
 
 
 def load(model: Any) -> fx.GraphModule:
     """samepad.onnx.load, where the package onnx is known to be there."""
-    proto = read(model)
-    graph = proto.graph
-    opsets = {entry.domain: entry.version for entry in proto.opset_import}
-    opset = opsets.get("", opsets.get("ai.onnx", 1))
-    b = Builder()
-    values: dict[str, Any] = {"": None}
-    for tensor in graph.initializer:
-        values[tensor.name] = torch.from_numpy(numpy_helper.to_array(tensor).copy())
-    for given in graph.input:
-        if given.name not in values:
-            values[given.name] = b.graph.placeholder(b.name(given.name))
-    unsupported = []
-    for position, node in enumerate(graph.node):
-        name = node.name or f"{node.op_type}_{position}"
-        attributes = {a.name: onnx.helper.get_attribute_value(a) for a in node.attribute}
-        outputs = [output for output in node.output if output]
-        results: Any = [torch.zeros(())] * len(outputs)  # stands in for what cannot be computed
-        try:
-            if node.domain not in ("", "ai.onnx") or node.op_type not in OPERATORS:
-                raise UnsupportedError("no counterpart")
-            inputs = [values[input] for input in node.input]
-            call = Call(b, name, inputs, attributes, opset, len(node.output))
-            results = OPERATORS[node.op_type](call)
-        except Exception as error:
-            # After the first, others fail for want of values that were not computed.
-            if isinstance(error, UnsupportedError):
-                shown = {
-                    k: v for k, v in attributes.items() if isinstance(v, (int, float, list, bytes))
-                }
-                unsupported.append(f"{name} ({node.op_type} {shown}): {error}")
-            elif not unsupported:
-                raise ValueError(
-                    f"cannot convert node {name!r} ({node.op_type}): {error}"
-                ) from error
-        if not isinstance(results, list):
-            results = [results]
-        values.update(zip(node.output, results, strict=False))
-    if unsupported:
+    loader = Loader(read(model))
+    for position, node in enumerate(loader.graph.node):
+        loader.convert(node, position)
+    if loader.unsupported:
         raise ValueError(
-            f"cannot convert the ONNX model {graph.name!r} (opset {opset}):\n  "
-            + "\n  ".join(unsupported)
+            f"cannot convert the ONNX model {loader.graph.name!r} (opset {loader.opset}):\n  "
+            + "\n  ".join(loader.unsupported)
         )
-    found = [b.node(values[output.name], output.name) for output in graph.output]
-    b.graph.output(found[0] if len(found) == 1 else tuple(found))
-    module = fx.GraphModule(b.root, b.graph, class_name="OnnxModel")
-    module.graph.eliminate_dead_code()
-    module.graph.lint()
-    module.recompile()
-    return module.eval()
+    return loader.finish()

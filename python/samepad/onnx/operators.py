@@ -1,32 +1,18 @@
-"""ONNX's operators: a table from the name to the rule that says it in PyTorch."""
+"""ONNX's operators: a table from the name to its rule, which says it in PyTorch."""
 
 import functools
+import math
+import operator
 from collections.abc import Callable
 from typing import Any
 
+import numpy as np
 import torch
-import torch.nn.functional as F
-from onnx import numpy_helper
-from torch import nn
+from torch import Tensor, nn
 
-from samepad.onnx import layers, ops
-from samepad.onnx.call import Call, UnsupportedError
-
-Rule = Callable[[Call], Any]
-
-#: TensorProto's numbers of types.
-_TYPES = {
-    1: torch.float32,
-    2: torch.uint8,
-    3: torch.int8,
-    5: torch.int16,
-    6: torch.int32,
-    7: torch.int64,
-    9: torch.bool,
-    10: torch.float16,
-    11: torch.float64,
-    16: torch.bfloat16,
-}
+from samepad.onnx import layers, normalization, ops, recurrent, resizing, signals, tensors
+from samepad.onnx.call import Call, Rule, UnsupportedError
+from samepad.onnx.shape_rules import RULES
 
 
 def _function(function: Callable[..., Any]) -> Rule:
@@ -48,84 +34,51 @@ def _mean(c: Call) -> Any:
     return c.b.call(torch.div, _fold(torch.add)(c), len(c.inputs))
 
 
-def _type(number: int) -> torch.dtype:
-    if number not in _TYPES:
-        raise UnsupportedError(f"type {number}")
-    return _TYPES[number]
-
-
 def _cast(c: Call) -> Any:
-    return c.b.call(ops.cast, c[0], _type(c.get("to")))
+    return c.b.call(ops.cast, c[0], tensors.dtype(c.get("to")))
 
 
 def _constant(c: Call) -> Any:
     (name,) = c.attributes
     value = c.attributes[name]
     if name == "value":
-        return torch.from_numpy(numpy_helper.to_array(value).copy())
+        return tensors.tensor(value)
+    if name == "sparse_value":
+        return tensors.dense(value)
     kinds = {"int": torch.int64, "ints": torch.int64, "float": None, "floats": None}
     if name.removeprefix("value_") not in kinds:
-        raise UnsupportedError(name)
+        raise UnsupportedError(f"{name}, expected numbers")
     return torch.tensor(value, dtype=kinds[name.removeprefix("value_")])
 
 
-def _constant_of_shape(c: Call) -> Any:
-    proto = c.get("value")
-    value = (
-        torch.zeros(1) if proto is None else torch.from_numpy(numpy_helper.to_array(proto).copy())
-    )
-    return c.b.call(ops.constant_of_shape, c[0], value)
-
-
 def _clip(c: Call) -> Any:
-    if c.opset < 11:
-        return c.b.call(ops.clip, c[0], c.get("min"), c.get("max"))
-    return c.b.call(ops.clip, c[0], c[1], c[2])
+    limits = [c.number(1, "min"), c.number(2, "max")]
+    if limits == [None, None]:
+        return c[0]
+    if limits == [0, 6]:
+        return c.b.module(c.name, nn.ReLU6(), c[0])
+    # The upper limit wins here and there.
+    return c.b.call(torch.clamp, c[0], *limits)
 
 
 def _softmax(log: bool) -> Rule:
     def rule(c: Call) -> Any:
-        if c.opset < 13:
-            return c.b.call(ops.softmax_2d, c[0], c.get("axis", 1), log)
-        return c.b.module(
-            c.name, (nn.LogSoftmax if log else nn.Softmax)(dim=c.get("axis", -1)), c[0]
-        )
+        axis, rank = c.get("axis", 1 if c.opset < 13 else -1), c.rank(0)
+        # Before opset 13 over all dimensions from the axis on, of which the last has none behind.
+        if c.opset < 13 and (rank is None or axis % rank != rank - 1):
+            return c.b.call(ops.softmax_2d, c[0], axis, log)
+        return c.b.module(c.name, (nn.LogSoftmax if log else nn.Softmax)(dim=axis), c[0])
 
     return rule
 
 
-def _slice(c: Call) -> Any:
-    if c.opset < 10:
-        return c.b.call(ops.slice_, c[0], c.get("starts"), c.get("ends"), c.get("axes"), None)
-    return c.b.call(ops.slice_, c[0], c[1], c[2], c[3], c[4])
-
-
-def _pad(c: Call) -> Any:
-    mode = c.get("mode", "constant")
-    if mode not in ("constant", "reflect", "edge", "wrap"):
-        raise UnsupportedError(f"mode={mode!r}")
-    if c.opset < 11:
-        return c.b.call(ops.pad, c[0], c.get("pads"), mode, c.get("value", 0.0), None)
-    return c.b.call(ops.pad, c[0], c[1], mode, c[2], c[3])
-
-
-def _split(c: Call) -> Any:
-    sizes = c.moved(1, "split")
-    axis = c.get("axis", 0)
-    parts = c.b.call(ops.split, c[0], sizes, axis, c.get("num_outputs", c.outputs))
-    return [c.b.call(ops.item, parts, i) for i in range(c.outputs)]
-
-
 def _reduce(kind: str) -> Rule:
     def rule(c: Call) -> Any:
-        return c.b.call(
-            ops.reduce,
-            c[0],
-            kind,
-            c.moved(1, "axes"),
-            bool(c.get("keepdims", 1)),
-            bool(c.get("noop_with_empty_axes", 0)),
-        )
+        axes, keep = c.integers(1, "axes"), bool(c.get("keepdims", 1))
+        if kind == "Mean" and isinstance(axes, list) and axes:
+            return c.b.call(torch.mean, c[0], axes, keep)
+        noop = bool(c.get("noop_with_empty_axes", 0))
+        return c.b.call(ops.reduce, c[0], kind, axes, keep, noop)
 
     return rule
 
@@ -138,28 +91,20 @@ def _extreme(function: Callable[..., Any]) -> Rule:
     return rule
 
 
-def _transpose(c: Call) -> Any:
-    order = c.get("perm")
-    if order is None:
-        return c.b.call(ops.reverse_axes, c[0])
-    return c.b.call(torch.permute, c[0], tuple(order))
-
-
-def _layer_normalization(c: Call) -> Any:
-    results = c.b.call(
-        ops.layer_norm, *(c[i] for i in range(3)), c.get("axis", -1), c.get("epsilon", 1e-5)
-    )
-    return [c.b.call(ops.item, results, i) for i in range(c.outputs)]
-
-
-def _instance_normalization(c: Call) -> Any:
-    return c.b.call(
-        F.instance_norm, c[0], None, None, c[1], c[2], True, 0.0, c.get("epsilon", 1e-5)
-    )
-
-
 def _prelu(c: Call) -> Any:
-    return c.b.call(ops.prelu, c[0], c[1])
+    """PRelu: a layer where there is one slope, or one for each channel."""
+    slope, rank = c[1], c.rank(0)
+    one = isinstance(slope, Tensor) and slope.numel() == 1
+    if one or (
+        isinstance(slope, Tensor)
+        and rank
+        and slope.dim() == rank - 1
+        and slope.dim() > 0
+        and slope.numel() == slope.shape[0]
+    ):
+        module = layers.loaded(nn.PReLU(slope.numel()), weight=slope.reshape(-1))
+        return c.b.module(c.name, module, c[0])
+    return c.b.call(ops.prelu, c[0], slope)
 
 
 def _dropout(c: Call) -> Any:
@@ -169,53 +114,94 @@ def _dropout(c: Call) -> Any:
     return c[0]
 
 
-_ROUNDS = ("round_prefer_floor", "round_prefer_ceil")
+def _global(layer: str, method: str) -> Rule:
+    def rule(c: Call) -> Any:
+        rank = c.rank(0)
+        if rank is None or not 3 <= rank <= 5:
+            return c.b.call(ops.global_pool, c[0], method)
+        return c.b.module(c.name, getattr(nn, f"{layer}{rank - 2}d")(1), c[0])
+
+    return rule
 
 
-def _resize(c: Call) -> Any:
-    """Resize and Upsample by whole factors, as torch.nn.Upsample computes them."""
-    mode = c.get("mode", "nearest")
-    transform = c.get(
-        "coordinate_transformation_mode", "half_pixel" if c.opset >= 11 else "asymmetric"
+def _selu(c: Call) -> Any:
+    # PyTorch's constants, in float32.
+    constants = (c.get("alpha", 1.6732632), c.get("gamma", 1.0507010))
+    if np.allclose(constants, (1.6732632423543772, 1.0507009873554805), rtol=1e-7):
+        return c.b.module(c.name, nn.SELU(), c[0])
+    return c.b.call(ops.selu, c[0], *constants)
+
+
+def _hard_sigmoid(c: Call) -> Any:
+    alpha, beta = c.get("alpha", 0.2), c.get("beta", 0.5)
+    if math.isclose(alpha, 1 / 6, rel_tol=1e-6) and beta == 0.5:
+        return c.b.module(c.name, nn.Hardsigmoid(), c[0])
+    return c.b.call(ops.hard_sigmoid, c[0], alpha, beta)
+
+
+def _swish(c: Call) -> Any:
+    alpha = c.get("alpha", 1.0)
+    if alpha == 1:
+        return c.b.module(c.name, nn.SiLU(), c[0])
+    return c.b.call(ops.swish, c[0], alpha)
+
+
+def _hardmax(c: Call) -> Any:
+    if c.opset < 13:
+        raise UnsupportedError(f"opset {c.opset}, expected at least 13")
+    return c.b.call(ops.hardmax, c[0], c.get("axis", -1))
+
+
+def _accumulate(kind: str) -> Rule:
+    def rule(c: Call) -> Any:
+        options = bool(c.get("exclusive", 0)), bool(c.get("reverse", 0))
+        return c.b.call(ops.accumulate, c[0], c.number(1), kind, *options)
+
+    return rule
+
+
+_INTERPOLATIONS = {"linear": "bilinear", "cubic": "bicubic"}
+
+
+def _grid_sample(c: Call) -> Any:
+    mode = c.get("mode", "bilinear" if c.opset < 20 else "linear")
+    return c.b.call(
+        ops.grid_sample,
+        c[0],
+        c[1],
+        _INTERPOLATIONS.get(mode, mode),
+        c.get("padding_mode", "zeros"),
+        bool(c.get("align_corners", 0)),
     )
-    scales = c.known(1 if c.opset < 11 else 2, "scales")
-    sizes = c.known(3, "sizes")
-    if "scales" in c.attributes:
-        scales = torch.tensor(c.get("scales"))
-    if scales is None or scales.numel() == 0 or sizes is not None:
-        raise UnsupportedError("sizes in place of scales")
-    factors = [float(f) for f in scales]
-    whole = all(f == int(f) >= 1 for f in factors) and factors[:2] == [1, 1]
-    nearest = mode == "nearest" and transform in ("asymmetric", "half_pixel", "pytorch_half_pixel")
-    rounds = c.get("nearest_mode", "round_prefer_floor")
-    # By whole factors no half-pixel position lies between two, so that both ways to round agree.
-    allowed = ("floor",) if transform == "asymmetric" else _ROUNDS
-    nearest = nearest and (rounds in allowed or c.opset < 11)
-    linear = mode == "linear" and transform in ("half_pixel", "pytorch_half_pixel")
-    if not whole or not (nearest or linear) or c.get("antialias", 0):
-        raise UnsupportedError(f"mode={mode!r}, {transform!r}, scales={factors}")
-    linear_modes = {3: "linear", 4: "bilinear", 5: "trilinear"}
-    name = "nearest" if nearest else linear_modes[len(factors)]
-    return c.b.module(c.name, nn.Upsample(scale_factor=tuple(factors[2:]), mode=name), c[0])
 
 
-def _top_k(c: Call) -> Any:
-    both = c.b.call(ops.top_k, c[0], c[1], c.get("axis", -1), bool(c.get("largest", 1)))
-    return [c.b.call(ops.item, both, i) for i in range(2)]
+def _quantize(c: Call) -> Any:
+    c.refuse(block_size=0, precision=0)
+    number = c.get("output_dtype", 0)
+    dtype = tensors.dtype(number) if number else None
+    return c.b.call(ops.quantize, c[0], c[1], c[2], c.get("axis", 1), dtype)
 
 
-def _global(method: str) -> Rule:
-    def rule(c: Call) -> Any:
-        return c.b.call(ops.global_pool, c[0], method)
-
-    return rule
+def _dequantize(c: Call) -> Any:
+    c.refuse(block_size=0, output_dtype=0)
+    return c.b.call(ops.dequantize, c[0], c[1], c[2], c.get("axis", 1))
 
 
-def _axes(function: Callable[..., Any]) -> Rule:
-    def rule(c: Call) -> Any:
-        return c.b.call(function, c[0], c.moved(1, "axes"))
+def _dft(c: Call) -> Any:
+    axis = c.get("axis", 1) if c.opset < 20 else c.number(2)
+    inverse, onesided = bool(c.get("inverse", 0)), bool(c.get("onesided", 0))
+    axis = -2 if axis is None else axis
+    return c.b.call(signals.dft, c[0], c.number(1), axis, inverse, onesided)
 
-    return rule
+
+def _stft(c: Call) -> Any:
+    onesided = bool(c.get("onesided", 1))
+    return c.b.call(signals.stft, c[0], c.number(1), c[2], c.number(3), onesided)
+
+
+def _window(c: Call) -> Any:
+    dtype = tensors.dtype(c.get("output_datatype", 1))
+    return c.b.call(signals.window, c.number(0), c.kind, bool(c.get("periodic", 1)), dtype)
 
 
 _COMPARED = {
@@ -233,8 +219,13 @@ _FUNCTIONS: dict[str, Callable[..., Any]] = {
     "Abs": torch.abs,
     "Acos": torch.acos,
     "Acosh": torch.acosh,
-    "Add": torch.add,
     "Asin": torch.asin,
+    "BitwiseAnd": torch.bitwise_and,
+    "BitwiseNot": torch.bitwise_not,
+    "BitwiseOr": torch.bitwise_or,
+    "BitwiseXor": torch.bitwise_xor,
+    "CastLike": ops.cast_like,
+    "Det": torch.det,
     "Asinh": torch.asinh,
     "Atan": torch.atan,
     "Atanh": torch.atanh,
@@ -247,21 +238,19 @@ _FUNCTIONS: dict[str, Callable[..., Any]] = {
     "Floor": torch.floor,
     "IsNaN": torch.isnan,
     "Log": torch.log,
-    "Mul": torch.mul,
-    "Neg": torch.neg,
+    "Mul": operator.mul,
+    "Neg": operator.neg,
     "Not": torch.logical_not,
     "Pow": ops.power,
-    "Range": ops.range_,
     "Reciprocal": torch.reciprocal,
     "Round": torch.round,
     "Sign": torch.sign,
     "Sin": torch.sin,
     "Sinh": torch.sinh,
     "Sqrt": torch.sqrt,
-    "Sub": torch.sub,
+    "Sub": operator.sub,
     "Tan": torch.tan,
     "Where": ops.where,
-    "Expand": ops.expand,
     **_COMPARED,
 }
 
@@ -286,7 +275,7 @@ OPERATORS: dict[str, Rule] = {
     **{name: _function(function) for name, function in _FUNCTIONS.items()},
     **{name: _layer(make) for name, make in _LAYERS.items()},
     **{f"Reduce{kind}": _reduce(kind) for kind in _REDUCTIONS},
-    "Identity": lambda c: c[0],
+    "Identity": lambda c: c.given[0],
     "Max": _fold(torch.maximum),
     "Min": _fold(torch.minimum),
     "Sum": _fold(torch.add),
@@ -295,53 +284,56 @@ OPERATORS: dict[str, Rule] = {
     "ConvTranspose": layers.conv_transpose,
     "MaxPool": layers.max_pool,
     "AveragePool": layers.average_pool,
-    "GlobalAveragePool": _global("mean"),
-    "GlobalMaxPool": _global("amax"),
-    "BatchNormalization": layers.batch_normalization,
-    "InstanceNormalization": _instance_normalization,
-    "LayerNormalization": _layer_normalization,
-    "LRN": _layer(
-        lambda c: nn.LocalResponseNorm(
-            c.get("size"), c.get("alpha", 1e-4), c.get("beta", 0.75), c.get("bias", 1.0)
-        )
-    ),
+    "GlobalAveragePool": _global("AdaptiveAvgPool", "mean"),
+    "GlobalMaxPool": _global("AdaptiveMaxPool", "amax"),
+    "BatchNormalization": normalization.batch_normalization,
+    "InstanceNormalization": normalization.instance_normalization,
+    "GroupNormalization": normalization.group_normalization,
+    "LayerNormalization": normalization.layer_normalization,
+    "RMSNormalization": normalization.rms_normalization,
+    "MeanVarianceNormalization": normalization.mean_variance_normalization,
+    "LpNormalization": normalization.lp_normalization,
+    "LRN": normalization.local_response_normalization,
+    "LSTM": recurrent.recurrent,
+    "GRU": recurrent.recurrent,
+    "RNN": recurrent.recurrent,
+    "Add": layers.add,
     "Gemm": layers.gemm,
     "MatMul": layers.mat_mul,
     "PRelu": _prelu,
-    "HardSigmoid": lambda c: c.b.call(
-        ops.hard_sigmoid, c[0], c.get("alpha", 0.2), c.get("beta", 0.5)
-    ),
+    "HardSigmoid": _hard_sigmoid,
     "Clip": _clip,
     "Softmax": _softmax(log=False),
     "LogSoftmax": _softmax(log=True),
     "ArgMax": _extreme(torch.argmax),
     "ArgMin": _extreme(torch.argmin),
-    "TopK": _top_k,
     "Cast": _cast,
     "Constant": _constant,
-    "ConstantOfShape": _constant_of_shape,
-    "Shape": lambda c: c.b.call(ops.shape, c[0], c.get("start", 0), c.get("end")),
-    "Size": lambda c: c.b.call(torch.prod, c.b.call(ops.shape, c[0], 0, None)),
-    "Reshape": lambda c: c.b.call(ops.reshape, c[0], c[1], bool(c.get("allowzero", 0))),
-    "Flatten": lambda c: c.b.call(ops.flatten, c[0], c.get("axis", 1)),
-    "Squeeze": _axes(ops.squeeze),
-    "Unsqueeze": _axes(ops.unsqueeze),
-    "Transpose": _transpose,
-    "Concat": lambda c: c.b.call(torch.cat, list(c.inputs), c.get("axis")),
-    "Split": _split,
-    "Slice": _slice,
-    "Gather": lambda c: c.b.call(ops.gather, c[0], c[1], c.get("axis", 0)),
-    "GatherElements": lambda c: c.b.call(ops.gather_elements, c[0], c[1], c.get("axis", 0)),
-    "Tile": _function(ops.tile),
-    "Pad": _pad,
-    "Resize": _resize,
-    "Upsample": _resize,
-    "DepthToSpace": lambda c: c.b.call(
-        ops.depth_to_space, c[0], c.get("blocksize"), c.get("mode", "DCR")
-    ),
-    "SpaceToDepth": lambda c: c.b.call(
-        ops.space_to_depth, c[0], c.get("blocksize"), c.get("mode", "DCR")
-    ),
-    "OneHot": lambda c: c.b.call(ops.one_hot, c[0], c[1], c[2], c.get("axis", -1)),
+    "Resize": resizing.resize,
+    "Upsample": resizing.resize,
     "Dropout": _dropout,
+    "Selu": _selu,
+    "Swish": _swish,
+    "Shrink": lambda c: c.b.call(ops.shrink, c[0], c.get("bias", 0.0), c.get("lambd", 0.5)),
+    "Hardmax": _hardmax,
+    "IsInf": lambda c: c.b.call(
+        ops.is_infinite,
+        c[0],
+        bool(c.get("detect_negative", 1)),
+        bool(c.get("detect_positive", 1)),
+    ),
+    "CumSum": _accumulate("cumsum"),
+    "CumProd": _accumulate("cumprod"),
+    "Mod": lambda c: c.b.call(torch.fmod if c.get("fmod", 0) else torch.remainder, c[0], c[1]),
+    "Einsum": lambda c: c.b.call(torch.einsum, c.get("equation"), *c.inputs),
+    "GridSample": _grid_sample,
+    "AffineGrid": lambda c: c.b.call(
+        ops.affine_grid, c[0], c.integers(1), bool(c.get("align_corners", 0))
+    ),
+    "QuantizeLinear": _quantize,
+    "DequantizeLinear": _dequantize,
+    "DFT": _dft,
+    "STFT": _stft,
+    **dict.fromkeys(("HannWindow", "HammingWindow", "BlackmanWindow"), _window),
+    **RULES,
 }

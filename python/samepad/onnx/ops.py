@@ -1,5 +1,4 @@
-"""What ONNX's operators compute and PyTorch has no one function for. Shapes, sizes and axes may be
-lists, or tensors that a model has computed."""
+"""What ONNX's operators compute and PyTorch has no one function for; beside shapes and indexing."""
 
 from typing import Any
 
@@ -8,16 +7,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 import samepad
-
-
-def integers(values: Any) -> list[int]:
-    """A list of them, from a tensor too."""
-    return [int(v) for v in (values.tolist() if isinstance(values, Tensor) else values)]
-
-
-def item(values: Any, position: int) -> Any:
-    """One of several results."""
-    return values[position]
+from samepad.onnx.shapes import flatten, integers, number
 
 
 def cast(input: Tensor, dtype: torch.dtype) -> Tensor:
@@ -25,130 +15,14 @@ def cast(input: Tensor, dtype: torch.dtype) -> Tensor:
     return input.to(dtype)
 
 
-def shape(input: Tensor, start: int, end: int | None) -> Tensor:
-    """Shape: the sizes of dimensions start to end, int64."""
-    return torch.tensor(list(input.shape)[start:end], dtype=torch.int64)
+def cast_like(input: Tensor, target: Tensor) -> Tensor:
+    """CastLike."""
+    return input.to(target.dtype)
 
 
-def reshape(input: Tensor, sizes: Any, allow_zero: bool = False) -> Tensor:
-    """Reshape: 0 keeps a size, unless zeros are allowed; -1 is what is left."""
-    wanted = integers(sizes)
-    if not allow_zero:
-        wanted = [input.shape[i] if size == 0 else size for i, size in enumerate(wanted)]
-    return input.reshape(wanted)
-
-
-def flatten(input: Tensor, axis: int) -> Tensor:
-    """Flatten: to a matrix, split before an axis."""
-    rows = 1
-    for size in input.shape[: axis if axis >= 0 else input.dim() + axis]:
-        rows *= size
-    return input.reshape(rows, -1)
-
-
-def squeeze(input: Tensor, axes: Any) -> Tensor:
-    """Squeeze: the axes, or all of size 1."""
-    return input.squeeze() if axes is None else input.squeeze(tuple(integers(axes)))
-
-
-def unsqueeze(input: Tensor, axes: Any) -> Tensor:
-    """Unsqueeze: axes count in the output."""
-    wanted = integers(axes)
-    rank = input.dim() + len(wanted)
-    for axis in sorted(axis % rank for axis in wanted):
-        input = input.unsqueeze(axis)
-    return input
-
-
-def expand(input: Tensor, sizes: Any) -> Tensor:
-    """Expand: both ways, as broadcasting does."""
-    shape = torch.broadcast_shapes(input.shape, integers(sizes))  # type: ignore[no-untyped-call]
-    return input.expand(shape)
-
-
-def slice_(input: Tensor, starts: Any, ends: Any, axes: Any, steps: Any) -> Tensor:
-    """Slice: clamped; negative steps go backwards."""
-    begins, stops = integers(starts), integers(ends)
-    dims = list(range(len(begins))) if axes is None else integers(axes)
-    strides = [1] * len(begins) if steps is None else integers(steps)
-    for begin, stop, dim, step in zip(begins, stops, dims, strides, strict=True):
-        size = input.shape[dim]
-        chosen = range(size)[begin:stop:step]
-        if step > 0:
-            index = [slice(None)] * (dim % input.dim()) + [slice(begin, max(stop, -size), step)]
-            input = input[tuple(index)]
-        else:
-            input = input.index_select(
-                dim, torch.tensor(list(chosen), dtype=torch.int64, device=input.device)
-            )
-    return input
-
-
-def gather(input: Tensor, indices: Tensor, axis: int) -> Tensor:
-    """Gather: whole slices; negative indices count from the end."""
-    axis %= input.dim()
-    indices = indices.long() % max(input.shape[axis], 1)
-    taken = input.index_select(axis, indices.reshape(-1))
-    return taken.reshape((*input.shape[:axis], *indices.shape, *input.shape[axis + 1 :]))
-
-
-def gather_elements(input: Tensor, indices: Tensor, axis: int) -> Tensor:
-    """GatherElements: negative indices count from the end."""
-    return input.gather(axis, indices.long() % input.shape[axis])
-
-
-def split(input: Tensor, sizes: Any, axis: int, parts: int) -> tuple[Tensor, ...]:
-    """Split: into these sizes, or into so many alike, the last of which may be smaller."""
-    if sizes is None:
-        return torch.split(input, -(-input.shape[axis] // parts), axis)
-    return torch.split(input, integers(sizes), axis)
-
-
-def pad(input: Tensor, amounts: Any, mode: str, value: Any, axes: Any) -> Tensor:
-    """Pad: before all axes, then after all; negative amounts crop."""
-    flat = integers(amounts)
-    half = len(flat) // 2
-    dims = list(range(input.dim())) if axes is None else [a % input.dim() for a in integers(axes)]
-    before, after = [0] * input.dim(), [0] * input.dim()
-    for position, dim in enumerate(dims):
-        before[dim], after[dim] = flat[position], flat[half + position]
-    if mode == "constant":
-        pads = [p for dim in reversed(range(input.dim())) for p in (before[dim], after[dim])]
-        return F.pad(input, pads, value=0 if value is None else float(value))
-    for dim in range(input.dim()):
-        # Dimension by dimension, as torch.nn.functional.pad has modes for some of them alone.
-        size = input.shape[dim]
-        positions = torch.arange(-before[dim], size + after[dim], device=input.device)
-        if mode == "edge":
-            positions = positions.clamp(0, size - 1)
-        elif mode == "wrap":
-            positions = positions % size
-        else:  # reflect
-            period = max(2 * (size - 1), 1)
-            positions = positions.remainder(period)
-            positions = torch.minimum(positions, period - positions)
-        input = input.index_select(dim, positions)
-    return input
-
-
-def tile(input: Tensor, repeats: Any) -> Tensor:
-    """Tile."""
-    return input.tile(integers(repeats))
-
-
-def where(condition: Tensor, left: Tensor, right: Tensor) -> Tensor:
-    """Where."""
-    return torch.where(condition.bool(), left, right)
-
-
-def range_(start: Tensor, limit: Tensor, delta: Tensor) -> Tensor:
-    """Range."""
-    return torch.arange(start.item(), limit.item(), delta.item(), dtype=start.dtype)
-
-
-def constant_of_shape(sizes: Any, value: Tensor) -> Tensor:
-    """ConstantOfShape."""
-    return value.reshape(()).expand(integers(sizes)).clone()
+def quotient(left: int, right: int) -> int:
+    """Div of sizes: towards zero."""
+    return left // right if (left < 0) == (right < 0) else -(-left // right)
 
 
 def divide(left: Tensor, right: Tensor) -> Tensor:
@@ -162,13 +36,81 @@ def power(base: Tensor, exponent: Tensor) -> Tensor:
     return torch.pow(base, exponent).to(base.dtype)
 
 
-def clip(input: Tensor, low: Tensor | None, high: Tensor | None) -> Tensor:
-    """Clip: the upper limit wins."""
-    if low is not None:
-        input = torch.maximum(input, torch.as_tensor(low, dtype=input.dtype))
-    if high is not None:
-        input = torch.minimum(input, torch.as_tensor(high, dtype=input.dtype))
-    return input
+def where(condition: Tensor, left: Tensor, right: Tensor) -> Tensor:
+    """Where."""
+    return torch.where(condition.bool(), left, right)
+
+
+def softmax_2d(input: Tensor, axis: int, log: bool) -> Tensor:
+    """Softmax before opset 13: over all dimensions from `axis` on together."""
+    flat = flatten(input, axis)
+    result = flat.log_softmax(1) if log else flat.softmax(1)
+    return result.reshape(input.shape)
+
+
+def prelu(input: Tensor, slope: Tensor) -> Tensor:
+    """PRelu: the slope broadcasts."""
+    return torch.where(input < 0, input * slope, input)
+
+
+def hard_sigmoid(input: Tensor, alpha: float, beta: float) -> Tensor:
+    """HardSigmoid."""
+    return (input * alpha + beta).clamp(0, 1)
+
+
+def selu(input: Tensor, alpha: float, gamma: float) -> Tensor:
+    """Selu, of other constants than PyTorch's."""
+    return gamma * torch.where(input > 0, input, alpha * torch.expm1(input))
+
+
+def swish(input: Tensor, alpha: float) -> Tensor:
+    """Swish."""
+    return input * torch.sigmoid(alpha * input)
+
+
+def shrink(input: Tensor, bias: float, limit: float) -> Tensor:
+    """Shrink: zero up to the limit, beyond it nearer to zero by the bias."""
+    moved = input - bias * input.sign()
+    return torch.where(input.abs() > limit, moved, torch.zeros_like(input)).to(input.dtype)
+
+
+def hardmax(input: Tensor, axis: int) -> Tensor:
+    """Hardmax: one at the first of the largest, zero elsewhere."""
+    return torch.zeros_like(input).scatter(axis, input.argmax(axis, keepdim=True), 1)
+
+
+def is_infinite(input: Tensor, negative: bool, positive: bool) -> Tensor:
+    """IsInf, of either sign."""
+    return (torch.isneginf(input) & negative) | (torch.isposinf(input) & positive)
+
+
+def quantize(
+    input: Tensor, scale: Tensor, zero: Tensor | None, axis: int, dtype: torch.dtype | None
+) -> Tensor:
+    """QuantizeLinear, by one scale or one for each position along an axis; of the zero point's
+    type where no other is said, uint8 without one."""
+    if dtype is None:
+        dtype = torch.uint8 if zero is None else zero.dtype
+    values = (input / _along(scale, axis, input)).round()
+    if zero is not None:
+        values = values + _along(zero, axis, input).to(values.dtype)
+    limits = torch.iinfo(dtype)
+    return values.clamp(limits.min, limits.max).to(dtype)
+
+
+def dequantize(input: Tensor, scale: Tensor, zero: Tensor | None, axis: int) -> Tensor:
+    """DequantizeLinear, as QuantizeLinear."""
+    values = input.to(scale.dtype)
+    if zero is not None:
+        values = values - _along(zero, axis, input).to(scale.dtype)
+    return values * _along(scale, axis, input)
+
+
+def _along(values: Tensor, axis: int, input: Tensor) -> Tensor:
+    """Values for the positions along an axis of the input, so that they broadcast."""
+    if values.dim() == 0:
+        return values
+    return values.reshape([-1 if dim == axis % input.dim() else 1 for dim in range(input.dim())])
 
 
 def reduce(
@@ -210,6 +152,8 @@ _PREPARED: dict[str, Any] = {
     "LogSum": torch.log,
     "SumSquare": torch.square,
 }
+
+
 _REDUCED: dict[str, Any] = {
     "Sum": lambda x, d, k: x.sum(d, keepdim=k, dtype=x.dtype),
     "Mean": lambda x, d, k: x.mean(d, keepdim=k),
@@ -222,6 +166,45 @@ _REDUCED: dict[str, Any] = {
     "LogSumExp": lambda x, d, k: x.logsumexp(d, keepdim=k),
     "SumSquare": lambda x, d, k: x.square().sum(d, keepdim=k, dtype=x.dtype),
 }
+
+
+def accumulate(input: Tensor, axis: Any, kind: str, exclusive: bool, reverse: bool) -> Tensor:
+    """CumSum and CumProd, from either end, with or without the element itself."""
+    dim = number(axis)
+    result = input.flip(dim) if reverse else input
+    result = getattr(torch, kind)(result, dim, dtype=input.dtype)
+    if exclusive:
+        first = torch.full_like(result.narrow(dim, 0, 1), 0 if kind == "cumsum" else 1)
+        rest = result.narrow(dim, 0, result.shape[dim] - 1)
+        result = torch.cat([first, rest], dim)
+    return result.flip(dim) if reverse else result
+
+
+def layer_norm(
+    input: Tensor, scale: Tensor, bias: Tensor | None, axis: int, epsilon: float
+) -> tuple[Tensor, Tensor, Tensor]:
+    """LayerNormalization from an axis on: output, mean and inverse deviation."""
+    dims = tuple(range(axis % input.dim(), input.dim()))
+    mean = input.mean(dims, keepdim=True)
+    inverse = ((input - mean).square().mean(dims, keepdim=True) + epsilon).rsqrt()
+    output = (input - mean) * inverse * scale
+    return output if bias is None else output + bias, mean, inverse
+
+
+def rms_norm(input: Tensor, scale: Tensor, axis: int, epsilon: float) -> Tensor:
+    """RMSNormalization from an axis on."""
+    return F.rms_norm(input, input.shape[axis % input.dim() :], None, epsilon) * scale
+
+
+def standardize(input: Tensor, axes: Any) -> Tensor:
+    """MeanVarianceNormalization."""
+    centered = input - input.mean(axes, keepdim=True)
+    return centered / (centered.square().mean(axes, keepdim=True).sqrt() + 1e-9)
+
+
+def global_pool(input: Tensor, method: str) -> Tensor:
+    """GlobalAveragePool and GlobalMaxPool."""
+    return getattr(input, method)(tuple(range(2, input.dim())), keepdim=True)  # type: ignore[no-any-return]
 
 
 def max_pool_with_indices(input: Tensor, kernel: Any, **options: Any) -> tuple[Tensor, Tensor]:
@@ -241,17 +224,6 @@ def convolve(
     """Conv or ConvTranspose whose weight the model computes; `kind` is conv or conv_transpose."""
     function = getattr(samepad.functional, f"{kind}{weight.dim() - 2}d")
     return function(input, weight, bias, **options)  # type: ignore[no-any-return]
-
-
-def layer_norm(
-    input: Tensor, scale: Tensor, bias: Tensor | None, axis: int, epsilon: float
-) -> tuple[Tensor, Tensor, Tensor]:
-    """LayerNormalization from an axis on: output, mean and inverse deviation."""
-    dims = tuple(range(axis % input.dim(), input.dim()))
-    mean = input.mean(dims, keepdim=True)
-    inverse = ((input - mean).square().mean(dims, keepdim=True) + epsilon).rsqrt()
-    output = (input - mean) * inverse * scale
-    return output if bias is None else output + bias, mean, inverse
 
 
 def conv_transpose_to(
@@ -288,62 +260,17 @@ def conv_transpose_to(
     )
 
 
-def softmax_2d(input: Tensor, axis: int, log: bool) -> Tensor:
-    """Softmax before opset 13: over all dimensions from `axis` on together."""
-    flat = flatten(input, axis)
-    result = flat.log_softmax(1) if log else flat.softmax(1)
-    return result.reshape(input.shape)
+def by_direction(input: Tensor, directions: int, batch_first: bool) -> Tensor:
+    """A recurrent layer's outputs as ONNX has them, with a dimension for the directions."""
+    output = input.reshape(*input.shape[:-1], directions, -1)
+    return output if batch_first else output.transpose(1, 2)
 
 
-def one_hot(indices: Tensor, depth: Tensor, values: Tensor, axis: int) -> Tensor:
-    """OneHot: negative indices count from the end, others out of range give no hot one."""
-    count = int(depth.reshape(()).item())
-    indices = indices.long()
-    indices = torch.where(indices < 0, indices + count, indices)
-    hot = indices.unsqueeze(-1) == torch.arange(count, device=indices.device)
-    return torch.where(hot, values[1], values[0]).movedim(-1, axis)
+def grid_sample(input: Tensor, grid: Tensor, mode: str, padding: str, align: bool) -> Tensor:
+    """GridSample."""
+    return F.grid_sample(input, grid, mode, padding, align)
 
 
-def depth_to_space(input: Tensor, block: int, mode: str) -> Tensor:
-    """DepthToSpace: of depth-column-row order as well as of PyTorch's."""
-    if mode == "CRD":
-        return F.pixel_shuffle(input, block)
-    n, c, h, w = input.shape
-    blocks = input.reshape(n, block, block, c // block**2, h, w)
-    return blocks.permute(0, 3, 4, 1, 5, 2).reshape(n, -1, h * block, w * block)
-
-
-def space_to_depth(input: Tensor, block: int, mode: str) -> Tensor:
-    """SpaceToDepth, as DepthToSpace."""
-    if mode == "CRD":
-        return F.pixel_unshuffle(input, block)
-    n, c, h, w = input.shape
-    blocks = input.reshape(n, c, h // block, block, w // block, block)
-    return blocks.permute(0, 3, 5, 1, 2, 4).reshape(n, -1, h // block, w // block)
-
-
-def top_k(input: Tensor, k: Any, axis: int, largest: bool) -> tuple[Tensor, Tensor]:
-    """TopK; of equal ones the first."""
-    order = input.sort(dim=axis, descending=largest, stable=True)
-    count = integers(k.reshape(-1))[0]
-    return order.values.narrow(axis, 0, count), order.indices.narrow(axis, 0, count)
-
-
-def reverse_axes(input: Tensor) -> Tensor:
-    """Transpose without `perm`."""
-    return input.permute(*reversed(range(input.dim())))
-
-
-def prelu(input: Tensor, slope: Tensor) -> Tensor:
-    """PRelu: the slope broadcasts."""
-    return torch.where(input < 0, input * slope, input)
-
-
-def hard_sigmoid(input: Tensor, alpha: float, beta: float) -> Tensor:
-    """HardSigmoid."""
-    return (input * alpha + beta).clamp(0, 1)
-
-
-def global_pool(input: Tensor, method: str) -> Tensor:
-    """GlobalAveragePool and GlobalMaxPool."""
-    return getattr(input, method)(tuple(range(2, input.dim())), keepdim=True)  # type: ignore[no-any-return]
+def affine_grid(theta: Tensor, sizes: Any, align: bool) -> Tensor:
+    """AffineGrid."""
+    return F.affine_grid(theta, integers(sizes), align)

@@ -1,0 +1,121 @@
+"""Resize, as far as torch.nn.functional.interpolate computes something else."""
+
+import math
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch import Tensor
+
+
+def resize(
+    input: Tensor,
+    axes: list[int],
+    sizes: Any,
+    scales: Any,
+    mode: str = "nearest",
+    transform: str = "half_pixel",
+    rounding: str = "round_prefer_floor",
+    cubic: float = -0.75,
+    exclude_outside: bool = False,
+    policy: str = "stretch",
+    roi: Any = None,
+    extrapolation: float = 0.0,
+) -> Tensor:
+    """Resize along axes, one after the other.
+
+    Args:
+        input: Any shape.
+        axes: Which dimensions.
+        sizes: Of the output along these; None where scales are given.
+        scales: By which factors, in place of sizes.
+        mode: nearest, linear or cubic.
+        transform: ONNX's coordinate_transformation_mode.
+        rounding: ONNX's nearest_mode.
+        cubic: ONNX's cubic_coeff_a.
+        exclude_outside: Give no weight to what is beyond the edge, which stands for itself else.
+        policy: ONNX's keep_aspect_ratio_policy.
+        roi: Starts along the axes, then ends; of transform tf_crop_and_resize.
+        extrapolation: What is beyond the edges there.
+    """
+    if policy != "stretch":
+        factors = [m / input.shape[dim] for m, dim in zip(sizes, axes, strict=True)]
+        factor = min(factors) if policy == "not_larger" else max(factors)
+        scales, sizes = [factor] * len(axes), None
+    result, outside = input, None
+    exact = input.dtype if input.dtype == torch.float64 else torch.float32
+    for i, dim in enumerate(axes):
+        n = input.shape[dim]
+        scale = sizes[i] / n if scales is None else scales[i]
+        rounded = policy != "stretch"
+        m = sizes[i] if scales is None else math.floor(n * scale + (0.5 if rounded else 0))
+        shape = [-1 if d == dim else 1 for d in range(input.dim())]
+        ends = (0.0, 0.0) if roi is None else (roi[i], roi[len(axes) + i])
+        where = _positions(
+            torch.arange(m, dtype=exact, device=input.device), n, m, scale, transform, ends
+        )
+        if transform == "tf_crop_and_resize":
+            beyond = ((where < 0) | (where > n - 1)).reshape(shape)
+            outside = beyond if outside is None else outside | beyond
+        if mode == "nearest":
+            nearest = _ROUNDED[rounding](where).long().clamp(0, n - 1)
+            result = result.index_select(dim, nearest)
+            continue
+        total: Any = 0
+        for index, weight in _taps(where, n, mode, cubic, exclude_outside):
+            part = result.index_select(dim, index.clamp(0, n - 1))
+            total = total + part * weight.reshape(shape).to(input.dtype)
+        result = total
+    return result if outside is None else result.masked_fill(outside, extrapolation)
+
+
+def _positions(
+    o: Tensor, n: int, m: int, scale: float, transform: str, ends: tuple[float, float]
+) -> Tensor:
+    """Where in the input, of n, each of m outputs is taken."""
+    if transform == "asymmetric":
+        return o / scale
+    if transform == "align_corners":
+        return o * (n - 1) / (m - 1) if m > 1 else torch.zeros_like(o)
+    if transform == "tf_half_pixel_for_nn":
+        return (o + 0.5) / scale
+    if transform == "tf_crop_and_resize":
+        start, end = ends
+        if m > 1:
+            return start * (n - 1) + o * (end - start) * (n - 1) / (m - 1)
+        return torch.full_like(o, 0.5 * (start + end) * (n - 1))
+    where = (o + 0.5) / scale - 0.5
+    if transform == "pytorch_half_pixel" and m <= 1:
+        return torch.zeros_like(where)
+    if transform == "half_pixel_symmetric":
+        return where + n / 2 * (1 - m / (n * scale))
+    return where
+
+
+_ROUNDED: dict[str, Callable[[Tensor], Tensor]] = {
+    "round_prefer_floor": lambda where: (where - 0.5).ceil(),
+    "round_prefer_ceil": lambda where: (where + 0.5).floor(),
+    "floor": torch.floor,
+    "ceil": torch.ceil,
+}
+
+
+def _taps(
+    where: Tensor, n: int, mode: str, cubic: float, exclude_outside: bool
+) -> list[tuple[Tensor, Tensor]]:
+    """Which elements each output is made of, and with which weights."""
+    first = where.floor()
+    t = where - first
+    if mode == "linear":
+        offsets, weights = [0, 1], [1 - t, t]
+    else:
+        offsets = [-1, 0, 1, 2]
+        near = [((cubic + 2) * d - (cubic + 3)) * d * d + 1 for d in (t, 1 - t)]
+        far = [((cubic * d - 5 * cubic) * d + 8 * cubic) * d - 4 * cubic for d in (1 + t, 2 - t)]
+        weights = [far[0], near[0], near[1], far[1]]
+    indices = [(first + offset).long() for offset in offsets]
+    if exclude_outside:
+        weights = [w * ((i >= 0) & (i < n)) for i, w in zip(indices, weights, strict=True)]
+        total = sum(weights)
+        weights = [weight / total for weight in weights]
+    return list(zip(indices, weights, strict=True))

@@ -1,0 +1,95 @@
+"""Normalizations: layers of torch.nn where the weights are constant, functions elsewhere."""
+
+import operator
+from typing import Any
+
+import torch.nn.functional as F
+from torch import nn
+
+from samepad.onnx import ops
+from samepad.onnx.call import Call, UnsupportedError
+from samepad.onnx.layers import loaded
+
+
+def batch_normalization(c: Call) -> Any:
+    """BatchNormalization of inference."""
+    c.refuse(training_mode=0)
+    if c.outputs != 1:
+        raise UnsupportedError(f"{c.outputs} outputs, those of training, expected 1")
+    epsilon, rank, weights = c.get("epsilon", 1e-5), c.rank(0), c.weights(1, 2, 3, 4)
+    if weights is None or rank is None or not 2 <= rank <= 5:
+        scale, bias, mean, variance = (c[i] for i in range(1, 5))
+        return c.b.call(F.batch_norm, c[0], mean, variance, scale, bias, False, 0.0, epsilon)
+    scale, bias, mean, variance = weights
+    assert scale is not None
+    made = getattr(nn, f"BatchNorm{max(rank - 2, 1)}d")
+    momentum = round(1 - c.get("momentum", 0.9), 7)  # of the new, in PyTorch
+    module = loaded(
+        made(scale.shape[0], eps=epsilon, momentum=momentum),
+        weight=scale,
+        bias=bias,
+        running_mean=mean,
+        running_var=variance,
+    )
+    return c.b.module(c.name, module, c[0])
+
+
+def instance_normalization(c: Call) -> Any:
+    """InstanceNormalization."""
+    epsilon, rank, weights = c.get("epsilon", 1e-5), c.rank(0), c.weights(1, 2)
+    if weights is None or rank is None or not 3 <= rank <= 5:
+        return c.b.call(F.instance_norm, c[0], None, None, c[1], c[2], True, 0.0, epsilon)
+    scale, bias = weights
+    assert scale is not None
+    made = getattr(nn, f"InstanceNorm{rank - 2}d")
+    module = made(scale.shape[0], eps=epsilon, affine=True)
+    return c.b.module(c.name, loaded(module, weight=scale, bias=bias), c[0])
+
+
+def group_normalization(c: Call) -> Any:
+    """GroupNormalization of opset 21; the one before was withdrawn."""
+    groups, epsilon, weights = c.get("num_groups"), c.get("epsilon", 1e-5), c.weights(1, 2)
+    if weights is None:
+        return c.b.call(F.group_norm, c[0], groups, c[1], c[2], epsilon)
+    scale, bias = weights
+    assert scale is not None
+    module = nn.GroupNorm(groups, scale.shape[0], epsilon)
+    return c.b.module(c.name, loaded(module, weight=scale, bias=bias), c[0])
+
+
+def layer_normalization(c: Call) -> Any:
+    """LayerNormalization from an axis on."""
+    axis, epsilon, rank, weights = c.get("axis", -1), c.get("epsilon", 1e-5), c.rank(0), None
+    if c.outputs == 1:
+        weights = c.weights(1, 2)
+    dimensions = -axis if axis < 0 else rank and rank - axis
+    if weights is None or weights[0] is None or weights[0].dim() != dimensions:
+        results = c.b.call(ops.layer_norm, *(c[i] for i in range(3)), axis, epsilon)
+        return [c.b.call(operator.getitem, results, i) for i in range(c.outputs)]
+    scale, bias = weights
+    assert scale is not None
+    module = nn.LayerNorm(tuple(scale.shape), eps=epsilon, bias=bias is not None)
+    return c.b.module(c.name, loaded(module, weight=scale, bias=bias), c[0])
+
+
+def rms_normalization(c: Call) -> Any:
+    """RMSNormalization from an axis on."""
+    return c.b.call(ops.rms_norm, c[0], c[1], c.get("axis", -1), c.get("epsilon", 1e-5))
+
+
+def mean_variance_normalization(c: Call) -> Any:
+    """MeanVarianceNormalization."""
+    return c.b.call(ops.standardize, c[0], list(c.get("axes", [0, 2, 3])))
+
+
+def lp_normalization(c: Call) -> Any:
+    """LpNormalization: of zeros, zeros."""
+    return c.b.call(F.normalize, c[0], float(c.get("p", 2)), c.get("axis", -1), 1e-30)
+
+
+def local_response_normalization(c: Call) -> Any:
+    """LRN."""
+    module = nn.LocalResponseNorm(
+        c.get("size"), c.get("alpha", 1e-4), c.get("beta", 0.75), c.get("bias", 1.0)
+    )
+    return c.b.module(c.name, module, c[0])

@@ -1,0 +1,132 @@
+"""Resize and Upsample: torch.nn.Upsample where it computes the same."""
+
+from typing import Any
+
+import numpy as np
+import torch.nn.functional as F
+from torch import Tensor, fx, nn
+
+from samepad.onnx import interpolation
+from samepad.onnx.call import Call, UnsupportedError
+
+_LINEAR = {3: "linear", 4: "bilinear", 5: "trilinear"}
+_CHOICES = {
+    "mode": ("nearest", "linear", "cubic"),
+    "coordinate_transformation_mode": (
+        *("half_pixel", "half_pixel_symmetric", "pytorch_half_pixel", "align_corners"),
+        *("asymmetric", "tf_half_pixel_for_nn", "tf_crop_and_resize"),
+    ),
+    "nearest_mode": ("round_prefer_floor", "round_prefer_ceil", "floor", "ceil"),
+    "keep_aspect_ratio_policy": ("stretch", "not_larger", "not_smaller"),
+}
+
+
+def _floats(value: Tensor | None) -> list[float] | None:
+    """The shortest numbers that are the same in float32."""
+    if value is None or value.numel() == 0:
+        return None
+    return [float(str(np.float32(each))) for each in value.tolist()]
+
+
+def _settings(c: Call) -> dict[str, Any]:
+    """The attributes, by interpolation.resize's names; what they are by default is left out.
+
+    Raises:
+        UnsupportedError: One is none of ONNX's.
+    """
+    c.refuse(antialias=0)
+    old = c.opset < 11
+    defaults = {
+        "mode": "nearest",
+        "coordinate_transformation_mode": "asymmetric" if old else "half_pixel",
+        "nearest_mode": "floor" if old else "round_prefer_floor",
+        "keep_aspect_ratio_policy": "stretch",
+    }
+    mode, transform, rounding, policy = (c.get(name, default) for name, default in defaults.items())
+    mode = "linear" if mode == "bilinear" else mode
+    for name, value in zip(defaults, (mode, transform, rounding, policy), strict=True):
+        if value not in _CHOICES[name]:
+            raise UnsupportedError(f"{name}={value!r}, expected one of {_CHOICES[name]}")
+    settings = {
+        "mode": mode,
+        "transform": transform,
+        "rounding": rounding,
+        "cubic": c.get("cubic_coeff_a", -0.75),
+        "exclude_outside": bool(c.get("exclude_outside", 0)),
+        "policy": policy,
+    }
+    if transform == "tf_crop_and_resize":
+        roi = c.known(1, "roi")
+        assert roi is not None
+        settings |= {"roi": roi.tolist(), "extrapolation": c.get("extrapolation_value", 0.0)}
+    return settings
+
+
+def _interpolation(
+    rank: int | None, axes: list[int], factors: list[float] | None, settings: dict[str, Any]
+) -> dict[str, Any] | None:
+    """The mode of torch.nn.Upsample, and its align_corners, that computes the same."""
+    mode, transform, rounding = (settings[key] for key in ("mode", "transform", "rounding"))
+    if rank not in _LINEAR or min(axes) < 2 or settings["policy"] != "stretch":
+        return None
+    if mode == "nearest":
+        # By whole factors no half-pixel position lies between two, so that all ways to round agree.
+        whole = factors is not None and all(f == int(f) >= 1 for f in factors)
+        if transform == "asymmetric" and rounding == "floor":
+            return {"mode": "nearest"}
+        if transform in ("half_pixel", "pytorch_half_pixel") and rounding.startswith("round"):
+            if whole:
+                return {"mode": "nearest"}
+            if rounding == "round_prefer_ceil" and transform == "half_pixel":
+                return {"mode": "nearest-exact"}
+        return None
+    cubic = rank == 4 and settings["cubic"] == -0.75 and not settings["exclude_outside"]
+    if transform not in ("half_pixel", "align_corners") or (mode == "cubic" and not cubic):
+        return None
+    name = "bicubic" if mode == "cubic" else _LINEAR[rank]
+    return {"mode": name} | ({"align_corners": True} if transform == "align_corners" else {})
+
+
+def resize(c: Call) -> Any:
+    """Resize, and Upsample, which it was called before."""
+    scales = _floats(c.known(1 if c.opset < 11 else 2, "scales")) or c.get("scales")
+    sizes = c.integers(3)
+    if isinstance(sizes, list) and not sizes:
+        sizes = None
+    rank, settings = c.rank(0), _settings(c)
+    if isinstance(sizes, fx.Node):
+        raise UnsupportedError("sizes must be constant, or computed from sizes of tensors")
+    given = scales if sizes is None else sizes
+    axes = [a % rank if rank else a for a in c.get("axes", range(len(given)))]
+    if any(axis < 0 for axis in axes):
+        raise UnsupportedError(f"axes={axes} of an input of unknown rank")
+    # What stays as it is, is left out.
+    kept = [i for i, axis in enumerate(axes) if not _stays(c, axis, given[i], sizes is not None)]
+    if settings["transform"] == "tf_crop_and_resize" or settings["policy"] != "stretch":
+        kept = list(range(len(axes)))
+    if not kept:
+        return c[0]
+    axes, given = [axes[i] for i in kept], [given[i] for i in kept]
+    by_torch = _interpolation(rank, axes, None if sizes is not None else given, settings)
+    if by_torch is None:
+        pair = (None, given) if sizes is None else (given, None)
+        return c.b.call(interpolation.resize, c[0], axes, *pair, **settings)
+    assert rank is not None
+    full: dict[int, Any] = dict(zip(axes, given, strict=True))
+    if sizes is None:
+        factors = tuple(full.get(axis, 1.0) for axis in range(2, rank))
+        return c.b.module(c.name, nn.Upsample(scale_factor=factors, **by_torch), c[0])
+    wanted: list[Any] = [full.get(axis) or c.b.size(c[0], axis) for axis in range(2, rank)]
+    if all(isinstance(size, int) for size in wanted):
+        return c.b.module(c.name, nn.Upsample(size=tuple(wanted), **by_torch), c[0])
+    return c.b.call(F.interpolate, c[0], wanted, **by_torch)
+
+
+def _stays(c: Call, axis: int, given: Any, is_size: bool) -> bool:
+    value = c.given[0]
+    if not is_size:
+        return bool(given == 1)
+    if isinstance(given, fx.Node):
+        return given.target == "size" and given.args == (value, axis)
+    dims = value.meta.get("dims") if isinstance(value, fx.Node) else getattr(value, "shape", None)
+    return dims is not None and dims[axis] == given

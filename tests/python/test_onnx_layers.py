@@ -1,0 +1,269 @@
+"""What becomes a layer of torch.nn, against ONNX Runtime: recurrent, normalizations, Resize."""
+
+import pickle
+from typing import Any
+
+import numpy as np
+import onnx
+import pytest
+import samepad.onnx
+import torch
+from numpy.typing import NDArray
+from onnx import TensorProto, helper, numpy_helper
+from onnx_models import assert_as_onnxruntime, one_node
+from samepad.onnx.gru import ResetBeforeGRU
+from samepad.source import write_source
+from torch import nn
+
+GENERATOR = np.random.default_rng(0)
+
+
+def normal(*shape: int) -> NDArray[Any]:
+    return GENERATOR.normal(size=shape).astype(np.float32)
+
+
+GATES = {"LSTM": 4, "GRU": 3, "RNN": 1}
+
+
+# torch.export's, of every nn.LSTM.
+@pytest.mark.filterwarnings("ignore:The tensor attributes .*_flat_weights:UserWarning")
+@pytest.mark.parametrize("state", [False, True])
+@pytest.mark.parametrize("bias", [False, True])
+@pytest.mark.parametrize("direction", ["forward", "reverse", "bidirectional"])
+@pytest.mark.parametrize(
+    ("kind", "options", "layer"),
+    [
+        ("LSTM", {}, nn.LSTM),
+        ("GRU", {"linear_before_reset": 1}, nn.GRU),
+        ("GRU", {}, ResetBeforeGRU),
+        ("RNN", {}, nn.RNN),
+        ("RNN", {"activations": ["Relu"]}, nn.RNN),
+    ],
+    ids=["LSTM", "GRU", "GRU that resets before", "RNN", "RNN of relu"],
+)
+def test_recurrent(
+    kind: str, options: dict[str, Any], layer: Any, direction: str, bias: bool, state: bool
+) -> None:
+    steps, batch, inputs, hidden = 5, 2, 3, 4
+    directions = 2 if direction == "bidirectional" else 1
+    rows = GATES[kind] * hidden
+    if "activations" in options:
+        options = {"activations": options["activations"] * directions}
+    weights: list[Any] = [normal(directions, rows, inputs), normal(directions, rows, hidden)]
+    weights.append(normal(directions, 2 * rows) if bias else None)
+    states = [normal(directions, batch, hidden) for _ in range(2 if kind == "LSTM" else 1)]
+    weights += [None, *states] if state else []
+    model = one_node(
+        kind,
+        (steps, batch, inputs),
+        weights,
+        outputs=3 if kind == "LSTM" else 2,
+        hidden_size=hidden,
+        direction=direction,
+        **options,
+    )
+    array = normal(steps, batch, inputs)
+    module = assert_as_onnxruntime(model, array)
+    (found,) = module.children()
+    assert type(found) is layer
+    sound = torch.from_numpy(array)
+    namespace: dict[str, Any] = {}
+    exec(write_source(module), namespace)
+    twin = namespace["Model"]()
+    twin.load_state_dict(module.state_dict())
+    exported = torch.export.export(module, (sound,)).module()
+    for copy in (twin, exported, pickle.loads(pickle.dumps(module))):
+        torch.testing.assert_close(copy(sound), module(sound))
+
+
+@pytest.mark.parametrize("batch_first", [False, True])
+@pytest.mark.parametrize("bidirectional", [False, True])
+def test_gru_that_resets_before(batch_first: bool, bidirectional: bool) -> None:
+    """It equals nn.GRU where the reset gate is one."""
+    torch.manual_seed(0)
+    plain = nn.GRU(3, 4, batch_first=batch_first, bidirectional=bidirectional)
+    with torch.no_grad():
+        for name, parameter in plain.named_parameters():
+            if name.startswith("bias"):
+                parameter[:4] = 50.0
+    ours = ResetBeforeGRU(3, 4, batch_first=batch_first, bidirectional=bidirectional)
+    ours.load_state_dict(plain.state_dict())
+    sound = torch.randn(2, 5, 3)
+    torch.testing.assert_close(ours(sound), plain(sound))
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"activations": ["Sigmoid", "Relu", "Tanh"]}, "activations=.*relu.*expected"),
+        ({"clip": 1.0}, "clip=1.0"),
+        ({"input_forget": 1}, "input_forget=1"),
+    ],
+)
+def test_recurrent_settings_that_torch_has_not(options: dict[str, Any], message: str) -> None:
+    weights: list[Any] = [normal(1, 8, 3), normal(1, 8, 2)]
+    with pytest.raises(ValueError, match=message):
+        samepad.onnx.load(one_node("LSTM", (4, 1, 3), weights, hidden_size=2, **options))
+
+
+@pytest.mark.parametrize(
+    ("kind", "rank", "name"),
+    [
+        ("BatchNormalization", 2, "BatchNorm1d"),
+        ("BatchNormalization", 3, "BatchNorm1d"),
+        ("BatchNormalization", 4, "BatchNorm2d"),
+        ("BatchNormalization", 5, "BatchNorm3d"),
+        ("InstanceNormalization", 3, "InstanceNorm1d"),
+        ("InstanceNormalization", 4, "InstanceNorm2d"),
+        ("InstanceNormalization", 5, "InstanceNorm3d"),
+        *(("GroupNormalization", rank, "GroupNorm") for rank in (3, 4, 5)),
+        *(("LayerNormalization", rank, "LayerNorm") for rank in (2, 3, 4, 5)),
+        *(("PRelu", rank, "PReLU") for rank in (2, 3, 4, 5)),
+    ],
+)
+def test_layers_of_known_weights(kind: str, rank: int, name: str) -> None:
+    shape = (2, 4, 5, 3, 2)[:rank]
+    attributes: dict[str, Any] = {"epsilon": 1e-3} if kind != "PRelu" else {}
+    weights: list[Any] = [normal(4), normal(4)]
+    if kind == "BatchNormalization":
+        weights += [normal(4), np.abs(normal(4))]
+    elif kind == "GroupNormalization":
+        attributes["num_groups"] = 2
+    elif kind == "LayerNormalization":
+        attributes["axis"] = 1
+        weights = [normal(*shape[1:]), normal(*shape[1:])]
+    elif kind == "PRelu":
+        weights = [normal(4, *[1] * (rank - 2))]
+    module = assert_as_onnxruntime(one_node(kind, shape, weights, 21, **attributes), normal(*shape))
+    (layer,) = module.children()
+    assert type(layer).__name__ == name
+
+
+@pytest.mark.parametrize(
+    ("kind", "attributes", "opset", "layer"),
+    [
+        ("Flatten", {}, 18, nn.Flatten),
+        ("Softmax", {"axis": 3}, 11, nn.Softmax),
+        ("Softmax", {"axis": 1}, 13, nn.Softmax),
+        ("GlobalAveragePool", {}, 18, nn.AdaptiveAvgPool2d),
+        ("GlobalMaxPool", {}, 18, nn.AdaptiveMaxPool2d),
+        ("Selu", {}, 18, nn.SELU),
+        ("HardSigmoid", {"alpha": 1 / 6}, 18, nn.Hardsigmoid),
+        ("Swish", {}, 24, nn.SiLU),
+    ],
+)
+def test_layers_of_known_ranks(
+    kind: str, attributes: dict[str, Any], opset: int, layer: type[nn.Module]
+) -> None:
+    model = one_node(kind, (2, 3, 4, 5), [], opset, **attributes)
+    array = normal(2, 3, 4, 5)
+    module = samepad.onnx.load(model)
+    (found,) = module.children()
+    assert type(found) is layer
+    if opset <= 18:  # ONNX Runtime has no Swish yet
+        assert_as_onnxruntime(model, array)
+
+
+def test_of_nothing() -> None:
+    """An empty batch, in each way to flatten."""
+    for axis in (0, 1, 2, -1):
+        module = samepad.onnx.load(one_node("Flatten", ("n", 2, 3), [], axis=axis))
+        assert module(torch.zeros(0, 2, 3)).numel() == 0
+
+
+@pytest.mark.parametrize("uses", [1, 2])
+def test_a_product_and_its_bias_are_one_layer(uses: int) -> None:
+    """Where nothing else takes the product."""
+    nodes = [
+        helper.make_node("MatMul", ["x", "w"], ["p"]),
+        helper.make_node("Add", ["b", "p"], ["a"]),
+        helper.make_node("Mul", ["a", "p" if uses == 2 else "a"], ["y"]),
+    ]
+    values = [
+        helper.make_tensor_value_info(name, TensorProto.FLOAT, ["n", 2, size])
+        for name, size in (("x", 3), ("y", 4))
+    ]
+    weights = [numpy_helper.from_array(normal(3, 4), "w"), numpy_helper.from_array(normal(4), "b")]
+    graph = helper.make_graph(nodes, "linear", values[:1], values[1:], weights)
+    opsets = [helper.make_opsetid("", 18)]
+    model = helper.make_model(graph, opset_imports=opsets, ir_version=10)
+    module = assert_as_onnxruntime(model, normal(5, 2, 3))
+    (layer,) = module.children()
+    assert isinstance(layer, nn.Linear)
+    assert (layer.bias is not None) == (uses == 1)
+
+
+MODES = ["nearest", "linear", "cubic"]
+TRANSFORMS = [
+    *("half_pixel", "pytorch_half_pixel", "align_corners", "asymmetric", "tf_crop_and_resize"),
+]
+
+
+@pytest.mark.parametrize("transform", TRANSFORMS)
+@pytest.mark.parametrize("mode", MODES)
+@pytest.mark.parametrize("by", ["scales", "sizes"])
+def test_resize(mode: str, transform: str, by: str) -> None:
+    generator = np.random.default_rng(sum(map(ord, mode + transform + by)))
+    classes = set()
+    for _ in range(25):
+        shape = (2, 3, *generator.integers(2, 9, 2).tolist())
+        attributes: dict[str, Any] = {"mode": mode, "coordinate_transformation_mode": transform}
+        if mode == "nearest":
+            roundings = ["round_prefer_floor", "floor", "ceil"]
+            if transform != "asymmetric":  # where ONNX Runtime's halves are not halves
+                roundings.append("round_prefer_ceil")
+            attributes["nearest_mode"] = str(generator.choice(roundings))
+        elif mode == "cubic":
+            attributes["cubic_coeff_a"] = float(generator.choice([-0.75, -0.5]))
+            attributes["exclude_outside"] = int(generator.integers(2))
+        roi = None
+        if transform == "tf_crop_and_resize":
+            roi = np.array([0, 0, 0.1, -0.2, 1, 1, 0.8, 1.1], np.float32)
+            attributes["extrapolation_value"] = 7.0
+            if mode == "cubic":
+                attributes["exclude_outside"] = 0
+        weights: list[Any] = [roi]
+        if by == "sizes":
+            # ONNX Runtime does not crop along a dimension that keeps its size.
+            sizes = [
+                m + (m == n) for m, n in zip(generator.integers(1, 14, 2), shape[2:], strict=True)
+            ]
+            weights += [None, np.array([2, 3, *sizes], np.int64)]
+        else:
+            weights.append(np.array([1, 1, *generator.choice([0.5, 0.75, 1.5, 2, 3], 2)], "f4"))
+        model = one_node("Resize", shape, weights, 18, **attributes)
+        array = generator.normal(size=shape).astype(np.float32)
+        module = assert_as_onnxruntime(model, array, tolerance=1e-4)
+        classes |= {type(layer) for layer in module.children()}
+    if transform in ("half_pixel", "align_corners") and mode != "nearest":
+        assert classes == {nn.Upsample}
+
+
+def test_resize_to_another_tensors_size() -> None:
+    """As decoders do, for every size."""
+    nodes = [
+        helper.make_node("Shape", ["x"], ["s"]),
+        helper.make_node("Slice", ["s", "zero", "two"], ["first"]),
+        helper.make_node("Shape", ["z"], ["t"]),
+        helper.make_node("Slice", ["t", "two", "four"], ["last"]),
+        helper.make_node("Concat", ["first", "last"], ["sizes"], axis=0),
+        helper.make_node("Resize", ["x", "", "", "sizes"], ["y"], mode="linear"),
+    ]
+    numbers = {"zero": 0, "two": 2, "four": 4}
+    constants = [numpy_helper.from_array(np.array([n]), name) for name, n in numbers.items()]
+    values = [
+        helper.make_tensor_value_info(name, TensorProto.FLOAT, [None, 3, None, None])
+        for name in ("x", "z", "y")
+    ]
+    graph = helper.make_graph(nodes, "decoder", values[:2], values[2:], constants)
+    opsets = [helper.make_opsetid("", 18)]
+    model = helper.make_model(graph, opset_imports=opsets, ir_version=10)
+    onnx.checker.check_model(model)
+    small, large = normal(2, 3, 4, 5), normal(2, 3, 9, 7)
+    module = assert_as_onnxruntime(model, small, large)
+    assert "interpolate" in write_source(module)
+    given = torch.from_numpy(small), torch.from_numpy(large)
+    open_sizes = dict.fromkeys((0, 2, 3), torch.export.Dim.AUTO)
+    program = torch.export.export(module, given, dynamic_shapes=(open_sizes, open_sizes)).module()
+    other = torch.randn(3, 3, 6, 6), torch.randn(3, 3, 11, 8)
+    torch.testing.assert_close(program(*other), module(*other))
