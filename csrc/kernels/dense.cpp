@@ -234,7 +234,7 @@ void pack_phase(const ConvShape& shape, const Phase& vertical, const Phase& hori
 
 template <class T>
 void input_gradient(const ConvShape& shape, const at::Tensor& gradient, const at::Tensor& weight,
-                    at::Tensor& result) {
+                    const std::optional<at::Tensor>& bias, at::Tensor& result) {
   const int64_t pixel = shape.channels;
   const PixelSteps steps{shape.input[0] * shape.input[1] * pixel,
                          shape.stride[0] * shape.input[1] * pixel, shape.stride[1] * pixel};
@@ -243,9 +243,13 @@ void input_gradient(const ConvShape& shape, const at::Tensor& gradient, const at
     for (int64_t x = 0; x < std::min(shape.stride[1], shape.input[1]); ++x) {
       const Phase horizontal(shape, 1, x);
       if (vertical.taps == 0 || horizontal.taps == 0) {
-        result.slice(2, vertical.first, shape.input[0], shape.stride[0])
-            .slice(3, horizontal.first, shape.input[1], shape.stride[1])
-            .zero_();
+        at::Tensor part = result.slice(2, vertical.first, shape.input[0], shape.stride[0])
+                              .slice(3, horizontal.first, shape.input[1], shape.stride[1]);
+        if (bias) {
+          part.copy_(bias->view({-1, 1, 1}));
+        } else {
+          part.zero_();
+        }
         continue;
       }
       const ConvShape phase{shape.batch,
@@ -261,7 +265,8 @@ void input_gradient(const ConvShape& shape, const at::Tensor& gradient, const at
       Workspace workspace;
       T* const packed = take_packed<T>(phase, workspace);
       pack_phase(shape, vertical, horizontal, weight.const_data_ptr<T>(), packed);
-      pixel_output<T>(phase, gradient.const_data_ptr<T>(), {packed, true, true}, nullptr,
+      pixel_output<T>(phase, gradient.const_data_ptr<T>(), {packed, true, true},
+                      bias ? bias->const_data_ptr<T>() : nullptr,
                       result.mutable_data_ptr<T>() +
                           (vertical.first * shape.input[1] + horizontal.first) * pixel,
                       steps);
@@ -347,12 +352,15 @@ at::Tensor dense_output(const ConvShape& shape, at::MemoryFormat memory_format,
 }
 
 at::Tensor dense_input_gradient(const ConvShape& shape, at::MemoryFormat memory_format,
-                                const at::Tensor& gradient, const at::Tensor& weight) {
+                                const at::Tensor& gradient, const at::Tensor& weight,
+                                const std::optional<at::Tensor>& bias) {
+  const std::optional<at::Tensor> added = bias ? std::optional(bias->contiguous()) : std::nullopt;
   at::Tensor result = at::empty({shape.batch, shape.channels, shape.input[0], shape.input[1]},
                                 gradient.options(), at::MemoryFormat::ChannelsLast);
   return AT_DISPATCH_FLOATING_TYPES(gradient.scalar_type(), "dense_input_gradient", [&] {
     input_gradient<scalar_t>(shape, in_layout<scalar_t>(gradient, at::MemoryFormat::ChannelsLast),
-                             in_layout<scalar_t>(weight, at::MemoryFormat::ChannelsLast), result);
+                             in_layout<scalar_t>(weight, at::MemoryFormat::ChannelsLast), added,
+                             result);
     return in_layout<scalar_t>(result, memory_format);
   });
 }

@@ -24,9 +24,10 @@ at::Tensor dense_output(const ConvShape& shape, at::MemoryFormat memory_format,
 // Gradients, of convolutions of one group. The kernels are those for channels_last; tensors of
 // another layout are copied there and back.
 
-/// The input's gradient from the output's.
+/// The input's gradient from the output's; `bias` is added to each of its channels.
 at::Tensor dense_input_gradient(const ConvShape& shape, at::MemoryFormat memory_format,
-                                const at::Tensor& gradient, const at::Tensor& weight);
+                                const at::Tensor& gradient, const at::Tensor& weight,
+                                const std::optional<at::Tensor>& bias = std::nullopt);
 
 /// The weight's gradient from the output's, in this layout.
 at::Tensor dense_weight_gradient(const ConvShape& shape, at::MemoryFormat memory_format,

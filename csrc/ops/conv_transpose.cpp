@@ -16,6 +16,7 @@
 
 #include "conv_args.h"
 #include "dispatch.h"
+#include "own_conv.h"
 
 namespace samepad {
 namespace {
@@ -136,6 +137,10 @@ Call call_for_any_size(const TransposedArgs& args, int64_t i, const Pads<c10::Sy
           detail::Part{args.axis(i), start, start + args.output_size[i]}};
 }
 
+bool is_known(const Cut& cut) {
+  return detail::known(cut.crop).has_value() && cut.tail.maybe_as_int().has_value();
+}
+
 at::Tensor run(const TransposedArgs& args, const CutList& cuts) {
   SymDims padding;
   SymDims output_padding;
@@ -149,6 +154,18 @@ at::Tensor run(const TransposedArgs& args, const CutList& cuts) {
     output_padding.push_back(call.output_padding);
     if (call.part) {
       parts.push_back(*call.part);
+    }
+  }
+  if (!parts.empty() && std::ranges::all_of(cuts, is_known)) {
+    Dims output_size;
+    Dims before;
+    for (const auto i : c10::irange(args.dimensions())) {
+      const auto& [crop, tail] = cuts[i];
+      before.push_back(crop.before.expect_int());
+      output_size.push_back((args.full_size(i) - crop.before - crop.after + tail).expect_int());
+    }
+    if (can_run_transposed(args, output_size, before)) {
+      return run_transposed(args, output_size, before);
     }
   }
   return detail::dense_part(convolve(args, padding, output_padding), parts);

@@ -57,6 +57,21 @@ PaddedConv padded_conv(const ConvShape& shape) {
   return conv;
 }
 
+/// The shape as a value that autograd can keep.
+std::vector<int64_t> pack(const ConvShape& shape) {
+  std::vector<int64_t> values{shape.batch, shape.channels, shape.filters, shape.groups};
+  for (const auto& pair :
+       {shape.input, shape.output, shape.kernel, shape.stride, shape.dilation, shape.before}) {
+    values.insert(values.end(), pair.begin(), pair.end());
+  }
+  return values;
+}
+
+ConvShape unpack(const std::vector<int64_t>& v) {
+  return {v[0],         v[1],         v[2],           v[3],           {v[4], v[5]},
+          {v[6], v[7]}, {v[8], v[9]}, {v[10], v[11]}, {v[12], v[13]}, {v[14], v[15]}};
+}
+
 class OwnConv : public torch::autograd::Function<OwnConv> {
  public:
   static at::Tensor forward(torch::autograd::AutogradContext* context, const at::Tensor& input,
@@ -110,21 +125,49 @@ class OwnConv : public torch::autograd::Function<OwnConv> {
     }
     return result;
   }
+};
 
- private:
-  /// The shape as a value that autograd can keep.
-  static std::vector<int64_t> pack(const ConvShape& shape) {
-    std::vector<int64_t> values{shape.batch, shape.channels, shape.filters, shape.groups};
-    for (const auto& pair :
-         {shape.input, shape.output, shape.kernel, shape.stride, shape.dilation, shape.before}) {
-      values.insert(values.end(), pair.begin(), pair.end());
-    }
-    return values;
+/// The transposed convolution, which is the gradient of the input of the convolution of this shape.
+class OwnTransposed : public torch::autograd::Function<OwnTransposed> {
+ public:
+  static at::Tensor forward(torch::autograd::AutogradContext* context, const at::Tensor& input,
+                            const at::Tensor& weight, const std::optional<at::Tensor>& bias,
+                            const ConvShape& shape, at::MemoryFormat memory_format) {
+    context->saved_data["channels_last"] = memory_format == at::MemoryFormat::ChannelsLast;
+    context->saved_data["has_bias"] = bias.has_value();
+    context->save_for_backward({input, weight});
+    context->saved_data["shape"] = pack(shape);
+    return kernels::dense_input_gradient(shape, memory_format, input, weight, bias);
   }
 
-  static ConvShape unpack(const std::vector<int64_t>& v) {
-    return {v[0],         v[1],         v[2],           v[3],           {v[4], v[5]},
-            {v[6], v[7]}, {v[8], v[9]}, {v[10], v[11]}, {v[12], v[13]}, {v[14], v[15]}};
+  static torch::autograd::variable_list backward(torch::autograd::AutogradContext* context,
+                                                 const torch::autograd::variable_list& gradients) {
+    const auto saved = context->get_saved_variables();
+    const at::Tensor& input = saved[0];
+    const at::Tensor& weight = saved[1];
+    const at::Tensor& gradient = gradients[0];
+    torch::autograd::variable_list result(5);
+    if (!gradient.defined()) {
+      return result;
+    }
+    const ConvShape shape = unpack(context->saved_data["shape"].toIntVector());
+    const auto format = context->saved_data["channels_last"].toBool()
+                            ? at::MemoryFormat::ChannelsLast
+                            : at::MemoryFormat::Contiguous;
+    const bool own = !at::GradMode::is_enabled() && is_plain(gradient);
+    if (context->needs_input_grad(0)) {
+      result[0] = own ? kernels::dense_output(shape, format, gradient, weight, std::nullopt)
+                      : run_padded_conv(padded_conv(shape), gradient, weight, std::nullopt);
+    }
+    if (context->needs_input_grad(1)) {
+      result[1] = own ? kernels::dense_weight_gradient(shape, format, input, gradient)
+                      : padded_conv_gradients(padded_conv(shape), input, gradient, weight,
+                                              {false, true, false})[1];
+    }
+    if (context->saved_data["has_bias"].toBool() && context->needs_input_grad(2)) {
+      result[2] = gradient.sum({0, 2, 3});
+    }
+    return result;
   }
 };
 
@@ -167,18 +210,39 @@ bool can_run(const ConvArgs& args, const PadList& pads) {
          std::ranges::all_of(pads, [](const auto& pad) { return known(pad).has_value(); });
 }
 
+/// The shape of the convolution that a transposed one is the gradient of.
+ConvShape transposed_shape(const ConvArgs& args, const Dims& output_size, const Dims& before) {
+  PadList pads;
+  for (int64_t i = 0; i < args.dimensions(); ++i) {
+    pads.push_back({before[i], 0});
+  }
+  ConvShape shape = shape_of(args, pads);
+  shape.channels = args.weight.size(1);
+  shape.filters = args.weight.size(0);
+  shape.output = shape.input;
+  const size_t first = args.dimensions() == 1 ? 1 : 0;
+  for (int64_t i = 0; i < args.dimensions(); ++i) {
+    shape.input[first + static_cast<size_t>(i)] = output_size[i];
+  }
+  return shape;
+}
+
+/// `output` with as many dimensions as the input has.
+at::Tensor in_given_dimensions(const ConvArgs& args, at::Tensor output) {
+  if (args.dimensions() == 1) {
+    output = output.squeeze(2);
+  }
+  return args.input.dim() == args.dimensions() + 1 ? output.squeeze(0) : output;
+}
+
 at::Tensor run(const ConvArgs& args, const PadList& pads) {
   const at::Tensor input = in_two_dimensions(args, args.input);
   const at::Tensor weight = in_two_dimensions(args, args.weight);
   const ConvShape shape = shape_of(args, pads);
   const at::MemoryFormat format = memory_format(args);
-  at::Tensor output = needs_gradient(input, weight, args.bias)
-                          ? OwnConv::apply(input, weight, args.bias, shape, format)
-                          : forward(shape, format, input, weight, args.bias);
-  if (args.dimensions() == 1) {
-    output = output.squeeze(2);
-  }
-  return args.input.dim() == args.dimensions() + 1 ? output.squeeze(0) : output;
+  return in_given_dimensions(args, needs_gradient(input, weight, args.bias)
+                                       ? OwnConv::apply(input, weight, args.bias, shape, format)
+                                       : forward(shape, format, input, weight, args.bias));
 }
 
 }  // namespace
@@ -204,5 +268,25 @@ bool can_run_dense(const ConvArgs& args, const PadList& pads) {
 }
 
 at::Tensor run_dense(const ConvArgs& args, const PadList& pads) { return run(args, pads); }
+
+bool can_run_transposed(const ConvArgs& args, const Dims& output_size, const Dims& before) {
+  if (!can_run(args, {}) || args.groups != 1) {
+    return false;
+  }
+  const ConvShape shape = transposed_shape(args, output_size, before);
+  return has_input_gradient(shape) &&
+         kernels::can_run_dense(shape, at::MemoryFormat::ChannelsLast, args.input.scalar_type());
+}
+
+at::Tensor run_transposed(const ConvArgs& args, const Dims& output_size, const Dims& before) {
+  const at::Tensor input = in_two_dimensions(args, args.input);
+  const at::Tensor weight = in_two_dimensions(args, args.weight);
+  const ConvShape shape = transposed_shape(args, output_size, before);
+  const at::MemoryFormat format = memory_format(args);
+  return in_given_dimensions(
+      args, needs_gradient(input, weight, args.bias)
+                ? OwnTransposed::apply(input, weight, args.bias, shape, format)
+                : kernels::dense_input_gradient(shape, format, input, weight, args.bias));
+}
 
 }  // namespace samepad::detail

@@ -17,4 +17,10 @@ bool can_run_dense(const ConvArgs& args, const PadList& pads);
 
 at::Tensor run_dense(const ConvArgs& args, const PadList& pads);
 
+/// Whether the kernels can compute this transposed convolution: the input's gradient of a
+/// convolution of `output_size` elements with `before` padding ahead.
+bool can_run_transposed(const ConvArgs& args, const Dims& output_size, const Dims& before);
+
+at::Tensor run_transposed(const ConvArgs& args, const Dims& output_size, const Dims& before);
+
 }  // namespace samepad::detail

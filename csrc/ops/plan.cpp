@@ -190,7 +190,9 @@ Choice choose_plan(const ConvArgs& args, const PadList& pads) {
   c10::SmallVector<Plan, 4> plans;
   if (forced_plan.value_or(Plan::depthwise) == Plan::depthwise && can_run_depthwise(args, pads)) {
     plans.push_back(Plan::depthwise);
-  } else if (forced_plan.value_or(Plan::dense) == Plan::dense && can_run_dense(args, pads)) {
+  } else if ((symmetric ? forced_plan == Plan::dense || backends::benchmark()
+                        : forced_plan.value_or(Plan::dense) == Plan::dense) &&
+             can_run_dense(args, pads)) {
     plans.push_back(Plan::dense);
   }
   if (symmetric) {
