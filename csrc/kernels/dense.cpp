@@ -243,8 +243,8 @@ void input_gradient(const ConvShape& shape, const at::Tensor& gradient, const at
     for (int64_t x = 0; x < std::min(shape.stride[1], shape.input[1]); ++x) {
       const Phase horizontal(shape, 1, x);
       if (vertical.taps == 0 || horizontal.taps == 0) {
-        at::Tensor part = result.slice(2, vertical.first, shape.input[0], shape.stride[0])
-                              .slice(3, horizontal.first, shape.input[1], shape.stride[1]);
+        const at::Tensor part = result.slice(2, vertical.first, shape.input[0], shape.stride[0])
+                                    .slice(3, horizontal.first, shape.input[1], shape.stride[1]);
         if (bias) {
           part.copy_(bias->view({-1, 1, 1}));
         } else {
