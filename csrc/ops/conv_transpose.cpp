@@ -156,7 +156,7 @@ at::Tensor run(const TransposedArgs& args, const CutList& cuts) {
       parts.push_back(*call.part);
     }
   }
-  if (!parts.empty() && std::ranges::all_of(cuts, is_known)) {
+  if (!parts.empty() && is_plain(args) && std::ranges::all_of(cuts, is_known)) {
     Dims output_size;
     Dims before;
     for (const auto i : c10::irange(args.dimensions())) {

@@ -235,7 +235,10 @@ def is_close(output: Tensor, expected: Tensor) -> bool:
 
 @pytest.mark.row("FX graph-mode quantization, after resolve_static")
 @QUANTIZATION
-def test_fx_quantization() -> None:
+def test_fx_quantization(monkeypatch: pytest.MonkeyPatch) -> None:
+    # On CPUs with VNNI the engine "x86" runs oneDNN, whose quantized ConvTranspose2d without
+    # padding is wrong, with layers of torch.nn alone too.
+    monkeypatch.setattr(torch.backends.quantized, "engine", "fbgemm")
     from torch.ao.quantization import get_default_qconfig_mapping
     from torch.ao.quantization.quantize_fx import convert_fx, prepare_fx
 
