@@ -222,14 +222,29 @@ class PlaneBand {
   void multiply(int64_t panel, const T* weight, int64_t c, int64_t count, T* target,
                 int64_t pitch) const {
     const int64_t products = channels_ * shape_.taps();
+    const int64_t depth = count * shape_.taps();
     const int64_t vectors = ceil_div(first_pixel(panel + 1) - first_pixel(panel), kV);
     const int64_t blocks = ceil_div(filters_, kPanelFilters);
+    const T* const first = weight + part_.filters[0] * products + c * shape_.taps();
     for (int64_t block = 0; block < blocks; ++block) {
       const int64_t f = filters_ * block / blocks;
-      const int64_t some = filters_ * (block + 1) / blocks - f;
-      kPanelSums<T>[some - 1][vectors - 1](
-          weight + (part_.filters[0] + f)* products + c* shape_.taps(), products,
-          count* shape_.taps(), panel_, c == 0 ? start_ + f : nullptr, target + f* pitch, pitch);
+      const int64_t next = filters_ * (block + 1) / blocks;
+      if (panel == 0) {
+        fetch(first, products, depth, next, filters_ * std::min(block + 2, blocks) / blocks);
+      }
+      kPanelSums<T>[next - f - 1][vectors - 1](first + f* products, products, depth, panel_,
+                                               c == 0 ? start_ + f : nullptr, target + f* pitch,
+                                               pitch);
+    }
+  }
+
+  /// Fetches the weights of filters [begin, end), `depth` of each: runs too short for the CPU to
+  /// see them coming.
+  static void fetch(const T* weight, int64_t pitch, int64_t depth, int64_t begin, int64_t end) {
+    for (int64_t f = begin; f < end; ++f) {
+      for (int64_t k = 0; k < depth; k += kV) {
+        __builtin_prefetch(weight + f * pitch + k);
+      }
     }
   }
 

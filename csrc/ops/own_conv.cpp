@@ -72,36 +72,60 @@ ConvShape unpack(const std::vector<int64_t>& v) {
           {v[6], v[7]}, {v[8], v[9]}, {v[10], v[11]}, {v[12], v[13]}, {v[14], v[15]}};
 }
 
+using Context = torch::autograd::AutogradContext;
+
+void save(Context* context, const at::Tensor& input, const at::Tensor& weight,
+          const std::optional<at::Tensor>& bias, const ConvShape& shape,
+          at::MemoryFormat memory_format) {
+  context->save_for_backward({input, weight});
+  context->saved_data["shape"] = pack(shape);
+  context->saved_data["channels_last"] = memory_format == at::MemoryFormat::ChannelsLast;
+  context->saved_data["has_bias"] = bias.has_value();
+}
+
+/// What `save` has kept.
+struct Saved {
+  at::Tensor input;
+  at::Tensor weight;
+  ConvShape shape;
+  at::MemoryFormat memory_format;
+  std::array<bool, 3> wanted;  ///< gradients of input, weight and bias
+
+  explicit Saved(Context* context)
+      : shape(unpack(context->saved_data["shape"].toIntVector())),
+        memory_format(context->saved_data["channels_last"].toBool() ? at::MemoryFormat::ChannelsLast
+                                                                    : at::MemoryFormat::Contiguous),
+        wanted{context->needs_input_grad(0), context->needs_input_grad(1),
+               context->saved_data["has_bias"].toBool() && context->needs_input_grad(2)} {
+    const auto tensors = context->get_saved_variables();
+    input = tensors[0];
+    weight = tensors[1];
+  }
+};
+
+/// Whether kernels may compute a gradient that autograd does not see.
+bool is_last(const at::Tensor& gradient) {
+  return !at::GradMode::is_enabled() && is_plain(gradient);
+}
+
 class OwnConv : public torch::autograd::Function<OwnConv> {
  public:
-  static at::Tensor forward(torch::autograd::AutogradContext* context, const at::Tensor& input,
-                            const at::Tensor& weight, const std::optional<at::Tensor>& bias,
-                            const ConvShape& shape, at::MemoryFormat memory_format) {
-    context->saved_data["channels_last"] = memory_format == at::MemoryFormat::ChannelsLast;
-    context->saved_data["has_bias"] = bias.has_value();
-    context->save_for_backward({input, weight});
-    context->saved_data["shape"] = pack(shape);
+  static at::Tensor forward(Context* context, const at::Tensor& input, const at::Tensor& weight,
+                            const std::optional<at::Tensor>& bias, const ConvShape& shape,
+                            at::MemoryFormat memory_format) {
+    save(context, input, weight, bias, shape, memory_format);
     return detail::forward(shape, memory_format, input, weight, bias);
   }
 
-  static torch::autograd::variable_list backward(torch::autograd::AutogradContext* context,
+  static torch::autograd::variable_list backward(Context* context,
                                                  const torch::autograd::variable_list& gradients) {
-    const auto saved = context->get_saved_variables();
-    const at::Tensor& input = saved[0];
-    const at::Tensor& weight = saved[1];
     const at::Tensor& gradient = gradients[0];
     torch::autograd::variable_list result(5);
     if (!gradient.defined()) {
       return result;
     }
-    const ConvShape shape = unpack(context->saved_data["shape"].toIntVector());
-    const std::array<bool, 3> wanted{
-        context->needs_input_grad(0), context->needs_input_grad(1),
-        context->saved_data["has_bias"].toBool() && context->needs_input_grad(2)};
-    const auto format = context->saved_data["channels_last"].toBool()
-                            ? at::MemoryFormat::ChannelsLast
-                            : at::MemoryFormat::Contiguous;
-    const bool own = !at::GradMode::is_enabled() && is_plain(gradient);
+    const auto& [input, weight, shape, format, wanted] = Saved(context);
+    const bool own = is_last(gradient);
     const std::array<bool, 3> ours{own && wanted[0] && has_input_gradient(shape),
                                    own && wanted[1] && has_weight_gradient(shape),
                                    own && wanted[2] && has_weight_gradient(shape)};
@@ -130,41 +154,32 @@ class OwnConv : public torch::autograd::Function<OwnConv> {
 /// The transposed convolution, which is the gradient of the input of the convolution of this shape.
 class OwnTransposed : public torch::autograd::Function<OwnTransposed> {
  public:
-  static at::Tensor forward(torch::autograd::AutogradContext* context, const at::Tensor& input,
-                            const at::Tensor& weight, const std::optional<at::Tensor>& bias,
-                            const ConvShape& shape, at::MemoryFormat memory_format) {
-    context->saved_data["channels_last"] = memory_format == at::MemoryFormat::ChannelsLast;
-    context->saved_data["has_bias"] = bias.has_value();
-    context->save_for_backward({input, weight});
-    context->saved_data["shape"] = pack(shape);
+  static at::Tensor forward(Context* context, const at::Tensor& input, const at::Tensor& weight,
+                            const std::optional<at::Tensor>& bias, const ConvShape& shape,
+                            at::MemoryFormat memory_format) {
+    save(context, input, weight, bias, shape, memory_format);
     return kernels::dense_input_gradient(shape, memory_format, input, weight, bias);
   }
 
-  static torch::autograd::variable_list backward(torch::autograd::AutogradContext* context,
+  static torch::autograd::variable_list backward(Context* context,
                                                  const torch::autograd::variable_list& gradients) {
-    const auto saved = context->get_saved_variables();
-    const at::Tensor& input = saved[0];
-    const at::Tensor& weight = saved[1];
     const at::Tensor& gradient = gradients[0];
     torch::autograd::variable_list result(5);
     if (!gradient.defined()) {
       return result;
     }
-    const ConvShape shape = unpack(context->saved_data["shape"].toIntVector());
-    const auto format = context->saved_data["channels_last"].toBool()
-                            ? at::MemoryFormat::ChannelsLast
-                            : at::MemoryFormat::Contiguous;
-    const bool own = !at::GradMode::is_enabled() && is_plain(gradient);
-    if (context->needs_input_grad(0)) {
+    const auto& [input, weight, shape, format, wanted] = Saved(context);
+    const bool own = is_last(gradient);
+    if (wanted[0]) {
       result[0] = own ? kernels::dense_output(shape, format, gradient, weight, std::nullopt)
                       : run_padded_conv(padded_conv(shape), gradient, weight, std::nullopt);
     }
-    if (context->needs_input_grad(1)) {
+    if (wanted[1]) {
       result[1] = own ? kernels::dense_weight_gradient(shape, format, input, gradient)
                       : padded_conv_gradients(padded_conv(shape), input, gradient, weight,
                                               {false, true, false})[1];
     }
-    if (context->saved_data["has_bias"].toBool() && context->needs_input_grad(2)) {
+    if (wanted[2]) {
       result[2] = gradient.sum({0, 2, 3});
     }
     return result;

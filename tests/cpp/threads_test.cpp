@@ -41,9 +41,14 @@ class Threads : public ::testing::Test {
 
   at::Tensor input = at::randn({2, 8, 15, 14});
   at::Tensor weight = at::randn({8, 1, 3, 3});
+  at::Tensor dense_weight = at::randn({8, 8, 3, 3});
 
   at::Tensor run(int64_t rows) const {
     return samepad::conv2d(input.narrow(2, 0, rows), weight, {}, 2, "same", 1, 8);
+  }
+
+  at::Tensor run_dense(at::MemoryFormat format) const {
+    return samepad::conv2d(input.contiguous(format), dense_weight, {}, 2);
   }
 
  private:
@@ -60,6 +65,17 @@ TEST_F(Threads, CallOneConvolution) {
   });
   for (const auto& result : results) {
     EXPECT_TRUE(at::equal(result, expected));
+  }
+}
+
+TEST_F(Threads, CallOneDenseConvolution) {
+  for (const auto format : {at::MemoryFormat::Contiguous, at::MemoryFormat::ChannelsLast}) {
+    const at::Tensor expected = run_dense(format);
+    std::vector<at::Tensor> results(kThreads);
+    at_once([&](int i) { results[i] = run_dense(format); });
+    for (const auto& result : results) {
+      EXPECT_TRUE(at::equal(result, expected));
+    }
   }
 }
 
