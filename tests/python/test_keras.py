@@ -244,6 +244,8 @@ FUNCTIONS: dict[str, Callable[[Any], Any]] = {
     "minimum": lambda x: keras.ops.minimum(0.5, x),
     "minimum of tensors": lambda x: keras.ops.minimum(x, -x),
     "power": lambda x: 2.0 ** (x / 4) - keras.ops.square(x),
+    "power of a negative number": lambda x: keras.ops.power(-2.0, 0 * x + 2),
+    "reshape by NumPy's integers": lambda x: layers.Reshape((np.int64(-1), np.int64(6)))(x),
     "mean": lambda x: keras.ops.mean(x, axis=(1, 2)),
     "sum": lambda x: keras.ops.sum(x, axis=-1, keepdims=True) + keras.ops.max(x, 3, keepdims=True),
     "least": lambda x: keras.ops.min(x, axis=1),

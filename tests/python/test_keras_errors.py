@@ -140,14 +140,27 @@ class Hundredfold(keras.Sequential):
         return super().call(*args, **kwargs) * 100
 
 
+def tanh(x: Any) -> Any:
+    """Called as one of Keras's activations, but none of them."""
+    return x / 2
+
+
 def test_what_would_give_other_numbers_is_refused() -> None:
     given = keras.Input((4, 5))
+    ones = keras.ops.ones((1, 4, 5))
     quantized = keras.Sequential([keras.Input((4,)), layers.Dense(3)])
     quantized.layers[-1].quantize("int8")
     for model, message in (
         (keras.Model(given, keras.ops.softmax(given, axis=None)), "axis=None"),
         (keras.Model(given, layers.BatchNormalization()(given, training=True)), "training=True"),
         (quantized, "quantized to int8"),
+        (keras.Model(given, layers.Add()([given, ones])), "called with a constant"),
+        (
+            keras.Model(given, layers.GRU(3)(given, initial_state=keras.ops.ones((1, 3)))),
+            "called with a constant",
+        ),
+        (keras.Model(given, layers.LSTM(3, activation=tanh)(given)), "activation='.*tanh'"),
+        (keras.Model(given, layers.Rescaling(np.ones((4, 1)))(given)), "one per channel"),
         (Hundredfold([keras.Input((4,)), layers.Dense(3)]), "whose computation is code"),
     ):
         with pytest.raises(ValueError, match=message):

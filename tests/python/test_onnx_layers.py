@@ -267,3 +267,42 @@ def test_resize_to_another_tensors_size() -> None:
     program = torch.export.export(module, given, dynamic_shapes=(open_sizes, open_sizes)).module()
     other = torch.randn(3, 3, 6, 6), torch.randn(3, 3, 11, 8)
     torch.testing.assert_close(program(*other), module(*other))
+
+
+def test_local_response_normalization_of_an_even_size() -> None:
+    """ONNX Runtime takes odd sizes alone: by ONNX's formula, one channel more after the middle."""
+    x = normal(2, 6, 5, 4)
+    expected = np.empty_like(x)
+    for channel in range(6):
+        window = x[:, max(channel - 1, 0) : channel + 3]
+        expected[:, channel] = x[:, channel] / (1 + 0.5 / 4 * (window**2).sum(1)) ** 0.75
+    module = samepad.onnx.load(one_node("LRN", x.shape, [], size=4, alpha=0.5))
+    np.testing.assert_allclose(module(torch.from_numpy(x)).numpy(), expected, rtol=1e-5)
+
+
+def test_the_last_parts_of_a_split_may_be_empty() -> None:
+    module = samepad.onnx.load(one_node("Split", [6, 2], [], outputs=4, axis=0, num_outputs=4))
+    parts = module(torch.zeros(6, 2))
+    assert [part.shape[0] for part in parts] == [2, 2, 2, 0]
+
+
+def test_sizes_that_are_made_floats_divide_as_floats() -> None:
+    nodes = [
+        helper.make_node("Shape", ["x"], ["shape"]),
+        helper.make_node("Cast", ["shape"], ["sizes"], to=TensorProto.FLOAT),
+        helper.make_node("Slice", ["sizes", "one", "two"], ["height"]),
+        helper.make_node("Slice", ["sizes", "two", "three"], ["width"]),
+        helper.make_node("Concat", ["height", "width"], ["a"], axis=0),
+        helper.make_node("Concat", ["width", "height"], ["b"], axis=0),
+        helper.make_node("Div", ["a", "b"], ["y"]),
+    ]
+    numbers = [("one", 1), ("two", 2), ("three", 3)]
+    graph = helper.make_graph(
+        nodes,
+        "ratios",
+        [helper.make_tensor_value_info("x", TensorProto.FLOAT, ["n", "h", "w"])],
+        [helper.make_tensor_value_info("y", TensorProto.FLOAT, [2])],
+        [numpy_helper.from_array(np.array([number]), name) for name, number in numbers],
+    )
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)], ir_version=10)
+    assert_as_onnxruntime(model, normal(2, 5, 4))

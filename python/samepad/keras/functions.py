@@ -20,7 +20,7 @@ _FUNCTIONS: dict[str, Callable[..., Any]] = {
     "Multiply": operator.mul,
     "Divide": operator.truediv,
     "TrueDivide": operator.truediv,
-    "Power": operator.pow,
+    "Power": torch.pow,
     "Maximum": torch.maximum,
     "Minimum": torch.minimum,
     "Negative": operator.neg,

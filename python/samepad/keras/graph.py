@@ -218,6 +218,8 @@ class Converter:
         else:
             rule_of(operation)  # before what else may keep it from being converted
             tensors = [item for item in flat(items) if id(item) in values]
+        if any(id(item) not in values and hasattr(item, "shape") for item in flat(items)):
+            raise UnsupportedError("called with a constant")
         if arguments.kwargs.get("training"):
             raise UnsupportedError("called with training=True")
         named = {

@@ -261,7 +261,11 @@ def _rescaling(b: Builder, layer: Any, name: str, value: Value) -> fx.Node:
             if float(amount) != neutral:
                 node = b.call(function, node, float(amount))
             continue
-        tensor = torch.from_numpy(numbers).to(getattr(torch, layer.compute_dtype))
+        if any(size != 1 for size in numbers.shape[:-1]):
+            raise UnsupportedError(
+                f"scale or offset of shape {numbers.shape}: neither one number nor one per channel"
+            )
+        tensor = torch.from_numpy(numbers).ravel().to(getattr(torch, layer.compute_dtype))
         if value.channels_first:
             tensor = tensor.reshape(-1, *[1] * (value.rank - 2))
         node = b.call(function, node, b.constant(name + "_" + function.__name__, tensor))
@@ -296,7 +300,7 @@ def _flatten(b: Builder, layer: Any, name: str, value: Value) -> Value:
 
 
 def _reshape(b: Builder, layer: Any, name: str, value: Value) -> Value:
-    shape = tuple(layer.target_shape)
+    shape = tuple(map(int, layer.target_shape))
     if -1 in shape:
         flat = b.method("flatten", value.node, 1) if value.rank > 2 else value.node
         return Value(b.method("unflatten", flat, 1, shape), len(shape) + 1)

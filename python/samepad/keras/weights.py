@@ -111,8 +111,11 @@ _ACTIVATIONS = {
 
 
 def function_name(function: Any) -> str:
-    """What an activation is called: a function, or a layer by its class."""
-    return str(getattr(function, "__name__", type(function).__name__))
+    """What an activation is called: a function, or a layer by its class; with its module's name,
+    where it is not Keras's: it may be called as one of Keras's and compute something else."""
+    name = str(getattr(function, "__name__", type(function).__name__))
+    module = str(getattr(function, "__module__", "keras."))
+    return name if module.startswith("keras.") else f"{module}.{name}"
 
 
 def _check_cell(layer: Any) -> None:

@@ -3,6 +3,7 @@
 import operator
 from typing import Any
 
+import torch
 import torch.nn.functional as F
 from torch import nn
 
@@ -89,7 +90,12 @@ def lp_normalization(c: Call) -> Any:
 
 def local_response_normalization(c: Call) -> Any:
     """LRN."""
+    size = c.get("size")
     module = nn.LocalResponseNorm(
-        c.get("size"), c.get("alpha", 1e-4), c.get("beta", 0.75), c.get("bias", 1.0)
+        size, c.get("alpha", 1e-4), c.get("beta", 0.75), c.get("bias", 1.0)
     )
-    return c.b.module(c.name, module, c[0])
+    if size % 2:
+        return c.b.module(c.name, module, c[0])
+    # Of an even number of channels, ONNX has one more after the middle, PyTorch before it.
+    mirrored = c.b.module(c.name, module, c.b.call(torch.flip, c[0], (1,)))
+    return c.b.call(torch.flip, mirrored, (1,))

@@ -88,9 +88,14 @@ def slice_(input: Tensor, starts: Any, ends: Any, axes: Any, steps: Any) -> Tens
 
 
 def split(input: Tensor, sizes: Any, axis: int, parts: int) -> tuple[Tensor, ...]:
-    """Split: into these sizes, or into so many alike, the last of which may be smaller."""
+    """Split: into these sizes, or into so many alike, the last of which may be smaller or empty."""
     if sizes is None:
-        return torch.split(input, -(-input.shape[axis] // parts), axis)
+        size = input.shape[axis]
+        most = -(-size // parts)
+        if isinstance(size, int):
+            sizes = [min(most, max(size - i * most, 0)) for i in range(parts)]
+            return torch.split(input, sizes, axis)
+        return torch.split(input, most, axis)
     return torch.split(input, integers(sizes), axis)
 
 

@@ -139,13 +139,11 @@ def _slice(c: Call) -> Result:
 
 
 def _concat(c: Call) -> Result:
-    vectors = [_vector(c, i) for i in range(len(c.given))]
-    items: list[Any] = []
-    for vector in vectors:
-        if vector is None:
-            return None
-        items += vector.items
-    return _made(items)
+    vectors = [vector for vector in (_vector(c, i) for i in range(len(c.given))) if vector]
+    dtypes = {vector.dtype for vector in vectors}
+    if len(vectors) < len(c.given) or len(dtypes) > 1:
+        return None
+    return _made((item for vector in vectors for item in vector.items), dtype=dtypes.pop())
 
 
 def _reshaped(c: Call) -> Result:
