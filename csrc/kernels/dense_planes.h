@@ -107,8 +107,11 @@ class PlaneBand {
     const int64_t most = std::clamp<int64_t>(kPanelDepth / shape.taps(), 1, channels_);
     channels_at_once_ = ceil_div(channels_, ceil_div(channels_, most));
     source_ = rows_.take(channels_at_once_ * height_, workspace);
-    // Pieces are copied in whole vectors, past their ends, into the next one's place.
-    panel_ = workspace.take<T>((channels_at_once_ * shape.taps() + 1) * kPanelPixels<T>);
+    // Pieces are copied in whole vectors, past their ends, into the next one's place. What is left
+    // of the last vectors is multiplied too: zeros, as subnormal numbers would take fifty times long.
+    const int64_t elements = (channels_at_once_ * shape.taps() + 1) * kPanelPixels<T>;
+    panel_ = workspace.take<T>(elements);
+    std::fill_n(panel_, elements, T(0));
     for (int64_t panel = 0; panel < panels_; ++panel) {
       sums_[panel] =
           is_part_of_output(panel) ? nullptr : workspace.take<T>(filters_ * kPanelPixels<T>);
