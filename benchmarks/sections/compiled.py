@@ -60,7 +60,7 @@ def _kernels(layer: Layer) -> dict[str, float]:
 
 
 def compiled(settings: Settings) -> list[Table]:
-    """The times, and whether the pad is fused into the ReLU before it."""
+    """The times, and in how many kernels: no more with a pad where the ReLU writes it."""
     layers = read_layers((1,))[: 2 if settings.quick else None]
     return [
         *(

@@ -10,6 +10,7 @@
 
 #include <array>
 
+#include "deferred_conv.h"
 #include "dispatch.h"
 #include "plan.h"
 
@@ -34,6 +35,9 @@ detail::Choice choose(const ConvArgs& args, const PadList& pads) {
 }
 
 at::Tensor run(const ConvArgs& args, const PadList& pads) {
+  if (args.deferrable && can_defer(args, pads)) {
+    return run_deferred(args, pads);
+  }
   return run_plan(choose(args, pads).plan, args, pads);
 }
 
@@ -66,23 +70,24 @@ ConvArgs arguments(const at::Tensor& input, const at::Tensor& weight,
   return args;
 }
 
-template <int64_t D>
+template <int64_t D, bool Deferrable = false>
 at::Tensor conv_mode(const at::Tensor& input, const at::Tensor& weight,
                      const std::optional<at::Tensor>& bias, c10::SymIntArrayRef stride,
                      std::string_view padding, c10::SymIntArrayRef dilation, c10::SymInt groups,
                      std::string_view padding_mode) {
-  return run_mode(
-      arguments<D>(input, weight, bias, stride, dilation, std::move(groups), padding_mode),
-      *Padding(padding).mode());
+  auto args = arguments<D>(input, weight, bias, stride, dilation, std::move(groups), padding_mode);
+  args.deferrable = Deferrable;
+  return run_mode(args, *Padding(padding).mode());
 }
 
-template <int64_t D>
+template <int64_t D, bool Deferrable = false>
 at::Tensor conv_amounts(const at::Tensor& input, const at::Tensor& weight,
                         const std::optional<at::Tensor>& bias, c10::SymIntArrayRef stride,
                         c10::SymIntArrayRef padding, c10::SymIntArrayRef dilation,
                         c10::SymInt groups, std::string_view padding_mode) {
   auto args = arguments<D>(input, weight, bias, stride, dilation, std::move(groups), padding_mode);
   args.as_torch = true;
+  args.deferrable = Deferrable;
   return run(args, detail::pads_for_amounts(D, padding));
 }
 
@@ -110,6 +115,10 @@ void register_kernels(torch::Library& m) {
   m.impl("conv2d.padding", conv_amounts<2>);
   m.impl("conv3d", conv_mode<3>);
   m.impl("conv3d.padding", conv_amounts<3>);
+  m.impl("compiled_conv1d", conv_mode<1, true>);
+  m.impl("compiled_conv1d.padding", conv_amounts<1, true>);
+  m.impl("compiled_conv2d", conv_mode<2, true>);
+  m.impl("compiled_conv2d.padding", conv_amounts<2, true>);
 }
 
 }  // namespace

@@ -83,6 +83,15 @@ bool is_plain(const ConvArgs& args) {
   return is_plain(args.input) && is_plain(args.weight) && (!args.bias || is_plain(*args.bias));
 }
 
+at::MemoryFormat output_format(const ConvArgs& args) {
+  const auto is_channels_last = [](const at::Tensor& tensor) {
+    return tensor.suggest_memory_format() == at::MemoryFormat::ChannelsLast;
+  };
+  return args.dimensions() == 2 && (is_channels_last(args.input) || is_channels_last(args.weight))
+             ? at::MemoryFormat::ChannelsLast
+             : at::MemoryFormat::Contiguous;
+}
+
 bool needs_gradient(const at::Tensor& input, const at::Tensor& weight,
                     const std::optional<at::Tensor>& bias) {
   return at::GradMode::is_enabled() &&

@@ -32,6 +32,8 @@ struct ConvArgs : SlidingWindow {
   /// Whether the padding was given as torch.nn takes it. Where the convolution is one that PyTorch
   /// computes, its result is then PyTorch's, bit for bit.
   bool as_torch = false;
+  /// Whether a graph that this is traced into may choose the plan each time that it runs.
+  bool deferrable = false;
 };
 
 /// Whether a tensor has sizes and memory, and no transform, mode or tangent to see through. For
@@ -40,6 +42,9 @@ bool is_plain(const at::Tensor& tensor);
 
 /// Whether all of the tensors are.
 bool is_plain(const ConvArgs& args);
+
+/// PyTorch's rule for the layout of a convolution's output.
+at::MemoryFormat output_format(const ConvArgs& args);
 
 /// Whether autograd is to see a convolution of these.
 bool needs_gradient(const at::Tensor& input, const at::Tensor& weight,

@@ -13,16 +13,6 @@ namespace {
 
 using kernels::ConvShape;
 
-/// PyTorch's rule for the layout of a convolution's output.
-at::MemoryFormat memory_format(const ConvArgs& args) {
-  const auto is_channels_last = [](const at::Tensor& tensor) {
-    return tensor.suggest_memory_format() == at::MemoryFormat::ChannelsLast;
-  };
-  return args.dimensions() == 2 && (is_channels_last(args.input) || is_channels_last(args.weight))
-             ? at::MemoryFormat::ChannelsLast
-             : at::MemoryFormat::Contiguous;
-}
-
 bool is_depthwise(const ConvShape& shape) { return shape.groups == shape.channels; }
 
 /// Whether there are kernels for the gradients. Vectors are of input channels in the one.
@@ -108,6 +98,33 @@ bool is_last(const at::Tensor& gradient) {
   return !at::GradMode::is_enabled() && is_plain(gradient);
 }
 
+Gradients gradients(const ConvShape& shape, at::MemoryFormat format, const at::Tensor& gradient,
+                    const at::Tensor& input, const at::Tensor& weight, std::array<bool, 3> wanted) {
+  Gradients result;
+  const bool own = is_last(gradient);
+  const std::array<bool, 3> ours{own && wanted[0] && has_input_gradient(shape),
+                                 own && wanted[1] && has_weight_gradient(shape),
+                                 own && wanted[2] && has_weight_gradient(shape)};
+  const std::array<bool, 3> theirs{wanted[0] && !ours[0], wanted[1] && !ours[1],
+                                   wanted[2] && !ours[2]};
+  if (theirs[0] || theirs[1] || theirs[2]) {
+    result = padded_conv_gradients(padded_conv(shape), gradient, input, weight, theirs);
+  }
+  const bool depthwise = is_depthwise(shape);
+  if (ours[0]) {
+    result[0] = depthwise ? kernels::depthwise_input_gradient(shape, format, gradient, weight)
+                          : kernels::dense_input_gradient(shape, format, gradient, weight);
+  }
+  if (ours[1]) {
+    result[1] = depthwise ? kernels::depthwise_weight_gradient(shape, format, gradient, input)
+                          : kernels::dense_weight_gradient(shape, format, gradient, input);
+  }
+  if (ours[2]) {
+    result[2] = gradient.sum({0, 2, 3});
+  }
+  return result;
+}
+
 class OwnConv : public torch::autograd::Function<OwnConv> {
  public:
   static at::Tensor forward(Context* context, const at::Tensor& input, const at::Tensor& weight,
@@ -118,35 +135,14 @@ class OwnConv : public torch::autograd::Function<OwnConv> {
   }
 
   static torch::autograd::variable_list backward(Context* context,
-                                                 const torch::autograd::variable_list& gradients) {
-    const at::Tensor& gradient = gradients[0];
+                                                 const torch::autograd::variable_list& outputs) {
+    const at::Tensor& gradient = outputs[0];
     torch::autograd::variable_list result(5);
     if (!gradient.defined()) {
       return result;
     }
     const auto& [input, weight, shape, format, wanted] = Saved(context);
-    const bool own = is_last(gradient);
-    const std::array<bool, 3> ours{own && wanted[0] && has_input_gradient(shape),
-                                   own && wanted[1] && has_weight_gradient(shape),
-                                   own && wanted[2] && has_weight_gradient(shape)};
-    const std::array<bool, 3> theirs{wanted[0] && !ours[0], wanted[1] && !ours[1],
-                                     wanted[2] && !ours[2]};
-    if (theirs[0] || theirs[1] || theirs[2]) {
-      std::ranges::move(padded_conv_gradients(padded_conv(shape), gradient, input, weight, theirs),
-                        result.begin());
-    }
-    const bool depthwise = is_depthwise(shape);
-    if (ours[0]) {
-      result[0] = depthwise ? kernels::depthwise_input_gradient(shape, format, gradient, weight)
-                            : kernels::dense_input_gradient(shape, format, gradient, weight);
-    }
-    if (ours[1]) {
-      result[1] = depthwise ? kernels::depthwise_weight_gradient(shape, format, gradient, input)
-                            : kernels::dense_weight_gradient(shape, format, gradient, input);
-    }
-    if (ours[2]) {
-      result[2] = gradient.sum({0, 2, 3});
-    }
+    std::ranges::move(gradients(shape, format, gradient, input, weight, wanted), result.begin());
     return result;
   }
 };
@@ -254,7 +250,7 @@ at::Tensor run(const ConvArgs& args, const PadList& pads) {
   const at::Tensor input = in_two_dimensions(args, args.input);
   const at::Tensor weight = in_two_dimensions(args, args.weight);
   const ConvShape shape = shape_of(args, pads);
-  const at::MemoryFormat format = memory_format(args);
+  const at::MemoryFormat format = output_format(args);
   return in_given_dimensions(args, needs_gradient(input, weight, args.bias)
                                        ? OwnConv::apply(input, weight, args.bias, shape, format)
                                        : forward(shape, format, input, weight, args.bias));
@@ -270,7 +266,7 @@ bool can_run_depthwise(const ConvArgs& args, const PadList& pads) {
     return false;
   }
   const ConvShape shape = shape_of(args, pads);
-  return (shape.multiplier() == 1 || memory_format(args) == at::MemoryFormat::Contiguous) &&
+  return (shape.multiplier() == 1 || output_format(args) == at::MemoryFormat::Contiguous) &&
          kernels::fits_workspace(shape);
 }
 
@@ -278,11 +274,24 @@ at::Tensor run_depthwise(const ConvArgs& args, const PadList& pads) { return run
 
 bool can_run_dense(const ConvArgs& args, const PadList& pads) {
   return can_run(args, pads) && args.groups != args.input.size(args.axis(-1)) &&
-         kernels::can_run_dense(shape_of(args, pads), memory_format(args),
+         kernels::can_run_dense(shape_of(args, pads), output_format(args),
                                 args.input.scalar_type());
 }
 
 at::Tensor run_dense(const ConvArgs& args, const PadList& pads) { return run(args, pads); }
+
+Gradients own_gradients(const ConvArgs& args, const PadList& pads, const at::Tensor& gradient,
+                        std::array<bool, 3> wanted) {
+  Gradients result =
+      gradients(shape_of(args, pads), output_format(args), in_two_dimensions(args, gradient),
+                in_two_dimensions(args, args.input), in_two_dimensions(args, args.weight), wanted);
+  for (const int i : {0, 1}) {
+    if (wanted[i] && args.dimensions() == 1) {
+      result[i] = result[i].squeeze(2);
+    }
+  }
+  return result;
+}
 
 bool can_run_transposed(const ConvArgs& args, const Dims& output_size, const Dims& before) {
   if (!can_run(args, {}) || args.groups != 1) {
@@ -297,7 +306,7 @@ at::Tensor run_transposed(const ConvArgs& args, const Dims& output_size, const D
   const at::Tensor input = in_two_dimensions(args, args.input);
   const at::Tensor weight = in_two_dimensions(args, args.weight);
   const ConvShape shape = transposed_shape(args, output_size, before);
-  const at::MemoryFormat format = memory_format(args);
+  const at::MemoryFormat format = output_format(args);
   return in_given_dimensions(
       args, needs_gradient(input, weight, args.bias)
                 ? OwnTransposed::apply(input, weight, args.bias, shape, format)

@@ -4,6 +4,7 @@
 // compute convolutions of one or two dimensions, of plain CPU tensors, with zeros around.
 
 #include "conv_args.h"
+#include "padded_conv.h"
 
 namespace samepad::detail {
 
@@ -16,6 +17,11 @@ at::Tensor run_depthwise(const ConvArgs& args, const PadList& pads);
 bool can_run_dense(const ConvArgs& args, const PadList& pads);
 
 at::Tensor run_dense(const ConvArgs& args, const PadList& pads);
+
+/// The gradients of a batched convolution that either can compute, of which those that are
+/// `wanted`.
+Gradients own_gradients(const ConvArgs& args, const PadList& pads, const at::Tensor& gradient,
+                        std::array<bool, 3> wanted);
 
 /// Whether the kernels can compute this transposed convolution: the input's gradient of a
 /// convolution of `output_size` elements with `before` padding ahead.

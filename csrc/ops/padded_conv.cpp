@@ -84,9 +84,9 @@ at::Tensor run_padded_conv(const PaddedConv& conv, const at::Tensor& input,
                                              : output(conv, input, weight, bias);
 }
 
-std::array<at::Tensor, 3> padded_conv_gradients(const PaddedConv& conv, const at::Tensor& gradient,
-                                                const at::Tensor& input, const at::Tensor& weight,
-                                                std::array<bool, 3> wanted) {
+Gradients padded_conv_gradients(const PaddedConv& conv, const at::Tensor& gradient,
+                                const at::Tensor& input, const at::Tensor& weight,
+                                std::array<bool, 3> wanted) {
   const std::vector<int64_t> channels{weight.size(0)};
   auto [padded, filters, bias] = at::convolution_backward(
       gradient, pad(input, conv.pads), weight, at::OptionalIntArrayRef(channels), conv.stride,

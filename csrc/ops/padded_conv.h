@@ -20,13 +20,16 @@ struct PaddedConv {
   int64_t groups;
 };
 
+/// Of input, weight and bias; those that were not wanted are undefined.
+using Gradients = std::array<at::Tensor, 3>;
+
 /// The output for a batched `input` of a real floating point type.
 at::Tensor run_padded_conv(const PaddedConv& conv, const at::Tensor& input,
                            const at::Tensor& weight, const std::optional<at::Tensor>& bias);
 
 /// The gradients of input, weight and bias, of which those that are `wanted`. Differentiable.
-std::array<at::Tensor, 3> padded_conv_gradients(const PaddedConv& conv, const at::Tensor& gradient,
-                                                const at::Tensor& input, const at::Tensor& weight,
-                                                std::array<bool, 3> wanted);
+Gradients padded_conv_gradients(const PaddedConv& conv, const at::Tensor& gradient,
+                                const at::Tensor& input, const at::Tensor& weight,
+                                std::array<bool, 3> wanted);
 
 }  // namespace samepad::detail

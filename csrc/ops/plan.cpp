@@ -86,41 +86,41 @@ bool can_run_padded_conv(const ConvArgs& args, const PadList& pads) {
          std::ranges::all_of(pads, [](const auto& pad) { return known(pad).has_value(); });
 }
 
-at::Tensor run_pad(const ConvArgs& args, const PadList& pads) {
-  const SymDims own = symmetric_part(args, pads);
+/// What of the pads the convolution cannot add itself, beside what it can.
+PadList rest_of(const PadList& pads, const SymDims& own) {
   PadList rest;
-  for (int64_t i = 0; i < args.dimensions(); ++i) {
+  for (size_t i = 0; i < pads.size(); ++i) {
     rest.push_back({pads[i].before - own[i], pads[i].after - own[i]});
   }
-  if (!can_run_padded_conv(args, pads)) {
-    return conv(args, add_padding(args.input, rest, args.fill), own);
-  }
-  PaddedConv padded{{},
+  return rest;
+}
+
+PaddedConv padded_conv(const ConvArgs& args, const PadList& pads) {
+  PaddedConv result{{},
                     {},
                     {args.stride.begin(), args.stride.end()},
                     {args.dilation.begin(), args.dilation.end()},
                     args.groups.expect_int()};
+  const SymDims own = symmetric_part(args, pads);
+  const PadList rest = rest_of(pads, own);
   for (int64_t i = 0; i < args.dimensions(); ++i) {
-    padded.padding.push_back(own[i].expect_int());
+    result.padding.push_back(own[i].expect_int());
     const auto amounts = expect_known(rest[i]);
-    padded.pads.insert(padded.pads.end(), {amounts.before, amounts.after});
+    result.pads.insert(result.pads.end(), {amounts.before, amounts.after});
   }
-  const bool batched = args.input.dim() == args.dimensions() + 2;
-  const at::Tensor output = run_padded_conv(padded, batched ? args.input : args.input.unsqueeze(0),
-                                            args.weight, args.bias);
-  return batched ? output : output.squeeze(0);
+  return result;
 }
 
-/// No pads at all, or equal ones that the convolution's own padding can stand for.
-bool is_symmetric(const ConvArgs& args, const PadList& pads) {
-  for (int64_t i = 0; i < args.dimensions(); ++i) {
-    const auto amounts = known(pads[i]);
-    if (!amounts || amounts->before != amounts->after || amounts->before < 0 || args.is_empty(i) ||
-        (args.fill != "constant" && amounts->before != 0)) {
-      return false;
-    }
+at::Tensor run_pad(const ConvArgs& args, const PadList& pads) {
+  if (!can_run_padded_conv(args, pads)) {
+    const SymDims own = symmetric_part(args, pads);
+    return conv(args, add_padding(args.input, rest_of(pads, own), args.fill), own);
   }
-  return true;
+  const bool batched = args.input.dim() == args.dimensions() + 2;
+  const at::Tensor output =
+      run_padded_conv(padded_conv(args, pads), batched ? args.input : args.input.unsqueeze(0),
+                      args.weight, args.bias);
+  return batched ? output : output.squeeze(0);
 }
 
 /// Whether `crop` beats `pad`, for pads that both can do: the first copies the output and computes
@@ -179,6 +179,17 @@ bool can_crop(const ConvArgs& args, const PadList& pads) {
 }
 
 }  // namespace
+
+bool is_symmetric(const ConvArgs& args, const PadList& pads) {
+  for (int64_t i = 0; i < args.dimensions(); ++i) {
+    const auto amounts = known(pads[i]);
+    if (!amounts || amounts->before != amounts->after || amounts->before < 0 || args.is_empty(i) ||
+        (args.fill != "constant" && amounts->before != 0)) {
+      return false;
+    }
+  }
+  return true;
+}
 
 const char* name(Plan plan) { return kPlanNames.at(static_cast<size_t>(plan)); }
 
@@ -264,6 +275,14 @@ at::Tensor run_plan(Plan plan, const ConvArgs& args, const PadList& pads) {
   constexpr std::array<Run, kPlanNames.size()> kRuns{run_symmetric, run_crop, run_pad,
                                                      run_depthwise, run_dense};
   return kRuns.at(static_cast<size_t>(plan))(args, pads);
+}
+
+Gradients plan_gradients(Plan plan, const ConvArgs& args, const PadList& pads,
+                         const at::Tensor& gradient, std::array<bool, 3> wanted) {
+  return plan == Plan::depthwise || plan == Plan::dense
+             ? own_gradients(args, pads, gradient, wanted)
+             : padded_conv_gradients(padded_conv(args, pads), gradient, args.input, args.weight,
+                                     wanted);
 }
 
 PlanGuard::PlanGuard(std::optional<Plan> plan) : previous_(forced_plan) { forced_plan = plan; }

@@ -10,6 +10,7 @@
 #include <optional>
 
 #include "conv_args.h"
+#include "padded_conv.h"
 
 namespace samepad::detail {
 
@@ -30,6 +31,9 @@ inline constexpr std::array<const char*, 5> kPlanNames{"symmetric", "crop", "pad
 /// As `kPlanNames` has it.
 const char* name(Plan plan);
 
+/// No pads at all, or equal ones that the convolution's own padding can stand for.
+bool is_symmetric(const ConvArgs& args, const PadList& pads);
+
 struct Choice {
   Plan plan;
   const char* reason;
@@ -43,6 +47,10 @@ Choice choose_plan(const ConvArgs& args, const PadList& pads);
 int64_t bytes_copied(Plan plan, const ConvArgs& args, const PadList& pads);
 
 at::Tensor run_plan(Plan plan, const ConvArgs& args, const PadList& pads);
+
+/// The gradients of a batched convolution by known pads of zeros, of which those that are `wanted`.
+Gradients plan_gradients(Plan plan, const ConvArgs& args, const PadList& pads,
+                         const at::Tensor& gradient, std::array<bool, 3> wanted);
 
 /// While it lives, this thread uses `plan` wherever that plan can compute the result: for tests
 /// and measurements.

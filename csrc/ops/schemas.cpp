@@ -40,9 +40,22 @@ TORCH_LIBRARY(samepad, m) {
   // What holds of every operator here: safe under torch.compile, shown by opcheck in the tests.
   const std::vector<at::Tag> tags{at::Tag::pt2_compliant_tag};
 
-  define(m, tags,
-         "conv$Dd$overload(Tensor input, Tensor weight, Tensor? bias=None, SymInt[$D] stride=1, "
-         "$padding, SymInt[$D] dilation=1, SymInt groups=1, str padding_mode=\"zeros\") -> Tensor");
+  const std::string conv =
+      "conv$Dd$overload(Tensor input, Tensor weight, Tensor? bias=None, SymInt[$D] stride=1, "
+      "$padding, SymInt[$D] dilation=1, SymInt groups=1, str padding_mode=\"zeros\") -> Tensor";
+  define(m, tags, conv);
+  // What torch.compile calls in their place, and what that defers to when the graph runs.
+  define(m, tags, "compiled_" + conv, {"1", "2"});
+  const std::vector<at::Tag> any_layout{at::Tag::pt2_compliant_tag, at::Tag::flexible_layout};
+  m.def(
+      "deferred_conv(Tensor input, Tensor weight, Tensor? bias, SymInt[] pads, SymInt[] stride, "
+      "SymInt[] dilation, SymInt groups) -> Tensor",
+      any_layout);
+  m.def(
+      "deferred_conv_backward(Tensor gradient, Tensor input, Tensor weight, SymInt[] pads, "
+      "SymInt[] stride, SymInt[] dilation, SymInt groups, bool[3] output_mask) "
+      "-> (Tensor, Tensor, Tensor)",
+      any_layout);
   define(m, tags,
          "conv_transpose$Dd$overload(Tensor input, Tensor weight, Tensor? bias=None, "
          "SymInt[$D] stride=1, $padding, SymInt[$D] output_padding=0, SymInt groups=1, "

@@ -9,7 +9,7 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from torch.compiler import is_dynamo_compiling
+from torch.compiler import is_dynamo_compiling, is_exporting
 
 from samepad import _C
 from samepad._arguments import flat_padding, listed
@@ -103,6 +103,7 @@ def _convolution(dimensions: int) -> Convolution:
     name = f"conv{dimensions}d"
     eager = getattr(_C, name)
     operator = getattr(torch.ops.samepad, name)
+    compiled = getattr(torch.ops.samepad, f"compiled_{name}", operator)
 
     def conv(
         input: Tensor,
@@ -116,7 +117,8 @@ def _convolution(dimensions: int) -> Convolution:
     ) -> Any:
         if not _traced(input, weight, bias):
             return eager(input, weight, bias, stride, padding, dilation, groups, padding_mode)
-        return operator(
+        # A compiled graph may call samepad's kernels; an exported one has to run without samepad.
+        return (compiled if is_dynamo_compiling() and not is_exporting() else operator)(
             input,
             weight,
             bias,

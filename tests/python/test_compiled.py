@@ -1,0 +1,165 @@
+"""Convolutions compiled: which are left to samepad's kernels until the graph runs, and equal."""
+
+import itertools
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+import samepad
+import torch
+from samepad.functional import conv2d
+from torch import Tensor, nn
+from torch._dynamo.backends.common import aot_autograd
+
+FLOAT, DOUBLE, BFLOAT16 = torch.float32, torch.float64, torch.bfloat16
+FORMATS = [torch.contiguous_format, torch.channels_last]
+
+
+def recording(calls: set[str]) -> Any:
+    """A compiler that runs the graphs as they are and notes the operators in them."""
+
+    def note(graph: torch.fx.GraphModule, _: Any) -> Callable[..., Any]:
+        calls.update(str(n.target) for n in graph.graph.nodes if n.op == "call_function")
+        return graph.forward
+
+    return aot_autograd(fw_compiler=note)
+
+
+def operators(layer: Callable[..., Tensor], *inputs: Tensor, dynamic: bool = False) -> set[str]:
+    calls: set[str] = set()
+    torch._dynamo.reset()
+    compiled = torch.compile(layer, fullgraph=True, dynamic=dynamic, backend=recording(calls))
+    torch.testing.assert_close(compiled(*inputs), layer(*inputs))
+    return calls
+
+
+OWN = "samepad.deferred_conv.default"
+PYTORCHS = "aten.convolution.default"
+
+
+@pytest.mark.parametrize(
+    ("layer", "shape", "expected"),
+    [
+        (samepad.SamePadConv2d(3, 4, 3, 2), (2, 3, 8, 8), OWN),
+        (samepad.SamePadConv2d(3, 4, 3, 2), (3, 8, 8), OWN),
+        (samepad.SamePadConv2d(3, 4, 3, 2, ((0, 1), (1, 0))), (2, 3, 8, 8), OWN),
+        (samepad.SamePadConv1d(3, 4, 3, 2), (2, 3, 8), OWN),
+        (samepad.SamePadConv2d(4, 4, 3, groups=4), (2, 4, 8, 8), OWN),
+        (samepad.SamePadConv2d(4, 4, 3, groups=4, dtype=BFLOAT16), (2, 4, 8, 8), OWN),
+        (samepad.SamePadConv2d(3, 4, 3), (2, 3, 8, 8), PYTORCHS),
+        (samepad.SamePadConv2d(4, 4, 3, 1, 1, groups=4), (2, 4, 8, 8), PYTORCHS),
+        (samepad.SamePadConv2d(3, 4, 3, 2, dtype=BFLOAT16), (2, 3, 8, 8), PYTORCHS),
+        (samepad.SamePadConv2d(3, 4, 3, 2, padding_mode="replicate"), (2, 3, 8, 8), PYTORCHS),
+        (samepad.SamePadConv3d(3, 4, 3, 2), (2, 3, 8, 8, 8), PYTORCHS),
+    ],
+    ids=str,
+)
+def test_where_there_are_kernels_they_are_called(
+    layer: nn.Conv2d, shape: tuple[int, ...], expected: str
+) -> None:
+    input = torch.randn(shape, dtype=layer.weight.dtype)
+    calls = operators(layer, input)
+    assert {OWN, PYTORCHS} & calls == {expected}
+
+
+def test_a_graph_for_every_size_chooses_when_it_runs() -> None:
+    calls = operators(samepad.SamePadConv2d(3, 4, 3), torch.randn(2, 3, 7, 9), dynamic=True)
+    assert PYTORCHS in calls  # with stride 1 the pads are the same for every size
+    layer = samepad.SamePadConv2d(3, 4, 3, 2)
+    assert OWN in operators(layer, torch.randn(2, 3, 7, 9), dynamic=True)
+
+
+def test_autocast_casts_before_it_is_chosen() -> None:
+    layer = samepad.SamePadConv2d(3, 4, 3, 2)
+    with torch.autocast("cpu"):
+        assert PYTORCHS in operators(layer, torch.randn(2, 3, 8, 8))
+
+
+def test_exported_programs_are_made_of_pytorchs_operators() -> None:
+    for strict in (True, False):
+        program = torch.export.export(
+            samepad.SamePadConv2d(3, 4, 3, 2), (torch.randn(1, 3, 8, 8),), strict=strict
+        ).run_decompositions()
+        calls = {str(n.target) for n in program.graph.nodes if n.op == "call_function"}
+        assert PYTORCHS in calls
+        assert not any("samepad" in call for call in calls)
+
+
+def gradients(
+    function: Callable[..., Tensor], tensors: tuple[Tensor, ...], **arguments: Any
+) -> list[Tensor]:
+    output = function(*tensors, **arguments)
+    wanted = [tensor for tensor in tensors if tensor.requires_grad]
+    return [output, *torch.autograd.grad(output.sin().sum(), wanted)]
+
+
+@pytest.mark.parametrize("dynamic", [False, True])
+@pytest.mark.parametrize("groups", [1, 2, 4])
+@pytest.mark.parametrize("memory_format", FORMATS, ids=["planes", "pixels"])
+def test_compiled_as_eager(memory_format: torch.memory_format, groups: int, dynamic: bool) -> None:
+    """By Inductor: outputs, each set of gradients that may be wanted, and layouts."""
+    torch._dynamo.reset()
+    compiled = torch.compile(conv2d, fullgraph=True, dynamic=dynamic)
+    sizes = [(7, 8), (8, 9), (6, 10)] if dynamic else [(7, 8)]
+    for wanted, (height, width) in zip(
+        itertools.islice(itertools.product([True, False], repeat=3), 7), itertools.cycle(sizes)
+    ):
+        shapes = (2, 4, height, width), (8, 4 // groups, 3, 3), (8,)
+        tensors = tuple(
+            torch.randn(shape, dtype=DOUBLE)
+            .contiguous(memory_format=memory_format if len(shape) == 4 else torch.contiguous_format)
+            .requires_grad_(needed)
+            for shape, needed in zip(shapes, wanted, strict=True)
+        )
+        arguments = {"stride": 2, "groups": groups}
+        ours, eager = (gradients(f, tensors, **arguments) for f in (compiled, conv2d))
+        torch.testing.assert_close(ours, eager)
+        assert [each.stride() for each in ours] == [each.stride() for each in eager]
+
+
+def test_the_layout_that_the_graph_runs_with_is_the_operators() -> None:
+    """Inductor lays convolutions of its own out as channels_last, and what follows with them."""
+    model = nn.Sequential(
+        nn.Conv2d(3, 16, 1), samepad.SamePadConv2d(16, 16, 3, 2), nn.ReLU(), nn.Conv2d(16, 8, 3)
+    )
+    compiled = torch.compile(model, fullgraph=True)
+    input = torch.randn(2, 3, 16, 16, requires_grad=True)
+    torch.testing.assert_close(gradients(compiled, (input,)), gradients(model, (input,)))
+
+
+@pytest.mark.parametrize(
+    "transform",
+    [
+        torch.func.vmap,
+        lambda f: torch.func.grad(lambda x: f(x).sin().sum()),
+        lambda f: lambda x: torch.func.jvp(f, (x,), (x,))[1],
+        lambda f: torch.func.vmap(torch.func.grad(lambda x: f(x).sin().sum())),
+    ],
+    ids=["vmap", "grad", "jvp", "per-sample gradients"],
+)
+def test_transforms_are_compiled_too(transform: Callable[..., Any]) -> None:
+    weight = torch.randn(4, 3, 3, 3, dtype=DOUBLE)
+
+    def convolve(input: Tensor) -> Tensor:
+        return conv2d(input, weight, stride=2)
+
+    operators(transform(convolve), torch.randn(2, 3, 7, 8, dtype=DOUBLE))
+
+
+@pytest.mark.parametrize("dimensions", [1, 2])
+@pytest.mark.parametrize("groups", [1, 2, 4])
+def test_opcheck(dimensions: int, groups: int) -> None:
+    def doubles(*shape: int) -> Tensor:
+        return torch.randn(*shape, dtype=DOUBLE)
+
+    input = doubles(2, 4, *(6, 5)[:dimensions])
+    weight = doubles(8, 4 // groups, *[3] * dimensions)
+    shared = ([0, 1] * dimensions, [2] * dimensions, [1] * dimensions, groups)
+    tensors = [each.requires_grad_() for each in (input, weight, doubles(8))]
+    torch.library.opcheck(torch.ops.samepad.deferred_conv, (*tensors, *shared))
+    gradient = doubles(2, 8, *[(n - 2) // 2 + 1 for n in input.shape[2:]])
+    for mask in ([True, True, True], [True, False, False], [False, True, False]):
+        torch.library.opcheck(
+            torch.ops.samepad.deferred_conv_backward,
+            (gradient, input.detach(), weight.detach(), *shared, mask),
+        )
