@@ -76,8 +76,10 @@ at::Tensor conv_mode(const at::Tensor& input, const at::Tensor& weight,
                      std::string_view padding, c10::SymIntArrayRef dilation, c10::SymInt groups,
                      std::string_view padding_mode) {
   auto args = arguments<D>(input, weight, bias, stride, dilation, std::move(groups), padding_mode);
+  const PadMode mode = *Padding(padding).mode();
+  args.as_torch = mode == PadMode::valid;
   args.deferrable = Deferrable;
-  return run_mode(args, *Padding(padding).mode());
+  return run_mode(args, mode);
 }
 
 template <int64_t D, bool Deferrable = false>
@@ -157,7 +159,7 @@ ConvExplanation explain_conv(const at::Tensor& input, const at::Tensor& weight,
       kArguments.at(dimensions - 1)(input, weight, bias, c10::fromIntArrayRefSlow(stride),
                                     c10::fromIntArrayRefSlow(dilation), groups, padding_mode);
   const PadMode* const mode = padding.mode();
-  args.as_torch = mode == nullptr;
+  args.as_torch = mode == nullptr || *mode == PadMode::valid;
   const PadList pads = mode != nullptr
                            ? checked_pads(args, *mode)
                            : detail::pads_for_amounts(

@@ -161,6 +161,24 @@ bool crop_is_faster(const ConvArgs& args, const PadList& pads) {
   return crop_cost < batch * input_channels * padded;
 }
 
+/// Whether a convolution by equal pads has so few multiplications that what a call of PyTorch's
+/// costs beside them counts. Of a kernel of one element there is nothing to gain
+/// (benchmarks/README.md).
+bool is_small(const ConvArgs& args, const PadList& pads) {
+  constexpr double kFew = 8e6;
+  double multiplications = static_cast<double>(args.weight.numel());
+  if (args.input.dim() == args.dimensions() + 2) {
+    multiplications *= static_cast<double>(args.input.size(0));
+  }
+  bool taps = false;
+  for (int64_t i = 0; i < args.dimensions(); ++i) {
+    multiplications *= static_cast<double>(padded_output_size(
+        args.size(i).expect_int(), args.extent(i), args.stride[i], expect_known(pads[i])));
+    taps |= args.kernel[i] > 1;
+  }
+  return taps && multiplications < kFew;
+}
+
 bool can_crop(const ConvArgs& args, const PadList& pads) {
   // Past this, n + 2 p might not fit, and nobody would want the outputs that it adds.
   constexpr int64_t kLimit = std::numeric_limits<int32_t>::max();
@@ -201,9 +219,8 @@ Choice choose_plan(const ConvArgs& args, const PadList& pads) {
   c10::SmallVector<Plan, 4> plans;
   if (forced_plan.value_or(Plan::depthwise) == Plan::depthwise && can_run_depthwise(args, pads)) {
     plans.push_back(Plan::depthwise);
-  } else if ((symmetric ? forced_plan == Plan::dense || backends::benchmark()
-                        : forced_plan.value_or(Plan::dense) == Plan::dense) &&
-             can_run_dense(args, pads)) {
+  } else if (forced_plan.value_or(Plan::dense) == Plan::dense && can_run_dense(args, pads) &&
+             (!symmetric || forced_plan || backends::benchmark() || is_small(args, pads))) {
     plans.push_back(Plan::dense);
   }
   if (symmetric) {
@@ -228,11 +245,9 @@ Choice choose_plan(const ConvArgs& args, const PadList& pads) {
   if (plans[0] == Plan::depthwise) {
     return {Plan::depthwise, "there are kernels for depthwise convolutions"};
   }
-  if (symmetric) {
-    return {Plan::symmetric, "the pads are equal on both sides"};
-  }
   if (plans[0] == Plan::dense) {
-    return {Plan::dense, "there are kernels that pad on the way"};
+    return {Plan::dense, symmetric ? "it is small, and a call of PyTorch's costs more"
+                                   : "there are kernels that pad on the way"};
   }
   // On other devices neither has been measured; there, what everybody runs.
   if (!args.input.is_cpu() || !plain) {

@@ -29,7 +29,9 @@ SAME = samepad.SamePadConv2d
 HALF = torch.bfloat16
 EXPLAINED: list[tuple[str, nn.Module, tuple[int, ...], str, int]] = [
     # Nothing is copied where PyTorch pads both sides alike, nor by the kernels.
-    ("symmetric", SAME(3, 8, 3), (2, 3, 9, 8), "equal on both sides", 0),
+    ("symmetric", SAME(64, 64, 3), (2, 64, 24, 24), "equal on both sides", 0),
+    ("symmetric", SAME(3, 8, 1, 1), (2, 3, 9, 8), "equal on both sides", 0),
+    ("dense", SAME(3, 8, 3), (2, 3, 9, 8), "small", 0),
     ("symmetric", SAME(4, 4, 3, 2, 1, groups=4), (2, 4, 9, 8), "PyTorch's to compute", 0),
     ("depthwise", SAME(4, 8, 3, 2, groups=4), (2, 4, 9, 8), "kernels for depthwise", 0),
     ("depthwise", samepad.SamePadConv1d(4, 4, 3, 2, groups=4), (4, 8), "kernels", 0),
