@@ -12,12 +12,14 @@
 namespace samepad::kernels {
 namespace {
 
+/// Of a vector of AVX2.
+constexpr int64_t kAvx2Bytes = 32;
+
 /// The kernels for this CPU. `bytes` is the length of what vectors have to be filled with: wide
 /// ones would be half empty.
 template <class T>
 const DepthwiseKernels<T>& kernels([[maybe_unused]] int64_t bytes) {
 #ifdef SAMEPAD_X86_KERNELS
-  constexpr int64_t kAvx2Bytes = 32;
   if (instruction_set() == InstructionSet::avx512 && bytes > kAvx2Bytes) {
     return avx512::depthwise<T>();
   }
@@ -81,14 +83,22 @@ int64_t bytes_of(const ConvShape& shape, bool pixels, int64_t width, size_t elem
   return (pixels ? shape.channels : width) * static_cast<int64_t>(element);
 }
 
+/// The same for outputs: two narrow planes fill wide vectors together.
+template <class T>
+int64_t output_bytes(const ConvShape& shape, bool pixels) {
+  return !pixels && pairs_planes<T>(shape)
+             ? 2 * kAvx2Bytes
+             : bytes_of(shape, pixels, shape.output[1], sizeof(Accumulator<T>));
+}
+
 }  // namespace
 
 bool fits_workspace(const ConvShape& shape) {
   constexpr double kElements = 16.0 * 1024 * 1024;
   constexpr double kLeastRows = 4;
-  constexpr double kLeastColumns = 64;
-  // Rows as planes are split (Rows::size), and how many of them the smallest band has; in floating
-  // point, which does not overflow.
+  constexpr double kLeastColumns = 16 * kMostPairColumns;
+  // Rows as planes are split (Rows::size) or as pairs of planes have them, and how many of them the
+  // smallest band has; in floating point, which does not overflow.
   const auto span = [&](int axis, double outputs) {
     return outputs * static_cast<double>(shape.stride[axis]) +
            static_cast<double>(shape.kernel[axis]) * static_cast<double>(shape.dilation[axis]);
@@ -109,7 +119,7 @@ at::Tensor depthwise_output(const ConvShape& shape, at::MemoryFormat memory_form
   AT_DISPATCH_FLOATING_TYPES_AND2(at::kBFloat16, at::kHalf, input.scalar_type(), "depthwise", [&] {
     using T = scalar_t;
     Workspace workspace;
-    const auto& run = kernels<T>(bytes_of(shape, pixels, shape.output[1], sizeof(Accumulator<T>)));
+    const auto& run = kernels<T>(output_bytes<T>(shape, pixels));
     const auto* const w = packed_weight<T>(run, shape, pixels, filters, workspace);
     const auto* const b = packed_bias<T>(added, workspace);
     const T* const x = from.const_data_ptr<T>();

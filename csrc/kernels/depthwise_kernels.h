@@ -14,6 +14,17 @@ namespace samepad::kernels {
 template <class T>
 using Accumulator = std::conditional_t<std::is_same_v<T, double>, double, float>;
 
+/// The most columns of a kernel that pairs of planes are computed with.
+inline constexpr int kMostPairColumns = 7;
+
+/// Whether AVX-512 computes the outputs of two planes at a time (depthwise_plane_pairs.h): where
+/// they are summed as floats, of which a vector holds an input row and half a vector an output row.
+template <class T>
+bool pairs_planes(const ConvShape& shape) {
+  return std::is_same_v<Accumulator<T>, float> && shape.input[1] <= 16 && shape.output[1] <= 8 &&
+         shape.kernel[1] <= kMostPairColumns;
+}
+
 /// Parts [begin, end) of the work, which threads share out; the result does not depend on how.
 /// Weights are (filters, kernel height, kernel width) for planes and (kernel height, kernel width,
 /// channels) for pixels; a null bias is zeros.

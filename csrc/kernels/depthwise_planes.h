@@ -6,17 +6,18 @@
 // in the first cache: widened to the type of the sums, with the padding around them, and each row
 // split into its stride's phases (for stride 2 the even columns, then the odd ones). There, every
 // tap of the kernel reads consecutive elements for consecutive outputs, whatever the stride, and
-// no bounds are left to check. The input's gradient is the same sums over the output's gradient,
-// one for each phase of the stride.
+// no bounds are left to check. Outputs of narrow planes are left to depthwise_plane_pairs.h where
+// the instruction set has it. The input's gradient is the same sums over the output's gradient, one
+// for each phase of the stride.
 
 #include "rows.h"
 #include "vectors.h"
 #include "workspace.h"
+#ifdef CPU_CAPABILITY_AVX512
+#include "depthwise_plane_pairs.h"
+#endif
 
 namespace samepad::kernels::SAMEPAD_ISA {
-
-/// Elements of scratch that a band of rows should fit in: most of a first cache.
-inline constexpr int64_t kBandElements = 6144;
 
 /// Sums over taps: element j of row r is bias + sum of weights[t] * source[offsets[t] + r pitch +
 /// j].
@@ -106,13 +107,6 @@ struct Sums {
   }
 };
 
-/// How many of `count` rows to compute at a time: each of them brings `step` rows of `row` elements
-/// into the scratch, and `besides` rows are read besides.
-inline int64_t band_rows(int64_t count, int64_t step, int64_t besides, int64_t row) {
-  const int64_t most = std::max<int64_t>((kBandElements / row - besides) / step, 4);
-  return ceil_div(count, ceil_div(count, most));
-}
-
 /// Input rows as the output and the weights' gradient read them, a band of output rows at a time.
 template <class T>
 struct InputBand {
@@ -157,6 +151,13 @@ template <class T>
 void plane_output(const ConvShape& shape, const T* input, const Accumulator<T>* weight,
                   const Accumulator<T>* bias, T* output, int64_t begin, int64_t end) {
   using Acc = Accumulator<T>;
+#ifdef CPU_CAPABILITY_AVX512
+  if constexpr (std::is_same_v<Acc, float>) {
+    if (pairs_planes<T>(shape)) {
+      return plane_pair_output(shape, input, weight, bias, output, begin, end);
+    }
+  }
+#endif
   Workspace workspace;
   const InputBand<T> band(shape, workspace);
   const int64_t* const offsets = band.offsets(workspace);

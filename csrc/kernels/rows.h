@@ -7,6 +7,16 @@
 
 namespace samepad::kernels::SAMEPAD_ISA {
 
+/// Elements of scratch that a band of rows should fit in: most of a first cache.
+inline constexpr int64_t kBandElements = 6144;
+
+/// How many of `count` rows to compute at a time: each of them brings `step` rows of `row` elements
+/// into the scratch, and `besides` rows are read besides.
+inline int64_t band_rows(int64_t count, int64_t step, int64_t besides, int64_t row) {
+  const int64_t most = std::max<int64_t>((kBandElements / row - besides) / step, 4);
+  return ceil_div(count, ceil_div(count, most));
+}
+
 /// The first `count` elements of vectors: ANDed with it, the others are 0, even where they are NaN.
 template <class Acc>
 Vec<Acc> first_elements(int64_t count) {

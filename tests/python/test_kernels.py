@@ -211,7 +211,8 @@ def test_every_instruction_set(capability: str) -> None:
     assert not found.strip()
 
 
-SHAPES = [((9, 40), 3, 2), ((14, 14), 5, 2), ((7, 7), 3, 1), ((30, 31), 2, 3)]
+#: Of planes that are wide, narrow, and as wide as a vector but of several bands of rows.
+SHAPES = [((9, 40), 3, 2), ((30, 31), 2, 3), ((14, 14), 5, 2), ((7, 7), 3, 1), ((300, 16), 4, 2)]
 every_shape = pytest.mark.parametrize(("size", "kernel", "stride"), SHAPES, ids=str)
 every_format = pytest.mark.parametrize(
     "memory_format", [torch.contiguous_format, torch.channels_last], ids=str

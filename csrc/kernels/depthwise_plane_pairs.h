@@ -1,0 +1,211 @@
+#pragma once
+
+// Depthwise convolutions of narrow planes, whose output rows fill at most half of a vector: two
+// planes at a time, each in its half of every vector (AVX-512 alone).
+//
+// For each input row and each column of the kernel, a scratch memory gets one vector: what that
+// column reads of the row for every output, zeros where that is padding. One permutation of the two
+// planes' rows makes it, whatever the stride. Every tap then reads whole, aligned vectors.
+
+#include <immintrin.h>
+
+#include "rows.h"
+#include "vectors.h"
+#include "workspace.h"
+
+namespace samepad::kernels::SAMEPAD_ISA {
+
+/// The output of pairs of planes for which pairs_planes is true.
+template <class T>
+class PlanePairs {
+ public:
+  PlanePairs(const ConvShape& shape, Workspace& workspace)
+      : shape_(shape),
+        rows_(band_rows(shape.output[0], shape.stride[0], shape.extent(0) - shape.stride[0],
+                        shape.kernel[1] * kV)),
+        pitch_(ceil_div(height(rows_), shape.stride[0]) * kV),
+        columns_(workspace.take<Column>(shape.kernel[1])),
+        places_(workspace.take<int64_t>(height(rows_))),
+        offsets_(workspace.take<int64_t>(shape.taps())),
+        source_(workspace.take<float>(shape.stride[0] * shape.kernel[1] * pitch_)) {
+    for (int64_t x = 0; x < shape.kernel[1]; ++x) {
+      columns_[x] = column(x);
+    }
+    for (int64_t y = 0; y < height(rows_); ++y) {
+      places_[y] = place(y);
+    }
+    for (int64_t t = 0; t < shape.taps(); ++t) {
+      offsets_[t] = place(t / shape.kernel[1] * shape.dilation[0]) + t % shape.kernel[1] * pitch_;
+    }
+  }
+
+  /// The output of two input planes, which may be the same.
+  void run(int64_t plane, int64_t other, const T* input, const float* weight, const float* bias,
+           T* output) const {
+    const int64_t input_size = shape_.input[0] * shape_.input[1];
+    const int64_t output_size = shape_.output[0] * shape_.output[1];
+    const int64_t filter = plane % shape_.channels * shape_.multiplier();
+    const int64_t other_filter = other % shape_.channels * shape_.multiplier();
+    for (int64_t y = 0; y < shape_.output[0]; y += rows_) {
+      const int64_t rows = std::min(rows_, shape_.output[0] - y);
+      gather(input + plane * input_size, input + other * input_size,
+             y * shape_.stride[0] - shape_.before[0], rows);
+      const int64_t each = ceil_div(rows, ceil_div(rows, kMostRows));
+      for (int64_t m = 0; m < shape_.multiplier(); ++m) {
+        const Filter first = filter_at(filter + m, weight, bias);
+        const Filter second = filter_at(other_filter + m, weight, bias);
+        T* to = output + (plane * shape_.multiplier() + m) * output_size + y * shape_.output[1];
+        const int64_t apart = (other - plane) * shape_.multiplier() * output_size;
+        for (int64_t r = 0; r < rows; r += each, to += each * shape_.output[1]) {
+          sums(std::min(each, rows - r), first, second, source_ + r * kV, to, to + apart);
+        }
+      }
+    }
+  }
+
+ private:
+  static constexpr int64_t kV = kLanes<float>;
+  static constexpr int kMostRows = 8;
+  /// How far ahead of the rows memory is fetched, in elements: a few planes, whose rows the CPU
+  /// does not see coming while it computes.
+  static constexpr int64_t kPrefetched = 4096 / sizeof(T);
+
+  /// What a column of the kernel reads of two planes' rows.
+  struct Column {
+    __m512i lanes;     ///< for each output
+    __mmask16 inside;  ///< outputs for which that is no padding
+  };
+
+  /// Of one plane.
+  struct Filter {
+    const float* weight;
+    float bias;
+  };
+
+  Filter filter_at(int64_t filter, const float* weight, const float* bias) const {
+    return {weight + filter * shape_.taps(), bias == nullptr ? 0 : bias[filter]};
+  }
+
+  /// A vector of one value for each plane.
+  static Vec<float> both(float first, float second) {
+    return Vec<float>::blend<0xFF00>(Vec<float>(first), Vec<float>(second));
+  }
+
+  Column column(int64_t x) const {
+    alignas(64) std::array<int32_t, kV> lanes{};
+    unsigned inside = 0;
+    for (int64_t j = 0; j < shape_.output[1]; ++j) {
+      const int64_t at = j * shape_.stride[1] + x * shape_.dilation[1] - shape_.before[1];
+      if (at >= 0 && at < shape_.input[1]) {
+        lanes[j] = static_cast<int32_t>(at);
+        lanes[kV / 2 + j] = static_cast<int32_t>(kV + at);
+        inside |= 0x101U << j;
+      }
+    }
+    return {_mm512_load_si512(lanes.data()), static_cast<__mmask16>(inside)};
+  }
+
+  /// Padded input rows that `count` output rows span.
+  int64_t height(int64_t count) const { return (count - 1) * shape_.stride[0] + shape_.extent(0); }
+
+  /// Where the scratch has row y, from the place of row 0: rows of the same phase of the stride
+  /// follow each other.
+  int64_t place(int64_t y) const {
+    return (y % shape_.stride[0] * shape_.kernel[1] * pitch_) + y / shape_.stride[0] * kV;
+  }
+
+  /// Fills the scratch, for a kernel of up to kColumns columns, with what `rows` output rows read,
+  /// from row `top` of the planes on.
+  template <int kColumns = kMostPairColumns>
+  void gather(const T* plane, const T* other, int64_t top, int64_t rows) const {
+    if constexpr (kColumns > 1) {
+      if (shape_.kernel[1] < kColumns) {
+        return gather<kColumns - 1>(plane, other, top, rows);
+      }
+    }
+    std::array<Vec<int32_t>, kColumns> lanes;
+    std::array<__mmask16, kColumns> inside;
+#pragma GCC unroll 8
+    for (int x = 0; x < kColumns; ++x) {
+      lanes[x] = columns_[x].lanes;
+      inside[x] = columns_[x].inside;
+    }
+    const int64_t count = height(rows);
+    const int64_t width = shape_.input[1];
+    const int64_t size = shape_.input[0] * width;
+    // For all that a compiler knows, storing a vector might change members.
+    const int64_t pitch = pitch_;
+    const int64_t* const places = places_;
+    float* const source = source_;
+    int64_t from = top * width;
+    for (int64_t y = 0; y < count; ++y, from += width) {
+      float* target = source + places[y];
+      if (from < 0 || from >= size) {
+        for (int x = 0; x < kColumns; ++x) {
+          _mm512_store_ps(target + x * pitch, _mm512_setzero_ps());
+        }
+        continue;
+      }
+      __builtin_prefetch(plane + from + kPrefetched);
+      __builtin_prefetch(other + from + kPrefetched);
+      const __m512 first = load_pair(plane + from, width)[0];
+      const __m512 second = load_pair(other + from, width)[0];
+#pragma GCC unroll 8
+      for (int x = 0; x < kColumns; ++x) {
+        _mm512_store_ps(target, _mm512_maskz_permutex2var_ps(inside[x], first, lanes[x], second));
+        target += pitch;
+      }
+    }
+  }
+
+  /// Up to kRows output rows.
+  template <int kRows = kMostRows>
+  void sums(int64_t rows, const Filter& first, const Filter& second, const float* source, T* target,
+            T* other) const {
+    if constexpr (kRows > 1) {
+      if (rows < kRows) {
+        return sums<kRows - 1>(rows, first, second, source, target, other);
+      }
+    }
+    std::array<Vec<float>, kRows> result;
+    result.fill(both(first.bias, second.bias));
+    const int64_t taps = shape_.taps();
+    for (int64_t t = 0; t < taps; ++t) {
+      const Vec<float> weight = both(first.weight[t], second.weight[t]);
+      const float* const from = source + offsets_[t];
+#pragma GCC unroll 8
+      for (int r = 0; r < kRows; ++r) {
+        result[r] = at::vec::fmadd(weight, Vec<float>(_mm512_load_ps(from + r * kV)), result[r]);
+      }
+    }
+    // At most that anyway: said so that stores need not ask whether the vector is full.
+    const int64_t width = std::min(shape_.output[1], kV / 2);
+#pragma GCC unroll 8
+    for (int r = 0; r < kRows; ++r) {
+      const Vec<float> swapped = _mm512_shuffle_f32x4(result[r], result[r], 0x4E);
+      store_pair<T>({result[r], swapped}, target + r * width, width);
+      store_pair<T>({swapped, result[r]}, other + r * width, width);
+    }
+  }
+
+  const ConvShape& shape_;
+  int64_t rows_;   ///< output rows at a time
+  int64_t pitch_;  ///< from what one column of the kernel reads to what the next one does
+  Column* columns_;
+  int64_t* places_;   ///< of padded rows in the scratch
+  int64_t* offsets_;  ///< from the first output's place to where each tap reads
+  float* source_;     ///< the scratch
+};
+
+/// plane_output where pairs_planes says so.
+template <class T>
+void plane_pair_output(const ConvShape& shape, const T* input, const float* weight,
+                       const float* bias, T* output, int64_t begin, int64_t end) {
+  Workspace workspace;
+  const PlanePairs<T> pairs(shape, workspace);
+  for (int64_t plane = begin; plane < end; plane += 2) {
+    pairs.run(plane, std::min(plane + 1, end - 1), input, weight, bias, output);
+  }
+}
+
+}  // namespace samepad::kernels::SAMEPAD_ISA
