@@ -274,6 +274,27 @@ void input_gradient(const ConvShape& shape, const at::Tensor& gradient, const at
   }
 }
 
+/// The input's gradient where the input has few channels; all are in `result`'s layout, the weight
+/// contiguous.
+template <class T>
+void few_channel_input_gradient(const ConvShape& shape, bool channels_last,
+                                const at::Tensor& gradient, const at::Tensor& weight,
+                                const std::optional<at::Tensor>& bias, at::Tensor& result) {
+  ConvShape one_tap = shape;
+  one_tap.filters = shape.channels * shape.taps();
+  const int64_t rows = band_rows(one_tap, /*channels_last=*/false);
+  const int64_t bands = shape.batch * ((shape.output[0] + rows - 1) / rows);
+  Workspace workspace;
+  T* const transposed = workspace.take<T>(weight.numel());
+  kernels<T>().transpose(weight.const_data_ptr<T>(), shape.filters, one_tap.filters,
+                         one_tap.filters, transposed, shape.filters);
+  share_out(bands, operations(shape) / bands, [&](int64_t begin, int64_t end) {
+    kernels<T>().few_channel_input_gradient(
+        shape, gradient.const_data_ptr<T>(), transposed, bias ? bias->const_data_ptr<T>() : nullptr,
+        result.mutable_data_ptr<T>(), channels_last, rows, begin, end);
+  });
+}
+
 template <class T>
 at::Tensor weight_gradient(const ConvShape& shape, const at::Tensor& gradient,
                            const at::Tensor& input) {
@@ -354,10 +375,20 @@ at::Tensor dense_output(const ConvShape& shape, at::MemoryFormat memory_format,
 at::Tensor dense_input_gradient(const ConvShape& shape, at::MemoryFormat memory_format,
                                 const at::Tensor& gradient, const at::Tensor& weight,
                                 const std::optional<at::Tensor>& bias) {
+  // Too few to fill half of a vector.
+  constexpr int64_t kFewChannels = 7;
+  const bool few = shape.channels <= kFewChannels;
   const std::optional<at::Tensor> added = bias ? std::optional(bias->contiguous()) : std::nullopt;
-  at::Tensor result = at::empty({shape.batch, shape.channels, shape.input[0], shape.input[1]},
-                                gradient.options(), at::MemoryFormat::ChannelsLast);
+  at::Tensor result =
+      at::empty({shape.batch, shape.channels, shape.input[0], shape.input[1]}, gradient.options(),
+                few ? memory_format : at::MemoryFormat::ChannelsLast);
   return AT_DISPATCH_FLOATING_TYPES(gradient.scalar_type(), "dense_input_gradient", [&] {
+    if (few) {
+      few_channel_input_gradient<scalar_t>(
+          shape, is_channels_last(memory_format), in_layout<scalar_t>(gradient, memory_format),
+          in_layout<scalar_t>(weight, at::MemoryFormat::Contiguous), added, result);
+      return result;
+    }
     input_gradient<scalar_t>(shape, in_layout<scalar_t>(gradient, at::MemoryFormat::ChannelsLast),
                              in_layout<scalar_t>(weight, at::MemoryFormat::ChannelsLast), added,
                              result);

@@ -25,15 +25,8 @@ at::MemoryFormat memory_format(const ConvArgs& args) {
 
 bool is_depthwise(const ConvShape& shape) { return shape.groups == shape.channels; }
 
-/// Whether there are kernels for the gradients. Vectors are of input channels in the one.
-bool has_input_gradient(const ConvShape& shape) {
-  constexpr int64_t kFewChannels = 8;
-  return is_depthwise(shape) || (shape.groups == 1 && shape.channels >= kFewChannels);
-}
-
-bool has_weight_gradient(const ConvShape& shape) {
-  return is_depthwise(shape) || shape.groups == 1;
-}
+/// Whether there are kernels for the gradients.
+bool has_gradients(const ConvShape& shape) { return is_depthwise(shape) || shape.groups == 1; }
 
 at::Tensor forward(const ConvShape& shape, at::MemoryFormat memory_format, const at::Tensor& input,
                    const at::Tensor& weight, const std::optional<at::Tensor>& bias) {
@@ -125,26 +118,21 @@ class OwnConv : public torch::autograd::Function<OwnConv> {
       return result;
     }
     const auto& [input, weight, shape, format, wanted] = Saved(context);
-    const bool own = is_last(gradient);
-    const std::array<bool, 3> ours{own && wanted[0] && has_input_gradient(shape),
-                                   own && wanted[1] && has_weight_gradient(shape),
-                                   own && wanted[2] && has_weight_gradient(shape)};
-    const std::array<bool, 3> theirs{wanted[0] && !ours[0], wanted[1] && !ours[1],
-                                     wanted[2] && !ours[2]};
-    if (theirs[0] || theirs[1] || theirs[2]) {
-      std::ranges::move(padded_conv_gradients(padded_conv(shape), gradient, input, weight, theirs),
+    if (!is_last(gradient) || !has_gradients(shape)) {
+      std::ranges::move(padded_conv_gradients(padded_conv(shape), gradient, input, weight, wanted),
                         result.begin());
+      return result;
     }
     const bool depthwise = is_depthwise(shape);
-    if (ours[0]) {
+    if (wanted[0]) {
       result[0] = depthwise ? kernels::depthwise_input_gradient(shape, format, gradient, weight)
                             : kernels::dense_input_gradient(shape, format, gradient, weight);
     }
-    if (ours[1]) {
+    if (wanted[1]) {
       result[1] = depthwise ? kernels::depthwise_weight_gradient(shape, format, gradient, input)
                             : kernels::dense_weight_gradient(shape, format, gradient, input);
     }
-    if (ours[2]) {
+    if (wanted[2]) {
       result[2] = gradient.sum({0, 2, 3});
     }
     return result;
@@ -289,8 +277,7 @@ bool can_run_transposed(const ConvArgs& args, const Dims& output_size, const Dim
     return false;
   }
   const ConvShape shape = transposed_shape(args, output_size, before);
-  return has_input_gradient(shape) &&
-         kernels::can_run_dense(shape, at::MemoryFormat::ChannelsLast, args.input.scalar_type());
+  return kernels::can_run_dense(shape, at::MemoryFormat::ChannelsLast, args.input.scalar_type());
 }
 
 at::Tensor run_transposed(const ConvArgs& args, const Dims& output_size, const Dims& before) {
