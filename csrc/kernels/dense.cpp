@@ -295,9 +295,10 @@ void few_channel_input_gradient(const ConvShape& shape, bool channels_last,
   });
 }
 
+/// The weight's gradient; all are in one layout.
 template <class T>
-at::Tensor weight_gradient(const ConvShape& shape, const at::Tensor& gradient,
-                           const at::Tensor& input) {
+at::Tensor weight_gradient(const ConvShape& shape, at::MemoryFormat memory_format,
+                           const at::Tensor& gradient, const at::Tensor& input) {
   const DenseKernels<T>& run = kernels<T>();
   const int64_t products = shape.channels * shape.taps();
   const int64_t blocks = (shape.filters + run.block - 1) / run.block;
@@ -306,11 +307,12 @@ at::Tensor weight_gradient(const ConvShape& shape, const at::Tensor& gradient,
   const int64_t rows = band_rows(shape, /*channels_last=*/true);
   const int64_t threads = std::min<int64_t>(at::get_num_threads(), products);
   share_out(threads, operations(shape) / threads, [&](int64_t begin, int64_t end) {
-    run.pixel_weight_gradient(shape, gradient.const_data_ptr<T>(), input.const_data_ptr<T>(), rows,
-                              sums, products * begin / threads, products * end / threads);
+    run.weight_gradient(shape, gradient.const_data_ptr<T>(), input.const_data_ptr<T>(),
+                        is_channels_last(memory_format), rows, sums, products * begin / threads,
+                        products * end / threads);
   });
   at::Tensor result = at::empty({shape.filters, shape.channels, shape.kernel[0], shape.kernel[1]},
-                                input.options(), at::MemoryFormat::ChannelsLast);
+                                input.options(), memory_format);
   T* const to = result.mutable_data_ptr<T>();
   share_out(blocks * shape.taps(), run.block * shape.channels, [&](int64_t begin, int64_t end) {
     for (int64_t i = begin; i < end; ++i) {
@@ -399,11 +401,9 @@ at::Tensor dense_input_gradient(const ConvShape& shape, at::MemoryFormat memory_
 at::Tensor dense_weight_gradient(const ConvShape& shape, at::MemoryFormat memory_format,
                                  const at::Tensor& gradient, const at::Tensor& input) {
   return AT_DISPATCH_FLOATING_TYPES(gradient.scalar_type(), "dense_weight_gradient", [&] {
-    return in_layout<scalar_t>(
-        weight_gradient<scalar_t>(shape,
-                                  in_layout<scalar_t>(gradient, at::MemoryFormat::ChannelsLast),
-                                  in_layout<scalar_t>(input, at::MemoryFormat::ChannelsLast)),
-        memory_format);
+    return weight_gradient<scalar_t>(shape, memory_format,
+                                     in_layout<scalar_t>(gradient, memory_format),
+                                     in_layout<scalar_t>(input, memory_format));
   });
 }
 

@@ -21,15 +21,15 @@ at::Tensor dense_output(const ConvShape& shape, at::MemoryFormat memory_format,
                         const at::Tensor& input, const at::Tensor& weight,
                         const std::optional<at::Tensor>& bias);
 
-// Gradients, of convolutions of one group. The kernels are those for channels_last; tensors of
-// another layout are copied there and back.
+// Gradients, of convolutions of one group, in this layout.
 
-/// The input's gradient from the output's; `bias` is added to each of its channels.
+/// The input's gradient from the output's; `bias` is added to each of its channels. Of many channels
+/// it is computed in channels_last; tensors of another layout are copied there and back.
 at::Tensor dense_input_gradient(const ConvShape& shape, at::MemoryFormat memory_format,
                                 const at::Tensor& gradient, const at::Tensor& weight,
                                 const std::optional<at::Tensor>& bias = std::nullopt);
 
-/// The weight's gradient from the output's, in this layout.
+/// The weight's gradient from the output's.
 at::Tensor dense_weight_gradient(const ConvShape& shape, at::MemoryFormat memory_format,
                                  const at::Tensor& gradient, const at::Tensor& input);
 

@@ -8,13 +8,14 @@
 #include "dense_col2im.h"
 #include "dense_pixels.h"
 #include "dense_planes.h"
+#include "dense_weight_gradient.h"
 
 namespace samepad::kernels::SAMEPAD_ISA {
 
 template <class T>
 const DenseKernels<T>& dense() {
   static constexpr DenseKernels<T> kKernels{dense_plane_output<T>,   dense_pixel_output<T>,
-                                            dense_input_gradient<T>, dense_pixel_weight_gradient<T>,
+                                            dense_input_gradient<T>, dense_weight_gradient<T>,
                                             pack_blocks<T>,          transpose<T, T>,
                                             kBlockFilters<T>,        kLanes<T>};
   return kKernels;
