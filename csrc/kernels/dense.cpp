@@ -274,20 +274,32 @@ void input_gradient(const ConvShape& shape, const at::Tensor& gradient, const at
   }
 }
 
+/// Whether the input has too few channels to fill half of a vector.
+bool has_few_channels(const ConvShape& shape) {
+  constexpr int64_t kFewChannels = 7;
+  return shape.channels <= kFewChannels;
+}
+
+/// Output rows that are multiplied at a time for the gradient of an input of few channels.
+int64_t product_rows(const ConvShape& shape) {
+  ConvShape products = shape;
+  products.filters = shape.channels * shape.taps();
+  return band_rows(products, /*channels_last=*/false);
+}
+
 /// The input's gradient where the input has few channels; all are in `result`'s layout, the weight
 /// contiguous.
 template <class T>
 void few_channel_input_gradient(const ConvShape& shape, bool channels_last,
                                 const at::Tensor& gradient, const at::Tensor& weight,
                                 const std::optional<at::Tensor>& bias, at::Tensor& result) {
-  ConvShape one_tap = shape;
-  one_tap.filters = shape.channels * shape.taps();
-  const int64_t rows = band_rows(one_tap, /*channels_last=*/false);
+  const int64_t products = shape.channels * shape.taps();
+  const int64_t rows = product_rows(shape);
   const int64_t bands = shape.batch * ((shape.output[0] + rows - 1) / rows);
   Workspace workspace;
   T* const transposed = workspace.take<T>(weight.numel());
-  kernels<T>().transpose(weight.const_data_ptr<T>(), shape.filters, one_tap.filters,
-                         one_tap.filters, transposed, shape.filters);
+  kernels<T>().transpose(weight.const_data_ptr<T>(), shape.filters, products, products, transposed,
+                         shape.filters);
   share_out(bands, operations(shape) / bands, [&](int64_t begin, int64_t end) {
     kernels<T>().few_channel_input_gradient(
         shape, gradient.const_data_ptr<T>(), transposed, bias ? bias->const_data_ptr<T>() : nullptr,
@@ -325,16 +337,26 @@ at::Tensor weight_gradient(const ConvShape& shape, at::MemoryFormat memory_forma
   return result;
 }
 
+/// Elements that are copied or multiplied at a time, at most: they should stay in a cache.
+constexpr double kElementsAtOnce = 1024 * 1024;
+
 }  // namespace
 
 bool can_run_dense(const ConvShape& shape, at::MemoryFormat memory_format, at::ScalarType type) {
-  // What is copied should stay in a cache.
-  constexpr double kElements = 1024 * 1024;
   const bool channels_last = is_channels_last(memory_format);
   return (type == at::kFloat || type == at::kDouble) &&
          instruction_set() != InstructionSet::generic && (shape.groups == 1 || !channels_last) &&
          spanned(shape, channels_last, static_cast<double>(band_rows(shape, channels_last))) <=
-             kElements;
+             kElementsAtOnce;
+}
+
+bool can_run_dense_input_gradient(const ConvShape& shape) {
+  if (!has_few_channels(shape)) {
+    return true;
+  }
+  const auto rows = static_cast<double>(product_rows(shape) + shape.overlap(0));
+  const auto products = static_cast<double>(shape.channels * shape.taps());
+  return rows * static_cast<double>(shape.output[1]) * products <= kElementsAtOnce;
 }
 
 at::Tensor dense_output(const ConvShape& shape, at::MemoryFormat memory_format,
@@ -377,9 +399,7 @@ at::Tensor dense_output(const ConvShape& shape, at::MemoryFormat memory_format,
 at::Tensor dense_input_gradient(const ConvShape& shape, at::MemoryFormat memory_format,
                                 const at::Tensor& gradient, const at::Tensor& weight,
                                 const std::optional<at::Tensor>& bias) {
-  // Too few to fill half of a vector.
-  constexpr int64_t kFewChannels = 7;
-  const bool few = shape.channels <= kFewChannels;
+  const bool few = has_few_channels(shape);
   const std::optional<at::Tensor> added = bias ? std::optional(bias->contiguous()) : std::nullopt;
   at::Tensor result =
       at::empty({shape.batch, shape.channels, shape.input[0], shape.input[1]}, gradient.options(),

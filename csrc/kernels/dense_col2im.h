@@ -65,15 +65,14 @@ void interleave(const T* from, int64_t sequences, int64_t pitch, int64_t total, 
 
 /// Computes bands of output rows, and the rows of the input's gradient that they end.
 template <class T>
-class InputGradient {
+class FewChannelGradient {
  public:
-  InputGradient(const ConvShape& shape, bool channels_last, int64_t band_rows, Workspace& workspace)
+  FewChannelGradient(const ConvShape& shape, bool channels_last, int64_t band_rows,
+                     Workspace& workspace)
       : shape_(shape),
         channels_last_(channels_last),
         band_rows_(band_rows),
-        // A row of the input's gradient sums up so many output rows before the last one.
-        rows_before_(std::min(ceil_div((shape.kernel[0] - 1) * shape.dilation[0], shape.stride[0]),
-                              shape.output[0])),
+        rows_before_(shape.overlap(0)),
         plane_((rows_before_ + band_rows) * shape.output[1]),
         phases_(std::min(shape.stride[1], shape.input[1])),
         pitch_((ceil_div(ceil_div(shape.input[1], phases_), kV) + 1) * kV),
@@ -212,10 +211,10 @@ class InputGradient {
   const ConvShape& shape_;
   bool channels_last_;
   int64_t band_rows_;
-  int64_t rows_before_;
-  int64_t plane_;   ///< elements of a product
-  int64_t phases_;  ///< of a row
-  int64_t pitch_;   ///< from one phase to the next
+  int64_t rows_before_;  ///< output rows before a band's that its results sum up too
+  int64_t plane_;        ///< elements of a product
+  int64_t phases_;       ///< of a row
+  int64_t pitch_;        ///< from one phase to the next
   Tap* taps_;
   const T** rows_;
   T* sums_;
@@ -224,11 +223,11 @@ class InputGradient {
 };
 
 template <class T>
-void dense_input_gradient(const ConvShape& shape, const T* gradient, const T* weight, const T* bias,
-                          T* result, bool channels_last, int64_t band_rows, int64_t begin,
-                          int64_t end) {
+void dense_few_channel_input_gradient(const ConvShape& shape, const T* gradient, const T* weight,
+                                      const T* bias, T* result, bool channels_last,
+                                      int64_t band_rows, int64_t begin, int64_t end) {
   Workspace workspace;
-  InputGradient<T>(shape, channels_last, band_rows, workspace)
+  FewChannelGradient<T>(shape, channels_last, band_rows, workspace)
       .run(gradient, weight, bias, result, begin, end);
 }
 

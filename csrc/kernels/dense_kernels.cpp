@@ -14,10 +14,14 @@ namespace samepad::kernels::SAMEPAD_ISA {
 
 template <class T>
 const DenseKernels<T>& dense() {
-  static constexpr DenseKernels<T> kKernels{dense_plane_output<T>,   dense_pixel_output<T>,
-                                            dense_input_gradient<T>, dense_weight_gradient<T>,
-                                            pack_blocks<T>,          transpose<T, T>,
-                                            kBlockFilters<T>,        kLanes<T>};
+  static constexpr DenseKernels<T> kKernels{dense_plane_output<T>,
+                                            dense_pixel_output<T>,
+                                            dense_few_channel_input_gradient<T>,
+                                            dense_weight_gradient<T>,
+                                            pack_blocks<T>,
+                                            transpose<T, T>,
+                                            kBlockFilters<T>,
+                                            kLanes<T>};
   return kKernels;
 }
 

@@ -26,7 +26,13 @@ at::MemoryFormat memory_format(const ConvArgs& args) {
 bool is_depthwise(const ConvShape& shape) { return shape.groups == shape.channels; }
 
 /// Whether there are kernels for the gradients.
-bool has_gradients(const ConvShape& shape) { return is_depthwise(shape) || shape.groups == 1; }
+bool has_input_gradient(const ConvShape& shape) {
+  return is_depthwise(shape) || (shape.groups == 1 && kernels::can_run_dense_input_gradient(shape));
+}
+
+bool has_weight_gradient(const ConvShape& shape) {
+  return is_depthwise(shape) || shape.groups == 1;
+}
 
 at::Tensor forward(const ConvShape& shape, at::MemoryFormat memory_format, const at::Tensor& input,
                    const at::Tensor& weight, const std::optional<at::Tensor>& bias) {
@@ -118,21 +124,26 @@ class OwnConv : public torch::autograd::Function<OwnConv> {
       return result;
     }
     const auto& [input, weight, shape, format, wanted] = Saved(context);
-    if (!is_last(gradient) || !has_gradients(shape)) {
-      std::ranges::move(padded_conv_gradients(padded_conv(shape), gradient, input, weight, wanted),
+    const bool own = is_last(gradient);
+    const std::array<bool, 3> ours{own && wanted[0] && has_input_gradient(shape),
+                                   own && wanted[1] && has_weight_gradient(shape),
+                                   own && wanted[2] && has_weight_gradient(shape)};
+    const std::array<bool, 3> theirs{wanted[0] && !ours[0], wanted[1] && !ours[1],
+                                     wanted[2] && !ours[2]};
+    if (theirs[0] || theirs[1] || theirs[2]) {
+      std::ranges::move(padded_conv_gradients(padded_conv(shape), gradient, input, weight, theirs),
                         result.begin());
-      return result;
     }
     const bool depthwise = is_depthwise(shape);
-    if (wanted[0]) {
+    if (ours[0]) {
       result[0] = depthwise ? kernels::depthwise_input_gradient(shape, format, gradient, weight)
                             : kernels::dense_input_gradient(shape, format, gradient, weight);
     }
-    if (wanted[1]) {
+    if (ours[1]) {
       result[1] = depthwise ? kernels::depthwise_weight_gradient(shape, format, gradient, input)
                             : kernels::dense_weight_gradient(shape, format, gradient, input);
     }
-    if (wanted[2]) {
+    if (ours[2]) {
       result[2] = gradient.sum({0, 2, 3});
     }
     return result;
@@ -277,7 +288,8 @@ bool can_run_transposed(const ConvArgs& args, const Dims& output_size, const Dim
     return false;
   }
   const ConvShape shape = transposed_shape(args, output_size, before);
-  return kernels::can_run_dense(shape, at::MemoryFormat::ChannelsLast, args.input.scalar_type());
+  return kernels::can_run_dense_input_gradient(shape) &&
+         kernels::can_run_dense(shape, at::MemoryFormat::ChannelsLast, args.input.scalar_type());
 }
 
 at::Tensor run_transposed(const ConvArgs& args, const Dims& output_size, const Dims& before) {
