@@ -2,6 +2,7 @@
 
 // What a kernel is to compute. Nothing in the kernels' headers knows tensors.
 
+#include <algorithm>
 #include <array>
 #include <cstdint>
 
@@ -25,6 +26,10 @@ struct ConvShape {
   Pair before;  ///< padding before
 
   int64_t extent(int axis) const { return (kernel[axis] - 1) * dilation[axis] + 1; }
+  /// How many outputs before one read input that it reads too.
+  int64_t overlap(int axis) const {
+    return std::min((extent(axis) - 1) / stride[axis], output[axis]);
+  }
   int64_t taps() const { return kernel[0] * kernel[1]; }
   /// Filters per input channel of a depthwise convolution.
   int64_t multiplier() const { return filters / channels; }

@@ -274,9 +274,43 @@ void input_gradient(const ConvShape& shape, const at::Tensor& gradient, const at
   }
 }
 
+/// Whether the input has too few channels to fill half of a vector.
+bool has_few_channels(const ConvShape& shape) {
+  constexpr int64_t kFewChannels = 7;
+  return shape.channels <= kFewChannels;
+}
+
+/// Output rows that are multiplied at a time for the gradient of an input of few channels.
+int64_t product_rows(const ConvShape& shape) {
+  ConvShape products = shape;
+  products.filters = shape.channels * shape.taps();
+  return band_rows(products, /*channels_last=*/false);
+}
+
+/// The input's gradient where the input has few channels; all are in `result`'s layout, the weight
+/// contiguous.
 template <class T>
-at::Tensor weight_gradient(const ConvShape& shape, const at::Tensor& gradient,
-                           const at::Tensor& input) {
+void few_channel_input_gradient(const ConvShape& shape, bool channels_last,
+                                const at::Tensor& gradient, const at::Tensor& weight,
+                                const std::optional<at::Tensor>& bias, at::Tensor& result) {
+  const int64_t products = shape.channels * shape.taps();
+  const int64_t rows = product_rows(shape);
+  const int64_t bands = shape.batch * ((shape.output[0] + rows - 1) / rows);
+  Workspace workspace;
+  T* const transposed = workspace.take<T>(weight.numel());
+  kernels<T>().transpose(weight.const_data_ptr<T>(), shape.filters, products, products, transposed,
+                         shape.filters);
+  share_out(bands, operations(shape) / bands, [&](int64_t begin, int64_t end) {
+    kernels<T>().few_channel_input_gradient(
+        shape, gradient.const_data_ptr<T>(), transposed, bias ? bias->const_data_ptr<T>() : nullptr,
+        result.mutable_data_ptr<T>(), channels_last, rows, begin, end);
+  });
+}
+
+/// The weight's gradient; all are in one layout.
+template <class T>
+at::Tensor weight_gradient(const ConvShape& shape, at::MemoryFormat memory_format,
+                           const at::Tensor& gradient, const at::Tensor& input) {
   const DenseKernels<T>& run = kernels<T>();
   const int64_t products = shape.channels * shape.taps();
   const int64_t blocks = (shape.filters + run.block - 1) / run.block;
@@ -285,11 +319,12 @@ at::Tensor weight_gradient(const ConvShape& shape, const at::Tensor& gradient,
   const int64_t rows = band_rows(shape, /*channels_last=*/true);
   const int64_t threads = std::min<int64_t>(at::get_num_threads(), products);
   share_out(threads, operations(shape) / threads, [&](int64_t begin, int64_t end) {
-    run.pixel_weight_gradient(shape, gradient.const_data_ptr<T>(), input.const_data_ptr<T>(), rows,
-                              sums, products * begin / threads, products * end / threads);
+    run.weight_gradient(shape, gradient.const_data_ptr<T>(), input.const_data_ptr<T>(),
+                        is_channels_last(memory_format), rows, sums, products * begin / threads,
+                        products * end / threads);
   });
   at::Tensor result = at::empty({shape.filters, shape.channels, shape.kernel[0], shape.kernel[1]},
-                                input.options(), at::MemoryFormat::ChannelsLast);
+                                input.options(), memory_format);
   T* const to = result.mutable_data_ptr<T>();
   share_out(blocks * shape.taps(), run.block * shape.channels, [&](int64_t begin, int64_t end) {
     for (int64_t i = begin; i < end; ++i) {
@@ -302,16 +337,26 @@ at::Tensor weight_gradient(const ConvShape& shape, const at::Tensor& gradient,
   return result;
 }
 
+/// Elements that are copied or multiplied at a time, at most: they should stay in a cache.
+constexpr double kElementsAtOnce = 1024 * 1024;
+
 }  // namespace
 
 bool can_run_dense(const ConvShape& shape, at::MemoryFormat memory_format, at::ScalarType type) {
-  // What is copied should stay in a cache.
-  constexpr double kElements = 1024 * 1024;
   const bool channels_last = is_channels_last(memory_format);
   return (type == at::kFloat || type == at::kDouble) &&
          instruction_set() != InstructionSet::generic && (shape.groups == 1 || !channels_last) &&
          spanned(shape, channels_last, static_cast<double>(band_rows(shape, channels_last))) <=
-             kElements;
+             kElementsAtOnce;
+}
+
+bool can_run_dense_input_gradient(const ConvShape& shape) {
+  if (!has_few_channels(shape)) {
+    return true;
+  }
+  const auto rows = static_cast<double>(product_rows(shape) + shape.overlap(0));
+  const auto products = static_cast<double>(shape.channels * shape.taps());
+  return rows * static_cast<double>(shape.output[1]) * products <= kElementsAtOnce;
 }
 
 at::Tensor dense_output(const ConvShape& shape, at::MemoryFormat memory_format,
@@ -354,10 +399,18 @@ at::Tensor dense_output(const ConvShape& shape, at::MemoryFormat memory_format,
 at::Tensor dense_input_gradient(const ConvShape& shape, at::MemoryFormat memory_format,
                                 const at::Tensor& gradient, const at::Tensor& weight,
                                 const std::optional<at::Tensor>& bias) {
+  const bool few = has_few_channels(shape);
   const std::optional<at::Tensor> added = bias ? std::optional(bias->contiguous()) : std::nullopt;
-  at::Tensor result = at::empty({shape.batch, shape.channels, shape.input[0], shape.input[1]},
-                                gradient.options(), at::MemoryFormat::ChannelsLast);
+  at::Tensor result =
+      at::empty({shape.batch, shape.channels, shape.input[0], shape.input[1]}, gradient.options(),
+                few ? memory_format : at::MemoryFormat::ChannelsLast);
   return AT_DISPATCH_FLOATING_TYPES(gradient.scalar_type(), "dense_input_gradient", [&] {
+    if (few) {
+      few_channel_input_gradient<scalar_t>(
+          shape, is_channels_last(memory_format), in_layout<scalar_t>(gradient, memory_format),
+          in_layout<scalar_t>(weight, at::MemoryFormat::Contiguous), added, result);
+      return result;
+    }
     input_gradient<scalar_t>(shape, in_layout<scalar_t>(gradient, at::MemoryFormat::ChannelsLast),
                              in_layout<scalar_t>(weight, at::MemoryFormat::ChannelsLast), added,
                              result);
@@ -368,11 +421,9 @@ at::Tensor dense_input_gradient(const ConvShape& shape, at::MemoryFormat memory_
 at::Tensor dense_weight_gradient(const ConvShape& shape, at::MemoryFormat memory_format,
                                  const at::Tensor& gradient, const at::Tensor& input) {
   return AT_DISPATCH_FLOATING_TYPES(gradient.scalar_type(), "dense_weight_gradient", [&] {
-    return in_layout<scalar_t>(
-        weight_gradient<scalar_t>(shape,
-                                  in_layout<scalar_t>(gradient, at::MemoryFormat::ChannelsLast),
-                                  in_layout<scalar_t>(input, at::MemoryFormat::ChannelsLast)),
-        memory_format);
+    return weight_gradient<scalar_t>(shape, memory_format,
+                                     in_layout<scalar_t>(gradient, memory_format),
+                                     in_layout<scalar_t>(input, memory_format));
   });
 }
 

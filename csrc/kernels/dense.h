@@ -21,15 +21,18 @@ at::Tensor dense_output(const ConvShape& shape, at::MemoryFormat memory_format,
                         const at::Tensor& input, const at::Tensor& weight,
                         const std::optional<at::Tensor>& bias);
 
-// Gradients, of convolutions of one group. The kernels are those for channels_last; tensors of
-// another layout are copied there and back.
+// Gradients, of convolutions of one group, in this layout.
 
-/// The input's gradient from the output's; `bias` is added to each of its channels.
+/// Whether there is a kernel for the input's gradient, too, where can_run_dense has said yes.
+bool can_run_dense_input_gradient(const ConvShape& shape);
+
+/// The input's gradient from the output's; `bias` is added to each of its channels. Of many
+/// channels it is computed in channels_last; tensors of another layout are copied there and back.
 at::Tensor dense_input_gradient(const ConvShape& shape, at::MemoryFormat memory_format,
                                 const at::Tensor& gradient, const at::Tensor& weight,
                                 const std::optional<at::Tensor>& bias = std::nullopt);
 
-/// The weight's gradient from the output's, in this layout.
+/// The weight's gradient from the output's.
 at::Tensor dense_weight_gradient(const ConvShape& shape, at::MemoryFormat memory_format,
                                  const at::Tensor& gradient, const at::Tensor& input);
 

@@ -5,8 +5,10 @@
 
 #include "dense_kernels.h"
 
+#include "dense_col2im.h"
 #include "dense_pixels.h"
 #include "dense_planes.h"
+#include "dense_weight_gradient.h"
 
 namespace samepad::kernels::SAMEPAD_ISA {
 
@@ -14,7 +16,8 @@ template <class T>
 const DenseKernels<T>& dense() {
   static constexpr DenseKernels<T> kKernels{dense_plane_output<T>,
                                             dense_pixel_output<T>,
-                                            dense_pixel_weight_gradient<T>,
+                                            dense_few_channel_input_gradient<T>,
+                                            dense_weight_gradient<T>,
                                             pack_blocks<T>,
                                             transpose<T, T>,
                                             kBlockFilters<T>,

@@ -45,11 +45,19 @@ struct DenseKernels {
   void (*pixel_output)(const ConvShape& shape, const T* input, const DenseWeight<T>& weight,
                        const T* bias, T* output, const PixelSteps& steps, const DensePart& part);
 
+  /// The input's gradient, for inputs of few channels, in their layout. `weight` is (channels,
+  /// kernel height, kernel width, filters). The output's gradient is read in bands of so many rows,
+  /// image by image; [begin, end) says which.
+  void (*few_channel_input_gradient)(const ConvShape& shape, const T* gradient, const T* weight,
+                                     const T* bias, T* result, bool channels_last,
+                                     int64_t band_rows, int64_t begin, int64_t end);
+
   /// Products [begin, end) of the weight's gradient, in blocks of filters: (blocks, products,
-  /// block), where products are (kernel height, kernel width, channels). It is summed up over bands
-  /// of so many output rows.
-  void (*pixel_weight_gradient)(const ConvShape& shape, const T* gradient, const T* input,
-                                int64_t band_rows, T* weight_gradient, int64_t begin, int64_t end);
+  /// block), where products are in the order of the layout. It is summed up over bands of so many
+  /// output rows.
+  void (*weight_gradient)(const ConvShape& shape, const T* gradient, const T* input,
+                          bool channels_last, int64_t band_rows, T* weight_gradient, int64_t begin,
+                          int64_t end);
 
   /// Packs blocks [begin, end) of `filters` filters of `products` elements each. The result takes
   /// `products` elements for each filter of whole blocks.

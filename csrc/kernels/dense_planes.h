@@ -80,6 +80,74 @@ inline constexpr auto kPanelSums = []<size_t... F>(std::index_sequence<F...>) {
   return std::array{of.template operator()<F + 1>(std::make_index_sequence<kPanelVectors>())...};
 }(std::make_index_sequence<kPanelFilters>());
 
+/// The input rows that a band of output rows reads, of a few channels of one group at a time: the
+/// padding inside, split by the stride's phases.
+template <class T>
+class PlaneRows {
+ public:
+  PlaneRows(const ConvShape& shape, const Pair& band, int64_t channels, Workspace& workspace)
+      : shape_(shape),
+        band_(band),
+        rows_(shape.input[1], shape.before[1], shape.stride[1], shape.output[1], shape.extent(1),
+              workspace),
+        height_(each_image(shape, band, [](const ImageRows&) {})),
+        source_(rows_.take(channels * height_, workspace)),
+        workspace_(workspace) {}
+
+  /// Copies the rows of `count` channels, from c on.
+  void copy(const T* input, int64_t c, int64_t count) const {
+    const int64_t size = shape_.input[0] * shape_.input[1];
+    const T* const end = input + shape_.batch * shape_.channels * size;
+    each_image(shape_, band_, [&](const ImageRows& image) {
+      for (int64_t i = 0; i < count; ++i) {
+        rows_.copy(input + (image.image * shape_.channels + c + i) * size, end, shape_.input[0],
+                   image.top, image.height, source_ + (i * height_ + image.source) * rows_.size());
+      }
+    });
+  }
+
+  const T* source() const { return source_; }
+
+  /// Elements from one row to the next.
+  int64_t row() const { return rows_.size(); }
+
+  /// Where each pixel of the band starts.
+  const T* const* pixels() const {
+    auto** const result = workspace_.take<const T*>((band_[1] - band_[0]) * shape_.output[1]);
+    int64_t pixel = 0;
+    each_image(shape_, band_, [&](const ImageRows& image) {
+      for (int64_t y = 0; y < image.end - image.begin; ++y) {
+        const T* const row = source_ + (image.source + y * shape_.stride[0]) * rows_.size();
+        for (int64_t x = 0; x < shape_.output[1]; ++x) {
+          result[pixel++] = row + x;
+        }
+      }
+    });
+    return result;
+  }
+
+  /// How far from there each product (channels, kernel height, kernel width) is.
+  const int64_t* product_offsets(int64_t channels) const {
+    auto* const result = workspace_.take<int64_t>(channels * shape_.taps());
+    for (int64_t c = 0; c < channels; ++c) {
+      for (int64_t t = 0; t < shape_.taps(); ++t) {
+        const int64_t y = t / shape_.kernel[1] * shape_.dilation[0];
+        const int64_t x = t % shape_.kernel[1] * shape_.dilation[1];
+        result[c * shape_.taps() + t] = (c * height_ + y) * rows_.size() + rows_.place(x);
+      }
+    }
+    return result;
+  }
+
+ private:
+  const ConvShape& shape_;
+  Pair band_;
+  Rows<T> rows_;
+  int64_t height_;  ///< rows of a channel
+  T* source_;
+  Workspace& workspace_;
+};
+
 /// A band of output rows.
 template <class T>
 class PlaneBand {
@@ -93,39 +161,35 @@ class PlaneBand {
         pixels_((part.rows[1] - part.rows[0]) * shape.output[1]),
         vectors_(ceil_div(pixels_, kV)),
         panels_(ceil_div(vectors_, kPanelVectors)),
-        rows_(shape.input[1], shape.before[1], shape.stride[1], shape.output[1], shape.extent(1),
-              workspace),
+        channels_at_once_(ceil_div(
+            channels_,
+            ceil_div(channels_, std::clamp<int64_t>(kPanelDepth / shape.taps(), 1, channels_)))),
+        rows_(shape, part.rows, channels_at_once_, workspace),
         pieces_(workspace.take<Piece>(part.rows[1] - part.rows[0] + panels_)),
         first_pieces_(workspace.take<int64_t>(panels_ + 1)),
         sums_(workspace.take<T*>(panels_)),
-        offsets_(workspace.take<int64_t>(shape.taps())) {
+        offsets_(rows_.product_offsets(channels_at_once_)),
+        // Pieces are copied in whole vectors, past their ends, into the next one's place.
+        panel_(workspace.take<T>((channels_at_once_ * shape.taps() + 1) * kPanelPixels<T>)),
+        start_(workspace.take<T>(filters_)) {
     find_pieces();
-    for (int64_t t = 0; t < shape.taps(); ++t) {
-      offsets_[t] = t / shape.kernel[1] * shape.dilation[0] * rows_.size() +
-                    rows_.place(t % shape.kernel[1] * shape.dilation[1]);
-    }
-    const int64_t most = std::clamp<int64_t>(kPanelDepth / shape.taps(), 1, channels_);
-    channels_at_once_ = ceil_div(channels_, ceil_div(channels_, most));
-    source_ = rows_.take(channels_at_once_ * height_, workspace);
-    // Pieces are copied in whole vectors, past their ends, into the next one's place. What is left
-    // of the last vectors is multiplied too: zeros, as subnormal numbers would take fifty times long.
-    const int64_t elements = (channels_at_once_ * shape.taps() + 1) * kPanelPixels<T>;
-    panel_ = workspace.take<T>(elements);
-    std::fill_n(panel_, elements, T(0));
+    // Of panels' last vectors, what no piece fills is multiplied too: zeros, as subnormal numbers
+    // would take fifty times as long.
+    std::fill_n(panel_, channels_at_once_ * shape.taps() * kPanelPixels<T>, T(0));
     for (int64_t panel = 0; panel < panels_; ++panel) {
       sums_[panel] =
           is_part_of_output(panel) ? nullptr : workspace.take<T>(filters_ * kPanelPixels<T>);
     }
-    start_ = workspace.take<T>(filters_);
   }
 
   void run(const T* input, const T* weight, const T* bias, T* output) const {
     for (int64_t f = 0; f < filters_; ++f) {
       start_[f] = bias != nullptr ? bias[part_.filters[0] + f] : T(0);
     }
+    const int64_t first_channel = part_.filters[0] / (shape_.filters / shape_.groups) * channels_;
     for (int64_t c = 0; c < channels_; c += channels_at_once_) {
       const int64_t count = std::min(channels_at_once_, channels_ - c);
-      copy_rows(input, c, count);
+      rows_.copy(input, first_channel + c, count);
       for (int64_t panel = 0; panel < panels_; ++panel) {
         fill_panel(panel, count);
         T* const sums = sums_[panel];
@@ -163,13 +227,13 @@ class PlaneBand {
     int64_t pixel = 0;
     int64_t found = 0;
     first_pieces_[0] = 0;
-    height_ = each_image(shape_, part_.rows, [&](const ImageRows& image) {
+    each_image(shape_, part_.rows, [&](const ImageRows& image) {
       for (int64_t y = image.begin; y < image.end; ++y) {
         const int64_t row = image.source + (y - image.begin) * shape_.stride[0];
         for (int64_t x = 0; x < shape_.output[1];) {
           const int64_t end = first_pixel(panel + 1);
           const int64_t length = std::min(shape_.output[1] - x, end - pixel);
-          pieces_[found++] = {row * rows_.size() + x, pixel - first_pixel(panel), length};
+          pieces_[found++] = {row * rows_.row() + x, pixel - first_pixel(panel), length};
           x += length;
           pixel += length;
           if (pixel == end) {
@@ -180,30 +244,15 @@ class PlaneBand {
     });
   }
 
-  /// Copies the rows of `count` channels, from c on.
-  void copy_rows(const T* input, int64_t c, int64_t count) const {
-    const int64_t size = shape_.input[0] * shape_.input[1];
-    const T* const end = input + shape_.batch * shape_.channels * size;
-    const int64_t first = part_.filters[0] / (shape_.filters / shape_.groups) * channels_ + c;
-    each_image(shape_, part_.rows, [&](const ImageRows& image) {
-      for (int64_t i = 0; i < count; ++i) {
-        rows_.copy(input + (image.image * shape_.channels + first + i) * size, end, shape_.input[0],
-                   image.top, image.height, source_ + (i * height_ + image.source) * rows_.size());
-      }
-    });
-  }
-
   void fill_panel(int64_t panel, int64_t count) const {
     const Piece* const begin = pieces_ + first_pieces_[panel];
     const Piece* const end = pieces_ + first_pieces_[panel + 1];
     T* to = panel_;
-    for (int64_t i = 0; i < count; ++i) {
-      for (int64_t t = 0; t < shape_.taps(); ++t, to += kPanelPixels<T>) {
-        const T* const from = source_ + i * height_ * rows_.size() + offsets_[t];
-        for (const Piece* piece = begin; piece != end; ++piece) {
-          for (int64_t j = 0; j < piece->length; j += kV) {
-            Vec<T>::loadu(from + piece->source + j).store(to + piece->target + j);
-          }
+    for (int64_t k = 0; k < count * shape_.taps(); ++k, to += kPanelPixels<T>) {
+      const T* const from = rows_.source() + offsets_[k];
+      for (const Piece* piece = begin; piece != end; ++piece) {
+        for (int64_t j = 0; j < piece->length; j += kV) {
+          Vec<T>::loadu(from + piece->source + j).store(to + piece->target + j);
         }
       }
     }
@@ -274,14 +323,12 @@ class PlaneBand {
   int64_t pixels_;
   int64_t vectors_;
   int64_t panels_;
-  Rows<T> rows_;
+  int64_t channels_at_once_;
+  PlaneRows<T> rows_;
   Piece* pieces_;
-  int64_t* first_pieces_;  ///< of each panel
-  T** sums_;               ///< of each panel that is no part of the output, else null
-  int64_t* offsets_;       ///< from where tap 0 reads to where each does
-  int64_t height_ = 0;     ///< input rows of a channel
-  int64_t channels_at_once_ = 0;
-  T* source_;
+  int64_t* first_pieces_;   ///< of each panel
+  T** sums_;                ///< of each panel that is no part of the output, else null
+  const int64_t* offsets_;  ///< from where a pixel starts to each product
   T* panel_;
   T* start_;
 };

@@ -15,10 +15,9 @@ using kernels::ConvShape;
 
 bool is_depthwise(const ConvShape& shape) { return shape.groups == shape.channels; }
 
-/// Whether there are kernels for the gradients. Vectors are of input channels in the one.
+/// Whether there are kernels for the gradients.
 bool has_input_gradient(const ConvShape& shape) {
-  constexpr int64_t kFewChannels = 8;
-  return is_depthwise(shape) || (shape.groups == 1 && shape.channels >= kFewChannels);
+  return is_depthwise(shape) || (shape.groups == 1 && kernels::can_run_dense_input_gradient(shape));
 }
 
 bool has_weight_gradient(const ConvShape& shape) {
@@ -298,7 +297,7 @@ bool can_run_transposed(const ConvArgs& args, const Dims& output_size, const Dim
     return false;
   }
   const ConvShape shape = transposed_shape(args, output_size, before);
-  return has_input_gradient(shape) &&
+  return kernels::can_run_dense_input_gradient(shape) &&
          kernels::can_run_dense(shape, at::MemoryFormat::ChannelsLast, args.input.scalar_type());
 }
 

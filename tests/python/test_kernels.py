@@ -8,7 +8,7 @@ import random
 import subprocess
 import sys
 import threading
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -249,7 +249,21 @@ def layer_case(
 def test_any_number_of_threads_gives_the_same(
     size: tuple[int, int], kernel: int, stride: int, memory_format: Any, groups: int
 ) -> None:
-    case = layer_case(size, kernel, stride, memory_format, groups)
+    check_threads(layer_case(size, kernel, stride, memory_format, groups))
+
+
+@every_format
+@pytest.mark.parametrize("kernel", [2, 7])
+def test_bands_of_few_channels_go_on_where_the_last_one_ended(
+    memory_format: Any, kernel: int
+) -> None:
+    """Each image takes several; a thread begins with any of them."""
+    case = replace(layer_case((90, 61), kernel, 2, memory_format, 1), channels=3)
+    assert problem(case) is None
+    check_threads(case)
+
+
+def check_threads(case: Case) -> None:
     threads = torch.get_num_threads()
     results = []
     for count in (1, 2, 3):

@@ -1,0 +1,147 @@
+#pragma once
+
+// The gradient of the weight of a dense convolution.
+//
+// A product of matrices: products (channels x taps) by pixels, times pixels by filters. Pixels of a
+// band of output rows read input that is copied with the padding around it, as the output's kernels
+// have it: in whichever layout it lies. A few products meet a block of a few vectors of filters.
+
+#include "dense_band.h"
+#include "dense_kernels.h"
+#include "dense_pixels.h"
+#include "dense_planes.h"
+#include "vectors.h"
+#include "workspace.h"
+
+namespace samepad::kernels::SAMEPAD_ISA {
+
+/// Adds to kProducts rows of the weight's gradient, kVectors vectors of filters of each, what
+/// `count` pixels make of them.
+template <class T, int kVectors, int kProducts>
+void product_sums(const T* const* pixels, int64_t count, const int64_t* offsets, const T* gradient,
+                  T* target) {
+  constexpr int64_t kV = kLanes<T>;
+  std::array<int64_t, kProducts> places;
+  std::array<std::array<Vec<T>, kVectors>, kProducts> sums;
+#pragma GCC unroll 8
+  for (int k = 0; k < kProducts; ++k) {
+    places[k] = offsets[k];
+    sums[k].fill(Vec<T>(T(0)));
+  }
+  for (int64_t p = 0; p < count; ++p) {
+    std::array<Vec<T>, kVectors> factors;
+#pragma GCC unroll 4
+    for (int v = 0; v < kVectors; ++v) {
+      factors[v] = Vec<T>::loadu(gradient + (p * kVectors + v) * kV);
+    }
+    const T* const from = pixels[p];
+#pragma GCC unroll 8
+    for (int k = 0; k < kProducts; ++k) {
+      const Vec<T> value(from[places[k]]);
+#pragma GCC unroll 4
+      for (int v = 0; v < kVectors; ++v) {
+        sums[k][v] = at::vec::fmadd(value, factors[v], sums[k][v]);
+      }
+    }
+  }
+#pragma GCC unroll 8
+  for (int k = 0; k < kProducts; ++k) {
+#pragma GCC unroll 4
+    for (int v = 0; v < kVectors; ++v) {
+      T* const to = target + k * kBlockFilters<T> + v * kV;
+      (Vec<T>::loadu(to) + sums[k][v]).store(to);
+    }
+  }
+}
+
+template <class T>
+using ProductSums = decltype(&product_sums<T, 1, 1>);
+
+/// product_sums of as many vectors and of [products - 1].
+template <class T, int kVectors>
+inline constexpr auto kProductSums = []<size_t... P>(std::index_sequence<P...>) {
+  return std::array<ProductSums<T>, sizeof...(P)>{product_sums<T, kVectors, P + 1>...};
+}(std::make_index_sequence<kTilePixels<kVectors>>());
+
+/// What the pixels of a band of output rows read.
+template <class T>
+struct BandInput {
+  const T* const* pixels;  ///< where each starts
+  const int64_t* offsets;  ///< from there to each product, in the order of the weight
+};
+
+template <class T>
+BandInput<T> copy_band(const ConvShape& shape, const T* input, bool channels_last,
+                       const DensePart& band, Workspace& workspace) {
+  if (channels_last) {
+    const PixelBand<T> pixels(shape, band, workspace);
+    return {pixels.copy_rows(input), pixels.product_offsets(/*channels_last_weight=*/true)};
+  }
+  const PlaneRows<T> planes(shape, band.rows, shape.channels, workspace);
+  planes.copy(input, 0, shape.channels);
+  return {planes.pixels(), planes.product_offsets(shape.channels)};
+}
+
+/// Copies the gradients of pixels [begin, end) of all images for `filters` filters, from f on:
+/// those of a pixel side by side, with zeros to fill a vector.
+template <class T>
+void copy_gradients(const ConvShape& shape, const T* gradient, bool channels_last,
+                    const Pair& pixels, int64_t f, int64_t filters, T* to) {
+  const int64_t pitch = ceil_div(filters, kLanes<T>) * kLanes<T>;
+  const int64_t size = shape.output[0] * shape.output[1];
+  for (int64_t pixel = pixels[0]; pixel < pixels[1];) {
+    const int64_t count = channels_last ? 1 : std::min(pixels[1] - pixel, size - pixel % size);
+    if (channels_last) {
+      std::copy_n(gradient + pixel * shape.filters + f, filters, to);
+    } else {
+      transpose(gradient + (pixel / size * shape.filters + f) * size + pixel % size, filters, count,
+                size, to, pitch);
+    }
+    for (int64_t i = 0; filters < pitch && i < count; ++i) {
+      std::fill(to + i * pitch + filters, to + (i + 1) * pitch, T(0));
+    }
+    pixel += count;
+    to += count * pitch;
+  }
+}
+
+template <class T>
+void dense_weight_gradient(const ConvShape& shape, const T* gradient, const T* input,
+                           bool channels_last, int64_t band_rows, T* weight_gradient, int64_t begin,
+                           int64_t end) {
+  // Pixels whose gradients for a block of filters stay in the first cache.
+  constexpr int64_t kPixels = 96;
+  const int64_t rows = shape.batch * shape.output[0];
+  const int64_t products = shape.channels * shape.taps();
+  const auto place = [&](int64_t block, int64_t k) {
+    return weight_gradient + (block * products + k) * kBlockFilters<T>;
+  };
+  for (int64_t block = 0; block < ceil_div(shape.filters, kBlockFilters<T>); ++block) {
+    std::fill(place(block, begin), place(block, end), T(0));
+  }
+  for (int64_t row = 0; row < rows; row += band_rows) {
+    Workspace workspace;
+    const DensePart band{{row, std::min(row + band_rows, rows)}, {}};
+    const BandInput<T> from = copy_band(shape, input, channels_last, band, workspace);
+    auto* const factors = workspace.take<T>(kPixels * kBlockFilters<T>);
+    const int64_t first = row * shape.output[1];
+    const int64_t pixels = (band.rows[1] - row) * shape.output[1];
+    for (int64_t p = 0; p < pixels; p += kPixels) {
+      const int64_t count = std::min(kPixels, pixels - p);
+      for (int64_t f = 0; f < shape.filters; f += kBlockFilters<T>) {
+        const int64_t filters = std::min(kBlockFilters<T>, shape.filters - f);
+        copy_gradients(shape, gradient, channels_last, {first + p, first + p + count}, f, filters,
+                       factors);
+        with_vectors(ceil_div(filters, kLanes<T>), [&](auto constant) {
+          constexpr int64_t kProducts = kTilePixels<constant>;
+          for (int64_t k = begin; k < end; k += kProducts) {
+            kProductSums<T, constant>[std::min(kProducts, end - k) - 1](
+                from.pixels + p, count, from.offsets + k, factors, place(f / kBlockFilters<T>, k));
+          }
+        });
+      }
+    }
+  }
+}
+
+}  // namespace samepad::kernels::SAMEPAD_ISA
