@@ -94,12 +94,17 @@ class Parts {
         filters_(shape.filters / shape.groups),
         block_(block),
         blocks_(parts(filters_, block)) {
+    // Few of them are not worth what every thread does for itself: the input is copied, the weight
+    // read.
+    constexpr int64_t kLeastPixels = 128;
+    constexpr int64_t kLeastFilters = 32;
     const int64_t threads = at::get_num_threads();
-    // Bands for all threads alike; where there are fewer bands than threads, filters are shared.
-    if (bands_ > threads) {
+    // Bands for all threads alike; where there are too few, filters are shared.
+    if (bands_ > threads || rows_ * shape.output[1] >= threads * kLeastPixels) {
       bands_ = std::min(rows_, parts(bands_, threads) * threads);
     }
-    shares_ = std::clamp<int64_t>(parts(threads, bands_ * groups_), 1, blocks_);
+    shares_ = std::clamp<int64_t>(parts(threads, bands_ * groups_), 1,
+                                  std::min(blocks_, parts(filters_, kLeastFilters)));
   }
 
   int64_t bands() const { return bands_; }

@@ -18,9 +18,9 @@ InstructionSet instruction_set();
 /// Shares out `tasks`, each of so many multiplications, in parts worth a thread's while.
 template <class Run>
 void share_out(int64_t tasks, int64_t operations, const Run& run) {
-  constexpr int64_t kWorthwhile = 32768;
-  at::parallel_for(0, tasks, std::max<int64_t>(kWorthwhile / std::max<int64_t>(operations, 1), 1),
-                   run);
+  constexpr int64_t kWorthwhile = 65536;
+  const int64_t each = std::max<int64_t>(operations, 1);
+  at::parallel_for(0, tasks, (kWorthwhile + each - 1) / each, run);
 }
 
 }  // namespace samepad::kernels
