@@ -5,6 +5,7 @@
 #include <ATen/ops/conv3d_ops.h>
 #include <ATen/ops/convolution.h>
 #include <c10/util/Exception.h>
+#include <c10/util/accumulate.h>
 #include <samepad/backends.h>
 
 #include <algorithm>
@@ -179,6 +180,15 @@ bool is_small(const ConvArgs& args, const PadList& pads) {
   return taps && multiplications < kFew;
 }
 
+/// Whether many elements of few channels make an output, as where audio enters a net: PyTorch's
+/// libraries, which copy them side by side, are faster there (benchmarks/README.md).
+bool is_long(const ConvArgs& args) {
+  constexpr int64_t kFewChannels = 8;
+  constexpr int64_t kManyElements = 128;
+  return args.groups.maybe_as_int() == 1 && args.weight.size(1) < kFewChannels &&
+         c10::multiply_integers(args.kernel) > kManyElements;
+}
+
 bool can_crop(const ConvArgs& args, const PadList& pads) {
   // Past this, n + 2 p might not fit, and nobody would want the outputs that it adds.
   constexpr int64_t kLimit = std::numeric_limits<int32_t>::max();
@@ -217,10 +227,14 @@ Choice choose_plan(const ConvArgs& args, const PadList& pads) {
     return {Plan::symmetric, "amounts that PyTorch takes are PyTorch's to compute"};
   }
   c10::SmallVector<Plan, 4> plans;
-  if (forced_plan.value_or(Plan::depthwise) == Plan::depthwise && can_run_depthwise(args, pads)) {
+  const bool measured = forced_plan || backends::benchmark();
+  const auto wanted = [&](Plan plan) {
+    return forced_plan.value_or(plan) == plan && (measured || !is_long(args));
+  };
+  if (wanted(Plan::depthwise) && can_run_depthwise(args, pads)) {
     plans.push_back(Plan::depthwise);
-  } else if (forced_plan.value_or(Plan::dense) == Plan::dense && can_run_dense(args, pads) &&
-             (!symmetric || forced_plan || backends::benchmark() || is_small(args, pads))) {
+  } else if (wanted(Plan::dense) && can_run_dense(args, pads) &&
+             (!symmetric || measured || is_small(args, pads))) {
     plans.push_back(Plan::dense);
   }
   if (symmetric) {

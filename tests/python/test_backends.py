@@ -32,6 +32,8 @@ EXPLAINED: list[tuple[str, nn.Module, tuple[int, ...], str, int]] = [
     ("symmetric", SAME(64, 64, 3), (2, 64, 24, 24), "equal on both sides", 0),
     ("symmetric", SAME(3, 8, 1, 1), (2, 3, 9, 8), "equal on both sides", 0),
     ("dense", SAME(3, 8, 3), (2, 3, 9, 8), "small", 0),
+    # Of many elements of one channel, as audio has.
+    ("pad", samepad.SamePadConv1d(1, 8, 400, 160), (2, 1, 1601), "a copy costs less", 2 * 1602 * 4),
     ("symmetric", SAME(4, 4, 3, 2, 1, groups=4), (2, 4, 9, 8), "PyTorch's to compute", 0),
     ("depthwise", SAME(4, 8, 3, 2, groups=4), (2, 4, 9, 8), "kernels for depthwise", 0),
     ("depthwise", samepad.SamePadConv1d(4, 4, 3, 2, groups=4), (4, 8), "kernels", 0),
