@@ -263,6 +263,23 @@ def test_bands_of_few_channels_go_on_where_the_last_one_ended(
     check_threads(case)
 
 
+COUNT = """
+import os, torch, samepad
+torch.set_num_threads(3)
+tensors = torch.empty(1, 64, 90, 90), torch.empty(64, 64 // {groups}, 3, 3)
+before = len(os.listdir("/proc/self/task"))
+samepad.functional.conv2d(*tensors, None, 2, "same", 1, {groups})
+print(len(os.listdir("/proc/self/task")) - before)
+"""
+
+
+@pytest.mark.parametrize("groups", [1, 64])
+def test_threads_are_made_use_of(groups: int) -> None:
+    """Those of OpenMP's, which the first kernel that is shared out starts."""
+    program = [sys.executable, "-c", COUNT.format(groups=groups)]
+    assert subprocess.run(program, check=True, capture_output=True, text=True).stdout == "2\n"
+
+
 def check_threads(case: Case) -> None:
     threads = torch.get_num_threads()
     results = []
