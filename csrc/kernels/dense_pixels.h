@@ -28,8 +28,10 @@ inline constexpr int64_t kBlockFilters = kBlockVectors * kLanes<T>;
 template <int kVectors>
 inline constexpr int kTilePixels = kManyRegisters && kVectors <= 2 ? 8 : 6;
 
-/// Products added up before the next pixels: their weights should stay in the second cache.
-inline constexpr int64_t kTileDepth = 1024;
+/// Products added up before the next pixels: the weights of a block, of 28 KiB, stay in the first
+/// cache while all pixels of a band go by.
+inline constexpr int64_t kTileDepth =
+    int64_t{28} * 1024 / (kBlockFilters<float> * static_cast<int64_t>(sizeof(float)));
 
 /// The sums of kPixels pixels for kVectors vectors of filters: products are added to the target or,
 /// where it is given, to `start`.
