@@ -29,8 +29,8 @@ struct ConvArgs : SlidingWindow {
   c10::SymInt groups;
   /// How `at::pad` names what the padding holds.
   std::string fill = "constant";
-  /// Whether the padding was given as amounts, or as "valid". Where the convolution is one that PyTorch
-  /// computes, its result is then PyTorch's, bit for bit.
+  /// Whether the padding was given as amounts, or as "valid". Where the convolution is one that
+  /// PyTorch computes, its result is then PyTorch's, bit for bit.
   bool as_torch = false;
   /// Whether a graph that this is traced into may choose the plan each time that it runs.
   bool deferrable = false;

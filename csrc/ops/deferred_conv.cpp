@@ -33,6 +33,14 @@ ConvArgs arguments(const at::Tensor& input, const at::Tensor& weight,
           groups};
 }
 
+std::vector<c10::SymInt> output_sizes(const ConvArgs& args, const PadList& pads) {
+  std::vector<c10::SymInt> sizes{args.input.sym_size(0), args.weight.sym_size(0)};
+  for (int64_t i = 0; i < args.dimensions(); ++i) {
+    sizes.push_back(padded_output_size(args.size(i), args.extent(i), args.stride[i], pads[i]));
+  }
+  return sizes;
+}
+
 // On CPU: for these sizes, the plan that an eager call would have.
 
 at::Tensor output(const at::Tensor& input, const at::Tensor& weight,
@@ -51,6 +59,9 @@ std::tuple<at::Tensor, at::Tensor, at::Tensor> gradients(
     const c10::SymInt& groups, Mask wanted) {
   const ConvArgs args = arguments(input, weight, std::nullopt, stride, dilation, groups);
   const PadList amounts = pads_for_amounts(args.dimensions(), pads);
+  const auto expected = output_sizes(args, amounts);
+  TORCH_CHECK(gradient.sym_sizes() == c10::SymIntArrayRef(expected), "expected a gradient of size ",
+              c10::SymIntArrayRef(expected), ", but got ", gradient.sizes());
   auto [x, w, b] = plan_gradients(choose_plan(args, amounts).plan, args, amounts, gradient, wanted);
   const auto format = output_format(args);
   return {wanted[0] ? x.contiguous(format) : x, wanted[1] ? w.contiguous(format) : w, b};
@@ -64,11 +75,7 @@ at::Tensor output_like(const at::Tensor& input, const at::Tensor& weight,
                        const c10::SymInt& groups) {
   const ConvArgs args = arguments(input, weight, bias, stride, dilation, groups);
   const PadList amounts = pads_for_amounts(args.dimensions(), pads);
-  std::vector<c10::SymInt> sizes{input.sym_size(0), weight.sym_size(0)};
-  for (int64_t i = 0; i < args.dimensions(); ++i) {
-    sizes.push_back(padded_output_size(args.size(i), args.extent(i), args.stride[i], amounts[i]));
-  }
-  return at::empty_symint(sizes, input.options(), output_format(args));
+  return at::empty_symint(output_sizes(args, amounts), input.options(), output_format(args));
 }
 
 std::tuple<at::Tensor, at::Tensor, at::Tensor> gradients_like(
@@ -90,6 +97,12 @@ at::Tensor call(const at::Tensor& input, const at::Tensor& weight,
                 const c10::SymInt& groups) {
   static const auto op = find_operator<decltype(output)>("deferred_conv", "");
   return op.call(input, weight, bias, pads, stride, dilation, groups);
+}
+
+bool has_tangent(const at::Tensor& input, const at::Tensor& weight,
+                 const std::optional<at::Tensor>& bias) {
+  const auto has = [](const at::Tensor& tensor) { return tensor._fw_grad(/*level=*/0).defined(); };
+  return has(input) || has(weight) || (bias && has(*bias));
 }
 
 class Deferred : public torch::autograd::Function<Deferred> {
@@ -132,16 +145,16 @@ at::Tensor differentiable(const at::Tensor& input, const at::Tensor& weight,
                           const std::optional<at::Tensor>& bias, c10::SymIntArrayRef pads,
                           c10::SymIntArrayRef stride, c10::SymIntArrayRef dilation,
                           const c10::SymInt& groups) {
-  return Deferred::apply(input, weight, bias, pads, stride, dilation, groups);
+  // Forward mode around a compiled graph sees through what eager calls are made of.
+  return has_tangent(input, weight, bias)
+             ? output(input, weight, bias, pads, stride, dilation, groups)
+             : Deferred::apply(input, weight, bias, pads, stride, dilation, groups);
 }
-
-bool has_tangent(const at::Tensor& tensor) { return tensor._fw_grad(/*level=*/0).defined(); }
 
 /// Whether torch.func's transforms or forward mode look on, which know ATen's operators alone.
 bool is_transformed(const ConvArgs& args) {
   return c10::impl::tls_is_dispatch_key_included(c10::DispatchKey::FuncTorchDynamicLayerBackMode) ||
-         has_tangent(args.input) || has_tangent(args.weight) ||
-         (args.bias && has_tangent(*args.bias));
+         has_tangent(args.input, args.weight, args.bias);
 }
 
 }  // namespace

@@ -9,7 +9,8 @@
 namespace samepad::detail {
 
 /// Whether a convolution that is being traced is better left to run time: whether kernels of the
-/// project's own may then compute it, and nothing but autograd is to see through it.
+/// project's own may then compute it, and no transform is to see through it. Whoever asks has seen
+/// that the tensors are of no subclass.
 bool can_defer(const ConvArgs& args, const PadList& pads);
 
 at::Tensor run_deferred(const ConvArgs& args, const PadList& pads);

@@ -20,6 +20,9 @@ std::vector<int64_t> no_output_padding(const PaddedConv& conv) {
 
 /// `tensor` (N, C, ...) with `amounts` of zeros added; negative ones crop.
 at::Tensor pad(const at::Tensor& tensor, const std::vector<int64_t>& amounts) {
+  if (std::ranges::all_of(amounts, [](int64_t amount) { return amount == 0; })) {
+    return tensor;
+  }
   const auto dimensions = static_cast<int64_t>(amounts.size()) / 2;
   const bool differentiable = at::GradMode::is_enabled() && tensor.requires_grad();
   if (!differentiable && is_plain(tensor) && kernels::can_copy_padded(tensor) &&

@@ -185,7 +185,8 @@ bool is_small(const ConvArgs& args, const PadList& pads) {
 bool is_long(const ConvArgs& args) {
   constexpr int64_t kFewChannels = 8;
   constexpr int64_t kManyElements = 128;
-  return args.groups.maybe_as_int() == 1 && args.weight.size(1) < kFewChannels &&
+  return args.groups.maybe_as_int() == 1 &&
+         args.weight.sym_size(1).maybe_as_int().value_or(kFewChannels) < kFewChannels &&
          c10::multiply_integers(args.kernel) > kManyElements;
 }
 
@@ -211,6 +212,11 @@ bool can_crop(const ConvArgs& args, const PadList& pads) {
 bool is_symmetric(const ConvArgs& args, const PadList& pads) {
   for (int64_t i = 0; i < args.dimensions(); ++i) {
     const auto amounts = known(pads[i]);
+    // An amount that is symbolic: PyTorch's convolution takes it as it is.
+    if (args.as_torch && args.fill == "constant" && !amounts && !args.is_empty(i) &&
+        pads[i].before.is_same(pads[i].after)) {
+      continue;
+    }
     if (!amounts || amounts->before != amounts->after || amounts->before < 0 || args.is_empty(i) ||
         (args.fill != "constant" && amounts->before != 0)) {
       return false;

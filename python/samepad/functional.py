@@ -5,10 +5,11 @@ these call: TorchScript has no type for a `padding` of so many forms.
 """
 
 from collections.abc import Callable
+from types import NoneType
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.compiler import is_dynamo_compiling, is_exporting
 
 from samepad import _C
@@ -50,6 +51,18 @@ def _traced(*tensors: Tensor | None) -> bool:
     eager call is 15 us faster through the binding.
     """
     return is_dynamo_compiling() or _C.is_watched(*tensors)
+
+
+def _deferrable(*tensors: Tensor | None) -> bool:
+    """Whether what is traced may call samepad's kernels when it runs.
+
+    An exported program has to run without samepad, and subclasses know ATen's operators.
+    """
+    return (
+        is_dynamo_compiling()
+        and not is_exporting()
+        and all(type(tensor) in (Tensor, nn.Parameter, NoneType) for tensor in tensors)
+    )
 
 
 def _named(function: Callable[..., Any], name: str, doc: str, dimensions: int) -> Any:
@@ -117,8 +130,7 @@ def _convolution(dimensions: int) -> Convolution:
     ) -> Any:
         if not _traced(input, weight, bias):
             return eager(input, weight, bias, stride, padding, dilation, groups, padding_mode)
-        # A compiled graph may call samepad's kernels; an exported one has to run without samepad.
-        return (compiled if is_dynamo_compiling() and not is_exporting() else operator)(
+        return (compiled if _deferrable(input, weight, bias) else operator)(
             input,
             weight,
             bias,

@@ -7,9 +7,12 @@ from typing import Any
 import pytest
 import samepad
 import torch
+import torch.nn.functional as F
 from samepad.functional import conv2d
 from torch import Tensor, nn
 from torch._dynamo.backends.common import aot_autograd
+from torch._dynamo.testing import CompileCounter
+from torch.autograd import forward_ad
 
 FLOAT, DOUBLE, BFLOAT16 = torch.float32, torch.float64, torch.bfloat16
 FORMATS = [torch.contiguous_format, torch.channels_last]
@@ -144,6 +147,96 @@ def test_transforms_are_compiled_too(transform: Callable[..., Any]) -> None:
         return conv2d(input, weight, stride=2)
 
     operators(transform(convolve), torch.randn(2, 3, 7, 8, dtype=DOUBLE))
+
+
+def test_weights_of_every_shape_are_served_by_one_graph() -> None:
+    counter = CompileCounter()
+    torch._dynamo.reset()
+    compiled = torch.compile(conv2d, fullgraph=True, dynamic=True, backend=counter)
+    for channels, filters in [(5, 6), (7, 4), (12, 11)]:
+        tensors = torch.randn(2, channels, 15, 17), torch.randn(filters, channels, 3, 3)
+        torch.testing.assert_close(compiled(*tensors, stride=2), conv2d(*tensors, stride=2))
+    assert counter.frame_count == 1
+
+
+def test_weights_of_open_shapes_are_exported() -> None:
+    class Model(nn.Module):
+        def forward(self, input: Tensor, weight: Tensor) -> Tensor:
+            return conv2d(input, weight, stride=2)
+
+    channels, filters = torch.export.Dim("channels"), torch.export.Dim("filters")
+    given = torch.randn(2, 3, 8, 8), torch.randn(4, 3, 3, 3)
+    sizes = {1: channels}, {0: filters, 1: channels}
+    program = torch.export.export(Model(), given, dynamic_shapes=sizes).module()
+    other = torch.randn(2, 5, 8, 8), torch.randn(7, 5, 3, 3)
+    torch.testing.assert_close(program(*other), Model()(*other))
+
+
+class OnlyATens(Tensor):
+    """A wrapper, as DTensor is one, that knows no operators but ATen's."""
+
+    inner: Tensor
+
+    @staticmethod
+    def __new__(cls, inner: Tensor) -> Any:
+        wrapper = Tensor._make_wrapper_subclass(cls, inner.shape, dtype=inner.dtype)
+        wrapper.inner = inner
+        return wrapper
+
+    def __repr__(self, **_: Any) -> str:  # the compiler's log has it, and no elements to show
+        return type(self).__name__
+
+    def __tensor_flatten__(self) -> Any:
+        return ["inner"], None
+
+    @staticmethod
+    def __tensor_unflatten__(inner: Any, *_: Any) -> Any:
+        return OnlyATens(inner["inner"])
+
+    @classmethod
+    def __torch_dispatch__(cls, function: Any, types: Any, args: Any, kwargs: Any = None) -> Any:
+        assert function.namespace in ("aten", "prim"), function
+        unwrapped = torch.utils._pytree.tree_map_only(OnlyATens, lambda t: t.inner, args)
+        return torch.utils._pytree.tree_map_only(Tensor, cls, function(*unwrapped, **kwargs or {}))
+
+
+def test_subclasses_see_pytorchs_operators() -> None:
+    input, weight = torch.randn(2, 3, 8, 8), torch.randn(4, 3, 3, 3)
+    compiled = torch.compile(lambda *t: conv2d(*t, stride=2), fullgraph=True, backend="aot_eager")
+    output = compiled(OnlyATens(input), OnlyATens(weight))
+    torch.testing.assert_close(output.inner, conv2d(input, weight, stride=2))
+
+
+def test_forward_mode_around_a_graph() -> None:
+    def function(input: Tensor, weight: Tensor) -> Tensor:
+        return conv2d(input, weight, stride=2)
+
+    tensors = torch.randn(2, 3, 8, 8), torch.randn(4, 3, 3, 3)
+    compiled = torch.compile(function, fullgraph=True, backend="aot_eager")
+    tangents = []
+    for each in (function, compiled):
+        with forward_ad.dual_level():
+            output = each(tensors[0], forward_ad.make_dual(tensors[1], torch.ones(4, 3, 3, 3)))
+            tangents.append(forward_ad.unpack_dual(output).tangent)
+    torch.testing.assert_close(tangents[1], tangents[0])
+
+
+def test_amounts_that_are_open_are_pytorchs() -> None:
+    tensors = torch.randn(2, 3, 8, 9), torch.randn(4, 3, 3, 3)
+    compiled = torch.compile(conv2d, fullgraph=True, dynamic=True, backend="aot_eager")
+    for amount in (5, 3, 2):
+        expected = F.conv2d(*tensors, stride=2, padding=amount)
+        assert torch.equal(compiled(*tensors, stride=2, padding=amount), expected)
+    with pytest.raises(RuntimeError, match="negative padding"):
+        compiled(*tensors, stride=2, padding=-1)
+
+
+def test_gradients_of_another_shape_are_refused() -> None:
+    tensors = torch.randn(2, 4, 2, 2), torch.randn(2, 3, 9, 8), torch.randn(4, 3, 3, 3)
+    with pytest.raises(RuntimeError, match=r"gradient of size \[2, 4, 5, 4\], but got"):
+        torch.ops.samepad.deferred_conv_backward(
+            *tensors, [1, 1, 0, 1], [2, 2], [1, 1], 1, [True, True, False]
+        )
 
 
 @pytest.mark.parametrize("dimensions", [1, 2])

@@ -75,7 +75,7 @@ SAMPLES = list(samples())
 every_sample = pytest.mark.parametrize("sample", SAMPLES, ids=str)
 
 
-#: What compiled graphs alone call, without autograd around them: test_compiled.py.
+#: What compiled graphs alone call, and no other transform: test_compiled.py.
 DEFERRED = {"deferred_conv", "deferred_conv_backward"}
 
 
