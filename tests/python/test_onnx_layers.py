@@ -11,7 +11,7 @@ import torch
 from numpy.typing import NDArray
 from onnx import TensorProto, helper, numpy_helper
 from onnx_models import assert_as_onnxruntime, one_node
-from samepad.onnx.gru import ResetBeforeGRU
+from samepad.gru import ResetBeforeGRU
 from samepad.source import write_source
 from torch import nn
 

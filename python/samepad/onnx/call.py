@@ -7,7 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor, fx, nn
 
-from samepad._names import identifier
+from samepad._building import GraphBuilder, UnsupportedError
 from samepad.onnx import shapes
 
 
@@ -29,29 +29,16 @@ class Sizes:
 Value = Tensor | fx.Node | Sizes
 
 
-class UnsupportedError(Exception):
-    """Why a node cannot be said in PyTorch."""
-
-
-class Builder:
+class Builder(GraphBuilder):
     """Makes a torch.fx.GraphModule; what depends on no input is computed at once."""
 
     def __init__(self) -> None:
         """An empty graph."""
-        self.root = nn.Module()
-        self.graph = fx.Graph()
+        super().__init__()
         self.constants: dict[int, tuple[Tensor, fx.Node]] = {}
         #: What the file calls a constant, by its id.
         self.names: dict[int, str] = {}
         self.cached: dict[Any, fx.Node] = {}
-
-    def name(self, wanted: str) -> str:
-        """A Python name for a submodule or a buffer, which no other has."""
-        return identifier(wanted, {*self.root._modules, *self.root._buffers})
-
-    def input(self, name: str) -> fx.Node:
-        """The next input."""
-        return self.graph.placeholder(identifier(name, {node.name for node in self.graph.nodes}))
 
     def node(self, value: Any) -> Any:
         """The value as an argument of a node: tensors become buffers."""

@@ -7,15 +7,11 @@ import torch
 from torch import Tensor, fx, nn
 
 import samepad
+from samepad._building import UnsupportedError, one
 from samepad.onnx import ops
-from samepad.onnx.call import Call, UnsupportedError
+from samepad.onnx.call import Call
 
 _MODES = {"SAME_UPPER": "same", "SAME_LOWER": "same_lower", "VALID": 0}
-
-
-def _one(values: Any) -> Any:
-    """A list of equal integers as one of them, others as a tuple."""
-    return values[0] if len(set(values)) == 1 else tuple(values)
 
 
 def _padding(c: Call, dimensions: int, kernel: Any = None) -> Any:
@@ -38,7 +34,7 @@ def _padding(c: Call, dimensions: int, kernel: Any = None) -> Any:
     before, after = pads[:dimensions], pads[dimensions:]
     fits = kernel is None or all(2 * p <= k for p, k in zip(before, kernel, strict=True))
     if before == after and fits:
-        return _one(before)
+        return one(before)
     return tuple(zip(before, after, strict=True))
 
 
@@ -50,8 +46,8 @@ def _is_same(padding: Any) -> bool:
 def _steps(c: Call, dimensions: int) -> dict[str, Any]:
     ones = [1] * dimensions
     return {
-        "stride": _one(c.get("strides", ones)),
-        "dilation": _one(c.get("dilations", ones)),
+        "stride": one(c.get("strides", ones)),
+        "dilation": one(c.get("dilations", ones)),
     }
 
 
@@ -92,7 +88,7 @@ def conv(c: Call) -> Any:
     module = made(
         weight.shape[1] * groups,
         weight.shape[0],
-        _one(list(weight.shape[2:])),
+        one(list(weight.shape[2:])),
         padding=padding,
         groups=groups,
         bias=bias is not None,
@@ -126,7 +122,7 @@ def conv_transpose(c: Call) -> Any:
         )
     options: dict[str, Any] = {}
     if any(extra):
-        options["output_padding"] = _one(extra)
+        options["output_padding"] = one(extra)
     if weights is None:
         options |= {"padding": padding, "groups": groups, **steps}
         return c.b.call(ops.convolve, "conv_transpose", *c.inputs, **options)
@@ -139,7 +135,7 @@ def conv_transpose(c: Call) -> Any:
     module = made(
         weight.shape[0],
         weight.shape[1] * groups,
-        _one(list(weight.shape[2:])),
+        one(list(weight.shape[2:])),
         padding=padding,
         groups=groups,
         bias=bias is not None,
@@ -160,7 +156,7 @@ def max_pool(c: Call) -> Any:
     }
     if c.outputs == 1:
         made = getattr(samepad, f"SamePadMaxPool{len(kernel)}d")
-        return c.b.module(c.name, made(_one(kernel), **options), c[0])
+        return c.b.module(c.name, made(one(kernel), **options), c[0])
     pooled = c.b.call(ops.max_pool_with_indices, c[0], tuple(kernel), **options)
     return [c.b.call(operator.getitem, pooled, i) for i in range(2)]
 
@@ -172,8 +168,8 @@ def average_pool(c: Call) -> Any:
         raise UnsupportedError(f"dilations={c.get('dilations')}, which PyTorch's pools have not")
     made = getattr(samepad, f"SamePadAvgPool{len(kernel)}d")
     module = made(
-        _one(kernel),
-        stride=_one(c.get("strides", [1] * len(kernel))),
+        one(kernel),
+        stride=one(c.get("strides", [1] * len(kernel))),
         padding=_padding(c, len(kernel), kernel),
         ceil_mode=bool(c.get("ceil_mode", 0)),
         count_include_pad=bool(c.get("count_include_pad", 0)),

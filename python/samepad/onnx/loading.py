@@ -11,8 +11,9 @@ import torch
 from google.protobuf.message import DecodeError
 from torch import fx
 
+from samepad._building import UnsupportedError
 from samepad.onnx import sizes, tensors
-from samepad.onnx.call import Builder, Call, UnsupportedError, Value
+from samepad.onnx.call import Builder, Call, Value
 from samepad.onnx.operators import OPERATORS
 
 #: Before it, operators broadcast by an attribute `broadcast`, and much else was otherwise.
@@ -126,7 +127,7 @@ class Loader:
             self.constant(sparse.values.name, tensors.dense, sparse)
         for given in self.graph.input:
             if given.name not in self.values:
-                self.values[given.name] = self.b.input(given.name)
+                self.values[given.name] = self.b.placeholder(given.name)
                 self.note(given.name)
 
     def constant(self, name: str, read: Any, proto: Any) -> None:
@@ -183,12 +184,7 @@ class Loader:
         """The module."""
         b = self.b
         found = [b.node(b.tensor(self.values[output.name])) for output in self.graph.output]
-        b.graph.output(found[0] if len(found) == 1 else tuple(found))
-        module = fx.GraphModule(b.root, b.graph, class_name="OnnxModel")
-        module.graph.eliminate_dead_code()
-        module.graph.lint()
-        module.recompile()
-        return module.eval()
+        return b.finish(found[0] if len(found) == 1 else tuple(found), "OnnxModel").eval()
 
 
 def load(model: Any) -> fx.GraphModule:

@@ -7,8 +7,9 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
+from samepad._building import UnsupportedError
 from samepad.onnx import ops
-from samepad.onnx.call import Call, UnsupportedError
+from samepad.onnx.call import Call
 from samepad.onnx.layers import loaded
 
 

@@ -10,8 +10,9 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from samepad._building import UnsupportedError
 from samepad.onnx import layers, normalization, ops, recurrent, resizing, signals, tensors
-from samepad.onnx.call import Call, Rule, UnsupportedError
+from samepad.onnx.call import Call, Rule
 from samepad.onnx.shape_rules import RULES
 
 

@@ -6,9 +6,10 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from samepad._building import UnsupportedError
+from samepad.gru import ResetBeforeGRU
 from samepad.onnx import ops
-from samepad.onnx.call import Call, UnsupportedError
-from samepad.onnx.gru import ResetBeforeGRU
+from samepad.onnx.call import Call
 from samepad.onnx.layers import loaded
 
 #: By operator: torch.nn's layer, which of ONNX's gates each of its own is, and the activations.

@@ -7,7 +7,7 @@ import torch
 from onnx import TensorProto, numpy_helper
 from torch import Tensor
 
-from samepad.onnx.call import UnsupportedError
+from samepad._building import UnsupportedError
 
 _TYPES: dict[int, torch.dtype] = {
     TensorProto.FLOAT: torch.float32,
