@@ -185,15 +185,45 @@ class Call:
         value = self[position]
         return value.item() if isinstance(value, Tensor) and value.numel() == 1 else value
 
+    def dims(self, position: int) -> list[int | None] | None:
+        """An input's sizes, None for one that is open; None where nothing is known of them."""
+        value = self.given[position] if position < len(self.given) else None
+        if isinstance(value, Sizes):
+            return [] if value.scalar else [len(value.items)]
+        if isinstance(value, fx.Node):
+            return value.meta.get("dims")
+        return None if value is None else list(value.shape)
+
     def rank(self, position: int) -> int | None:
         """How many dimensions an input has, where that is known."""
+        dims = self.dims(position)
+        return None if dims is None else len(dims)
+
+    def size(self, position: int, dim: int) -> int | None:
+        """An input's size along a dimension, where that is known."""
+        dims = self.dims(position)
+        return dims[dim] if dims is not None and -len(dims) <= dim < len(dims) else None
+
+    def expect(self, position: int, dim: int, size: int | None) -> None:
+        """Refuse an input of another size along a dimension, as far as both are known.
+
+        Raises:
+            UnsupportedError: It has one.
+        """
+        found = self.size(position, dim)
+        if None not in (found, size) and found != size:
+            shape = ", ".join("?" if n is None else str(n) for n in self.dims(position) or ())
+            raise UnsupportedError(
+                f"input {position} has shape ({shape}), expected {size} along dimension {dim}"
+            )
+
+    def is_floating(self, position: int) -> bool | None:
+        """Whether an input is of floating-point numbers, where that is known."""
         value = self.given[position]
-        if isinstance(value, Sizes):
-            return 0 if value.scalar else 1
         if isinstance(value, fx.Node):
-            dims = value.meta.get("dims")
-            return None if dims is None else len(dims)
-        return None if value is None else value.dim()
+            dtype = value.meta.get("dtype")
+            return None if dtype is None else bool(dtype.is_floating_point)
+        return None if value is None else value.dtype.is_floating_point
 
     def weights(self, *positions: int) -> list[Tensor | None] | None:
         """Inputs that are constant or left out; None where one is not."""

@@ -52,12 +52,19 @@ def _steps(c: Call, dimensions: int) -> dict[str, Any]:
 
 
 def loaded(module: nn.Module, **weights: Tensor | None) -> nn.Module:
-    """The module with these weights, in their type."""
+    """The module with these weights, in their type.
+
+    Raises:
+        UnsupportedError: Their shapes are not the module's.
+    """
     present = {name: value for name, value in weights.items() if value is not None}
     module.to(next(iter(present.values())).dtype)
     own = module.state_dict()
     with torch.no_grad():
         for name, value in present.items():
+            if own[name].shape != value.shape:  # copying would broadcast
+                shapes = f"{tuple(value.shape)}, expected {tuple(own[name].shape)}"
+                raise UnsupportedError(f"{name} has shape {shapes}")
             own[name].copy_(value)
     return module
 
@@ -77,6 +84,9 @@ def conv(c: Call) -> Any:
     """Conv: a layer, or a function where the model computes the weight."""
     dimensions = _dimensions(c)
     padding, groups = _padding(c, dimensions), c.get("group", 1)
+    inputs, outputs = c.size(1, 1), c.size(1, 0)
+    c.expect(0, 1, inputs and inputs * groups)
+    c.expect(2, 0, outputs)
     weights = c.weights(1, 2)
     if weights is None:
         steps = _steps(c, dimensions)
@@ -107,6 +117,9 @@ def conv_transpose(c: Call) -> Any:
     padding, groups = _padding(c, dimensions), c.get("group", 1)
     extra = c.get("output_padding", [0] * dimensions)
     steps = _steps(c, dimensions)
+    inputs, outputs = c.size(1, 0), c.size(1, 1)
+    c.expect(0, 1, inputs)
+    c.expect(2, 0, outputs and outputs * groups)
     weights = c.weights(1, 2)
     sizes = c.get("output_shape")
     # The pads of auto_pad depend on output_padding, which the size that they lead to does not.
@@ -181,8 +194,11 @@ def gemm(c: Call) -> Any:
     """Gemm: alpha A B + beta C, nn.Linear where it is one."""
     alpha, beta = c.get("alpha", 1.0), c.get("beta", 1.0)
     weights = c.weights(1, 2)
+    c.expect(0, 0 if c.get("transA", 0) else 1, c.size(1, 1 if c.get("transB", 0) else 0))
     bias_is_plain = c[2] is None or (isinstance(c[2], Tensor) and c[2].dim() == 1)
-    if weights and alpha == 1 and beta == 1 and not c.get("transA", 0) and bias_is_plain:
+    floating = c.is_floating(1)  # ONNX multiplies integers too, nn.Linear does not
+    plain = alpha == 1 and beta == 1 and not c.get("transA", 0) and bias_is_plain
+    if weights and floating and plain:
         weight, bias = weights
         assert weight is not None
         weight = weight if c.get("transB", 0) else weight.T
@@ -222,6 +238,7 @@ def _is_bias(bias: Tensor, layer: nn.Linear) -> bool:
 def mat_mul(c: Call) -> Any:
     """MatMul: nn.Linear where the second is a constant matrix of floats."""
     weight = c[1]
+    c.expect(0, -1, c.size(1, 0 if c.rank(1) == 1 else -2))
     if isinstance(weight, Tensor) and weight.dim() == 2 and weight.is_floating_point():
         return _linear(c, weight.T, None)
     return c.b.call(operator.matmul, c[0], c[1])

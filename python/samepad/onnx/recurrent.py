@@ -88,11 +88,15 @@ def recurrent(c: Call) -> Any:
     direction = c.get("direction", "forward")
     if direction not in _DIRECTIONS:
         raise UnsupportedError(f"direction={direction!r}, expected one of {list(_DIRECTIONS)}")
+    for position in (1, 2, 3):
+        c.expect(position, 0, _DIRECTIONS[direction])
+    c.expect(0, 2, c.size(1, 2))
     batch_first = bool(c.get("layout", 0))
     state = _weights(c)
     options: dict[str, Any] = {"bias": "bias_ih_l0" in state, "batch_first": batch_first}
     options["bidirectional"] = _DIRECTIONS[direction] == 2
     hidden = state["weight_hh_l0"].shape[1]
+    c.refuse(hidden_size=hidden)
     module = loaded(_made(c, state["weight_ih_l0"].shape[1], hidden, **options), **state)
 
     def flipped(value: Any) -> Any:
