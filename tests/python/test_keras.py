@@ -112,6 +112,7 @@ LAYERS: dict[str, tuple[Any, Callable[[], Any]]] = {
     "layer norm, bare": (IMAGE, lambda: layers.LayerNormalization(center=False, scale=False)),
     "layer norm, no scale": (IMAGE, lambda: layers.LayerNormalization(scale=False, epsilon=0.1)),
     "group norm": (IMAGE, lambda: layers.GroupNormalization(3)),
+    "group norm of each channel": (IMAGE, lambda: layers.GroupNormalization(-1)),
     "relu": (IMAGE, lambda: layers.ReLU()),
     "relu 6": (IMAGE, lambda: layers.ReLU(6.0)),
     "relu 3": (IMAGE, lambda: layers.ReLU(3.0)),
@@ -241,6 +242,14 @@ def test_models_of_double_precision() -> None:
     assert torch.equal(written(torch.from_numpy(array)), module(torch.from_numpy(array)))
 
 
+def test_groups_of_one_value() -> None:
+    model = sequential((1, 1, 4), layers.GroupNormalization(-1))
+    randomize(model)
+    array = np.random.default_rng(0).normal(size=(1, 1, 1, 4)).astype(np.float32)
+    found = samepad.keras.to_torch(model, "keras")(torch.from_numpy(array)).detach()
+    np.testing.assert_allclose(found, model(array), rtol=1e-4, atol=1e-4)
+
+
 def test_numbers_for_each_sample() -> None:
     model = sequential((), layers.Flatten(), layers.Dense(3))
     array = np.arange(4, dtype=np.float32)
@@ -306,6 +315,7 @@ FUNCTIONS: dict[str, Callable[[Any], Any]] = {
     "every second": lambda x: x[:, None, ::2][:, 0],
     "last": lambda x: x[..., -1],
     "reshape": lambda x: keras.ops.reshape(x, (-1, 5, 36)),
+    "reshape to one dimension": lambda x: keras.ops.reshape(x, -1),
     "transpose": lambda x: keras.ops.expand_dims(keras.ops.transpose(x, (0, 3, 1, 2)), 2),
     "matmul": lambda x: keras.ops.matmul(x, keras.ops.transpose(x, (0, 1, 3, 2))),
     "matmul with an array": lambda x: keras.ops.matmul(x, np.ones((6, 2), np.float32)),
@@ -334,6 +344,13 @@ def test_functions(name: str, input_layout: Any, tmp_path: Path) -> None:
     assert_equal(model, input_layout)
     model.save(tmp_path / "saved.keras")  # of tuples, files make lists
     assert_equal(keras.saving.load_model(tmp_path / "saved.keras"), input_layout)
+
+
+def test_functions_of_integers_of_numpy() -> None:
+    """Which Keras takes, and does not save."""
+    given = keras.Input((4, 6))
+    x = keras.ops.softmax(keras.ops.reshape(given, np.array([-1, 3, 8])), np.int64(1))
+    assert_equal(keras.Model(given, keras.ops.sum(x, axis=(np.int64(1), np.int64(2)))))
 
 
 def test_embedding() -> None:

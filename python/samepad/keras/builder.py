@@ -141,8 +141,10 @@ def axis(value: Value, keras_axis: int) -> int:
     return 1 if position == value.rank - 1 else position + 1
 
 
-def with_weights(module: nn.Module, layer: Any) -> nn.Module:
+def with_weights(module: nn.Module, layer: Any, dtype: torch.dtype) -> nn.Module:
     """The module with the weights of Keras's layer, which learn if Keras's do.
+
+    It computes in double where that is the layer's type: JAX may have kept weights in single.
 
     Raises:
         UnsupportedError: The layer's weights are none of such a module.
@@ -151,7 +153,7 @@ def with_weights(module: nn.Module, layer: Any) -> nn.Module:
     problem = mismatch(module, layer, state)
     if problem:
         raise UnsupportedError(f"its counterpart {type(module).__name__} {problem}")
-    if any(tensor.dtype == torch.float64 for tensor in state.values()):
+    if dtype == torch.float64:
         module.double()
     load_state(module, state)
     return module.requires_grad_(layer.trainable)

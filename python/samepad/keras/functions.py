@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import fx, nn
 
-from samepad._building import UnsupportedError
+from samepad._building import UnsupportedError, one
 from samepad.keras.activations import ALONG_AXIS, ELEMENTWISE, activate, relu
 from samepad.keras.builder import Builder, Value, axis, computed_in
 from samepad.keras.weights import array
@@ -48,20 +48,28 @@ _WITH_SETTINGS: dict[str, Callable[[Any], nn.Module]] = {
 _ACTIVATIONS = {name.replace("_", ""): name for name in (*ELEMENTWISE, *ALONG_AXIS)}
 
 
+def _integers(value: Any) -> tuple[int, ...]:
+    """One integer or several, which may be NumPy's, as Python's."""
+    return (int(value),) if isinstance(value, numbers.Integral) else tuple(map(int, value))
+
+
 def _reduce(method: str) -> Callable[..., fx.Node]:
     def build(b: Builder, operation: Any, _: int, node: fx.Node) -> fx.Node:
         if operation.axis is None or getattr(operation, "initial", None) is not None:
             raise UnsupportedError("axis=None or initial")
-        axes = operation.axis if isinstance(operation.axis, int) else tuple(operation.axis)
-        return b.method(method, node, axes, operation.keepdims)
+        return b.method(method, node, one(_integers(operation.axis)), operation.keepdims)
 
     return build
+
+
+def _reshape(b: Builder, operation: Any, _: int, node: fx.Node) -> fx.Node:
+    return b.method("reshape", node, *_integers(operation.newshape))
 
 
 def _transpose(b: Builder, operation: Any, _: int, node: fx.Node) -> fx.Node:
     if operation.axes is None:
         raise UnsupportedError("axes=None")
-    return b.permute(node, tuple(operation.axes))
+    return b.permute(node, _integers(operation.axes))
 
 
 def _matmul(b: Builder, _: Any, __: int, left: fx.Node, right: fx.Node) -> fx.Node:
@@ -69,9 +77,8 @@ def _matmul(b: Builder, _: Any, __: int, left: fx.Node, right: fx.Node) -> fx.No
 
 
 def _expand_dims(b: Builder, operation: Any, rank: int, node: fx.Node) -> fx.Node:
-    axes = [operation.axis] if isinstance(operation.axis, int) else operation.axis
     # Each counts in the output, as PyTorch's does where those before it are there.
-    for position in sorted(each % rank for each in axes):
+    for position in sorted(each % rank for each in _integers(operation.axis)):
         node = b.method("unsqueeze", node, position)
     return node
 
@@ -92,7 +99,7 @@ _SHAPED: dict[str, Callable[..., fx.Node]] = {
     "Sum": _reduce("sum"),
     "Max": _reduce("amax"),
     "Min": _reduce("amin"),
-    "Reshape": lambda b, operation, _, node: b.method("reshape", node, *operation.newshape),
+    "Reshape": _reshape,
     "Transpose": _transpose,
     "ExpandDims": _expand_dims,
     "Matmul": _matmul,
@@ -145,10 +152,10 @@ def _activation(b: Builder, operation: Any, kind: str, value: Value) -> Value:
     elif kind == "ReLU":  # of keras.activations
         node = relu(b, operation, name, value)
     elif _ACTIVATIONS[kind.lower()] in ALONG_AXIS:
-        if not isinstance(operation.axis, int):
+        if not isinstance(operation.axis, numbers.Integral):
             raise UnsupportedError(f"axis={operation.axis}")
         made = ALONG_AXIS[_ACTIVATIONS[kind.lower()]]
-        node = b.module(name, made(axis(value, operation.axis)), value.node)
+        node = b.module(name, made(axis(value, int(operation.axis))), value.node)
     else:
         return activate(b, _ACTIVATIONS[kind.lower()], name, value)
     return replace(value, node=node)

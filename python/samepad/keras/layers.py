@@ -18,6 +18,7 @@ from samepad.keras.builder import Builder, Value, axis, computed_in, with_weight
 from samepad.keras.errors import saved_model
 from samepad.keras.recurrent import bidirectional, recurrent
 from samepad.keras.weights import WEIGHTS, array
+from samepad.normalization import LenientGroupNorm
 
 #: A rule's function gets the builder, Keras's layer, a name and the inputs, and returns the output:
 #: a value, or a node where the layout is the input's.
@@ -63,7 +64,7 @@ def _options(**given: Any) -> dict[str, Any]:
 
 def _finish(b: Builder, layer: Any, name: str, module: nn.Module, value: Value) -> Value:
     """A call of the module with the layer's weights, then the layer's activation."""
-    node = b.module(name, with_weights(module, layer), value.node)
+    node = b.module(name, with_weights(module, layer, value.dtype), value.node)
     return _activated(b, layer, name + "_activation", replace(value, node=node))
 
 
@@ -201,7 +202,7 @@ def _batch_normalization(b: Builder, layer: Any, name: str, value: Value) -> fx.
     size = array(layer.moving_mean).size
     module = made(size, eps=layer.epsilon, momentum=round(1 - layer.momentum, 12))
     node = b.method("flatten", value.node, 2) if folded else value.node
-    node = b.module(name, with_weights(module, layer), node)
+    node = b.module(name, with_weights(module, layer, value.dtype), node)
     return b.method("reshape_as", node, value.node) if folded else node
 
 
@@ -220,15 +221,16 @@ def _layer_normalization(b: Builder, layer: Any, name: str, value: Value) -> fx.
         else tuple(layer._build_shapes_dict["input_shape"][p] for p in positions)
     )
     module = nn.LayerNorm(shape, eps=layer.epsilon, elementwise_affine=weighted)
-    return b.module(name, with_weights(module, layer), value.node)
+    return b.module(name, with_weights(module, layer, value.dtype), value.node)
 
 
 def _group_normalization(b: Builder, layer: Any, name: str, value: Value) -> fx.Node:
     weighted = layer.scale or layer.center
     channels = layer._build_shapes_dict["input_shape"][layer.axis]
     groups = channels if layer.groups == -1 else layer.groups
-    module = nn.GroupNorm(groups, channels, eps=layer.epsilon, affine=weighted)
-    return b.module(name, with_weights(module, layer), value.node)
+    made = LenientGroupNorm if groups == channels else nn.GroupNorm
+    module = made(groups, channels, eps=layer.epsilon, affine=weighted)
+    return b.module(name, with_weights(module, layer, value.dtype), value.node)
 
 
 def _normalization(b: Builder, layer: Any, name: str, value: Value) -> fx.Node:
@@ -275,7 +277,7 @@ def _prelu(b: Builder, layer: Any, name: str, value: Value) -> fx.Node:
     shape = tuple(layer.alpha.shape)
     of_channels = value.rank == 2 or value.channels_first
     module = nn.PReLU(shape[-1]) if of_channels else ops.ElementwisePReLU(shape)
-    return b.module(name, with_weights(module, layer), value.node)
+    return b.module(name, with_weights(module, layer, value.dtype), value.node)
 
 
 def _softmax(b: Builder, layer: Any, name: str, value: Value) -> fx.Node:
@@ -354,9 +356,10 @@ def _embedding(b: Builder, layer: Any, name: str, value: Value) -> Value:
     if layer.mask_zero:
         raise UnsupportedError("mask_zero=True: PyTorch's layers take no mask")
     module = nn.Embedding(layer.input_dim, layer.output_dim)
+    dtype = computed_in(layer.compute_dtype)
     # Keras casts: what counts as an index may come as a float.
-    node = b.module(name, with_weights(module, layer), b.method("long", value.node))
-    return Value(node, value.rank + 1, computed_in(layer.compute_dtype))
+    node = b.module(name, with_weights(module, layer, dtype), b.method("long", value.node))
+    return Value(node, value.rank + 1, dtype)
 
 
 def _widened(b: Builder, value: Value, rank: int, channels_first: bool) -> Value:
@@ -407,7 +410,7 @@ def _custom_scale(b: Builder, layer: Any, name: str, left: Value, right: Value) 
 
 def _layer_scale(b: Builder, layer: Any, name: str, value: Value) -> fx.Node:
     module = ops.LayerScale(layer.projection_dim)
-    return b.module(name, with_weights(module, layer), value.node)
+    return b.module(name, with_weights(module, layer, value.dtype), value.node)
 
 
 def _permute(b: Builder, layer: Any, name: str, value: Value) -> fx.Node:

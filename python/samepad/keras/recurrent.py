@@ -43,7 +43,7 @@ def _states(b: Builder, layer: Any, result: fx.Node) -> list[fx.Node]:
 
 def recurrent(b: Builder, layer: Any, name: str, value: Value, *initial: Value) -> list[Value]:
     """LSTM, GRU and SimpleRNN, and the states that they start from where they are given some."""
-    module = with_weights(_made(layer), layer)
+    module = with_weights(_made(layer), layer, value.dtype)
     node = b.method("flip", value.node, (1,)) if layer.go_backwards else value.node
     states = [b.method("unsqueeze", state.node, 0) for state in initial]
     given = [tuple(states)] if type(layer).__name__ == "LSTM" and states else states
@@ -65,7 +65,7 @@ def bidirectional(b: Builder, layer: Any, name: str, value: Value) -> list[Value
         raise UnsupportedError("go_backwards or return_state inside of Bidirectional")
     _made(backward)  # for what it refuses
     value = b.cast_for(value, forward)  # after the wrapper's own cast, as in Keras
-    module = with_weights(_made(forward, bidirectional=True), layer)
+    module = with_weights(_made(forward, bidirectional=True), layer, value.dtype)
     result = b.module(name, module, value.node)
     if layer.return_sequences:
         sequence = b.item(result, 0)
