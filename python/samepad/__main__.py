@@ -14,6 +14,7 @@ import torch
 import samepad
 from samepad import _C, _build
 from samepad._files import OPENERS
+from samepad.keras.errors import saved_model
 from samepad.source import write_source
 
 #: A larger difference, relative to the largest output, is no rounding.
@@ -68,8 +69,11 @@ def weights_of(output: Path) -> Path:
     return output.with_suffix(".pt")
 
 
-def convert(model: Path, output: Path, layout: Any, class_name: str) -> int:
-    """Convert a file to a .py file and the weights beside it."""
+def convert(
+    model: Path, output: Path, layout: Any, class_name: str, shapes: list[list[int]] | None
+) -> int:
+    """Convert a file to a .py file and the weights beside it; outputs are compared for inputs of
+    these shapes."""
 
     def step(number: int, what: str) -> None:
         print(f"[{number}/4] {what}", file=sys.stderr)
@@ -77,10 +81,10 @@ def convert(model: Path, output: Path, layout: Any, class_name: str) -> int:
     step(1, f"loading {model}")
     file = OPENERS[model.suffix.lower()](model)
     step(2, "converting")
-    module = file.module(layout)
+    module, run = file.module(layout)
     source = write_source(module, class_name)
     step(3, "comparing outputs for random input")
-    worst = file.difference()
+    worst = file.difference(run, shapes)
 
     counts = Counter(
         type(child).__name__ for child in module.modules() if not list(child.children())
@@ -103,6 +107,18 @@ def convert(model: Path, output: Path, layout: Any, class_name: str) -> int:
     return 0
 
 
+def sizes(text: str) -> list[int]:
+    """Sizes with commas between them.
+
+    Raises:
+        ValueError: One is no number above zero.
+    """
+    found = [int(part) for part in text.split(",")]
+    if min(found) < 1:
+        raise ValueError(text)
+    return found
+
+
 def main(arguments: list[str] | None = None) -> int:
     """Run the command; returns the exit status."""
     parser = argparse.ArgumentParser(
@@ -122,9 +138,19 @@ def main(arguments: list[str] | None = None) -> int:
         help="of a Keras model: channels first, or as Keras has them",
     )
     command.add_argument("--class-name", default="Model")
+    command.add_argument(
+        "--input-shape",
+        type=sizes,
+        action="append",
+        metavar="SIZES",
+        help="such as 224,224,3: of the input for which outputs are compared, as the model has it, "
+        "where the model leaves sizes open; once for each input, with or without the batch",
+    )
     options = parser.parse_args(arguments)
     if options.command == "info":
         return info()
+    if advice := saved_model(options.model):
+        parser.error(f"{options.model}: {advice}")
     if not options.model.is_file():
         parser.error(f"there is no file {options.model}")
     if options.output.suffix != ".py":
@@ -137,7 +163,13 @@ def main(arguments: list[str] | None = None) -> int:
     if options.model.suffix.lower() not in OPENERS:
         parser.error(f"the model must end in {' or '.join(OPENERS)}, but got {options.model}")
     try:
-        return convert(options.model, options.output, options.input_layout, options.class_name)
+        return convert(
+            options.model,
+            options.output,
+            options.input_layout,
+            options.class_name,
+            options.input_shape,
+        )
     except (ValueError, OSError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 1

@@ -1,4 +1,4 @@
-"""Layers with data_format="channels_first" against Keras on JAX: run as a script."""
+"""Layers with data_format="channels_first" and float64 against Keras on JAX: run as a script."""
 
 from functools import partial
 from typing import Any
@@ -81,3 +81,14 @@ model = sequential(
 (array,) = inputs_for(model)
 recurrent = samepad.keras.to_torch(model).eval()(torch.from_numpy(array))
 np.testing.assert_allclose(recurrent.detach(), model(array), rtol=1e-4, atol=1e-5)
+
+# JAX computes in single what Keras calls float64.
+model = sequential(
+    (5, 3), k.LSTM(4, dtype="float64", return_sequences=True), k.Dense(2), dtype="float16"
+)
+randomize(model)
+(array,) = inputs_for(model)
+for layout in ("torch", "keras"):
+    module = samepad.keras.to_torch(model, layout).eval()
+    found = module(torch.from_numpy(array)).detach()
+    np.testing.assert_allclose(found, model(array), rtol=1e-3, atol=1e-3)

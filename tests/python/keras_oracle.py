@@ -23,7 +23,7 @@ def randomize(model: Any) -> None:
     """Weights that are none of the ones and zeros that layers are born with."""
     generator = np.random.default_rng(0)
     for variable in model.weights:
-        if variable.dtype == "float32":
+        if variable.dtype in ("float32", "float64"):
             value = generator.normal(0, 0.3, variable.shape)
             variable.assign(np.abs(value) + 0.5 if "variance" in variable.path else value)
 
@@ -36,7 +36,7 @@ def inputs_for(model: Any) -> list[Any]:
         if tensor.dtype == "int32":
             arrays.append(generator.integers(0, 5, shape).astype(np.int32))
         else:
-            arrays.append(generator.normal(0, 2, shape).astype(np.float32))
+            arrays.append(generator.normal(0, 2, shape).astype(tensor.dtype))
     return arrays
 
 

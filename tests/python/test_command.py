@@ -20,6 +20,7 @@ import samepad.keras
 import torch
 from keras import layers
 from samepad import __main__ as command
+from samepad import _files
 
 
 def small() -> Any:
@@ -121,6 +122,7 @@ def test_files_that_are_no_models(tmp_path: Path, capsys: pytest.CaptureFixture[
     foreign.write_text("no model")
     for file in (truncated, foreign):
         assert f"Keras cannot load {file}" in refused(tmp_path, capsys, file)
+    assert "it is no .keras file, or not all of one" in refused(tmp_path, capsys, truncated)
     file = tmp_path / "foreign.onnx"
     file.write_text("no model")
     assert f"{file} is no ONNX model" in refused(tmp_path, capsys, file)
@@ -177,6 +179,126 @@ def test_suffixes_of_other_systems(suffix: str, tmp_path: Path) -> None:
     assert (tmp_path / "net.py").is_file()
 
 
+@pytest.mark.parametrize("layout", ["torch", "keras"])
+@pytest.mark.parametrize("damaged", [False, True])
+def test_what_is_written_is_what_is_compared(
+    layout: str,
+    damaged: bool,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Converted once: a module damaged for one layout alone is noticed."""
+    made = []
+    convert = _files.converted
+
+    def other(model: Any, given: Any) -> Any:
+        made.append(given)
+        result = convert(model, given)
+        if damaged and given == layout:
+            with torch.no_grad():
+                next(result.module.parameters()).mul_(2)
+        return result
+
+    monkeypatch.setattr(_files, "converted", other)
+    image, sequence = layers.Input((8, 8, 3)), layers.Input((5, 3))
+    x = layers.Conv2D(4, 3, 2, "same")(image)
+    y = layers.Conv1D(4, 3)(sequence)
+    keras.Model([image, sequence], {"x": x, "y": y, "z": layers.GRU(2)(y)}).save(
+        tmp_path / "both.keras"
+    )
+    arguments = ["convert", str(tmp_path / "both.keras"), "-o", str(tmp_path / "net.py")]
+    assert command.main([*arguments, "--input-layout", layout]) == damaged
+    assert made == [layout]
+    assert (tmp_path / "net.py").exists() != damaged
+
+
+@pytest.mark.parametrize("policy", ["mixed_float16", "mixed_bfloat16", "float16", "bfloat16"])
+def test_half_precision_is_compared_in_single(policy: str, tmp_path: Path) -> None:
+    """With inputs of half precision too, shared layers, models in models, adapted layers."""
+    file = tmp_path / "half.keras"
+    keras.utils.set_random_seed(0)
+    shared, norm = layers.Dense(3, dtype=policy), layers.BatchNormalization(dtype=policy)
+    inner = keras.Sequential([layers.Input((3,)), layers.Dense(3, dtype=policy), norm])
+    scale = layers.Normalization(dtype=policy)
+    scale.adapt(np.arange(12.0).reshape(4, 3))
+    given = layers.Input((3,), dtype=policy.removeprefix("mixed_"), name="float16")
+    keras.Model(given, shared(inner(shared(scale(given))))).save(file)
+    assert command.main(["convert", str(file), "-o", str(tmp_path / "net.py")]) == 0
+
+
+def test_other_backends_of_keras(tmp_path: Path) -> None:
+    """PyTorch's tensors know of gradients."""
+    small().save(tmp_path / "saved.keras")
+    subprocess.run(
+        [sys.executable, "-m", "samepad", "convert", "saved.keras", "-o", "net.py"],
+        cwd=tmp_path,
+        env={**os.environ, "KERAS_BACKEND": "torch"},
+        check=True,
+    )
+
+
+@pytest.mark.parametrize("kind", ["keras", "onnx"])
+def test_sizes_that_a_model_leaves_open(
+    kind: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """64 is too small for these pools."""
+    file = tmp_path / f"deep.{kind}"
+    if kind == "keras":
+        keras.Sequential(
+            [layers.Input((None, None, 1)), layers.MaxPooling2D(9), layers.MaxPooling2D(9)]
+        ).save(file)
+    else:
+        pool = {"kernel_shape": [9, 9], "strides": [9, 9]}
+        nodes = [
+            onnx.helper.make_node("MaxPool", ["x"], ["h"], **pool),
+            onnx.helper.make_node("MaxPool", ["h"], ["y"], **pool),
+        ]
+        values = [
+            onnx.helper.make_tensor_value_info(n, onnx.TensorProto.FLOAT, ["n", 1, h, w])
+            for n, h, w in (("x", "h", "w"), ("y", "i", "j"))
+        ]
+        graph = onnx.helper.make_graph(nodes, "net", values[:1], values[1:])
+        opsets = [onnx.helper.make_opsetid("", 19)]
+        onnx.save(onnx.helper.make_model(graph, ir_version=10, opset_imports=opsets), file)
+    assert "--input-shape sets the sizes" in refused(tmp_path, capsys, file)
+    arguments = ["convert", str(file), "-o", str(tmp_path / "net.py"), "--input-shape"]
+    for shape in ("81,90", "3,81,90,2", "81,90,2"):
+        assert command.main([*arguments, shape]) == 1
+        assert "does not fit the model's input [None, " in capsys.readouterr().err
+    fitting = ["81,90,1", "3,81,90,1"] if kind == "keras" else ["1,81,90", "3,1,81,90"]
+    assert command.main([*arguments, fitting[0], "--input-shape", fitting[0]]) == 1
+    assert "2 input shapes are given, but the model has 1" in capsys.readouterr().err
+    for shape in fitting:
+        assert command.main([*arguments, shape]) == 0
+    with pytest.raises(SystemExit):
+        command.main([*arguments, "0,3"])
+
+
+def test_saved_models(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """TensorFlow's folders."""
+    import tensorflow
+
+    folder = tmp_path / "saved"
+    model = keras.Sequential([layers.Input((4,)), layers.Dense(3)])
+    model.export(folder, verbose=False)
+    with pytest.raises(SystemExit):
+        command.main(["convert", str(folder), "-o", str(tmp_path / "net.py")])
+    assert "save it there as .keras or .h5" in capsys.readouterr().err
+    layer = layers.TFSMLayer(str(folder), call_endpoint="serve")
+    around = keras.Sequential([layers.Input((4,)), layer])
+    advice = r"a SavedModel has no layers to convert.*save it there as \.keras or \.h5"
+    for given in (folder, str(folder), tensorflow.saved_model.load(str(folder)), layer):
+        with pytest.raises(TypeError, match=advice):
+            samepad.keras.to_torch(given)
+        with pytest.raises(TypeError, match=advice):
+            samepad.keras.load_weights(torch.nn.Linear(4, 3), given)
+    with pytest.raises(ValueError, match=advice):
+        samepad.keras.to_torch(around)
+    with pytest.raises(ValueError, match=advice):
+        samepad.keras.load_weights(torch.nn.Linear(4, 3), around)
+
+
 def test_inputs_and_outputs_by_name(tmp_path: Path) -> None:
     """In another order than that of the calls, and of the alphabet."""
     inputs = {"b": layers.Input((4,), name="b"), "a": layers.Input((3,), name="a")}
@@ -207,15 +329,15 @@ def test_an_output_of_another_shape_fails(
 ) -> None:
     file = tmp_path / "model.keras"
     small().save(file)
-    to_torch = samepad.keras.to_torch
+    converted = _files.converted
 
     def other(model: Any, layout: Any) -> Any:
-        module = to_torch(model, layout)
-        last = [name for name, _ in module.named_children()][-1]
-        module.add_module(last, torch.nn.Linear(64, 1))
-        return module
+        made = converted(model, layout)
+        last = [name for name, _ in made.module.named_children()][-1]
+        made.module.add_module(last, torch.nn.Linear(64, 1))
+        return made
 
-    monkeypatch.setattr(samepad.keras, "to_torch", other)
+    monkeypatch.setattr(_files, "converted", other)
     assert "an output has shape torch.Size([2, 1])" in refused(tmp_path, capsys, file)
 
 

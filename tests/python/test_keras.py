@@ -112,6 +112,7 @@ LAYERS: dict[str, tuple[Any, Callable[[], Any]]] = {
     "layer norm, bare": (IMAGE, lambda: layers.LayerNormalization(center=False, scale=False)),
     "layer norm, no scale": (IMAGE, lambda: layers.LayerNormalization(scale=False, epsilon=0.1)),
     "group norm": (IMAGE, lambda: layers.GroupNormalization(3)),
+    "group norm of each channel": (IMAGE, lambda: layers.GroupNormalization(-1)),
     "relu": (IMAGE, lambda: layers.ReLU()),
     "relu 6": (IMAGE, lambda: layers.ReLU(6.0)),
     "relu 3": (IMAGE, lambda: layers.ReLU(3.0)),
@@ -152,6 +153,15 @@ LAYERS: dict[str, tuple[Any, Callable[[], Any]]] = {
     "lstm backwards": (SEQUENCE, lambda: layers.LSTM(5, go_backwards=True)),
     "gru": (SEQUENCE, lambda: layers.GRU(5)),
     "gru sequences": (SEQUENCE, lambda: layers.GRU(5, return_sequences=True, use_bias=False)),
+    "gru that resets before": (SEQUENCE, lambda: layers.GRU(5, reset_after=False)),
+    "gru that resets before, backwards": (
+        SEQUENCE,
+        lambda: layers.GRU(5, reset_after=False, go_backwards=True, use_bias=False),
+    ),
+    "gru that resets before, both ways": (
+        SEQUENCE,
+        lambda: layers.Bidirectional(layers.GRU(5, reset_after=False, return_sequences=True)),
+    ),
     "rnn": (SEQUENCE, lambda: layers.SimpleRNN(5)),
     "rnn relu": (SEQUENCE, lambda: layers.SimpleRNN(5, "relu", return_sequences=True)),
     **{
@@ -232,11 +242,63 @@ def test_models_of_double_precision() -> None:
     assert torch.equal(written(torch.from_numpy(array)), module(torch.from_numpy(array)))
 
 
+def test_groups_of_one_value() -> None:
+    model = sequential((1, 1, 4), layers.GroupNormalization(-1))
+    randomize(model)
+    array = np.random.default_rng(0).normal(size=(1, 1, 1, 4)).astype(np.float32)
+    found = samepad.keras.to_torch(model, "keras")(torch.from_numpy(array)).detach()
+    np.testing.assert_allclose(found, model(array), rtol=1e-4, atol=1e-4)
+
+
 def test_numbers_for_each_sample() -> None:
     model = sequential((), layers.Flatten(), layers.Dense(3))
     array = np.arange(4, dtype=np.float32)
     found = samepad.keras.to_torch(model)(torch.from_numpy(array))
     np.testing.assert_allclose(found.detach(), model(array), rtol=1e-5, atol=1e-6)
+
+
+def stack_of_types(given: str, *dtypes: str) -> Any:
+    """Dense layers that compute in types of their own."""
+    return sequential((4,), *(layers.Dense(3, dtype=dtype) for dtype in dtypes), dtype=given)
+
+
+def step_types() -> Any:
+    """Wrappers and what they wrap, models in models and functions, each in a type of its own."""
+    x = keras.Input((5, 4), dtype="float64")
+    inner = sequential((5, 4), layers.Dense(4, dtype="float64"))
+    y = layers.TimeDistributed(layers.Dense(4, dtype="float64"))(inner(x)) + layers.ReLU()(x)
+    y = layers.Bidirectional(layers.LSTM(2, dtype="float64", return_sequences=True))(y)
+    z = layers.Dense(4, dtype="float64", activation=layers.ReLU())(y * np.ones(4))
+    z = layers.LayerNormalization()(layers.Add()([y, z]))
+    z = layers.GroupNormalization(2)(keras.ops.matmul(z, layers.Rescaling([1, 2, 3, 4])(y[:, :4])))
+    return keras.Model(x, [y, layers.Dense(2)(z)])
+
+
+@pytest.mark.parametrize(
+    "model",
+    [
+        lambda: stack_of_types("float32", "float32", "float64"),
+        lambda: stack_of_types("float32", "float64", "float32"),
+        lambda: stack_of_types("float32", "float64"),
+        lambda: stack_of_types("float16", "float32"),
+        lambda: stack_of_types("float64", "float32"),
+        step_types,
+    ],
+)
+def test_each_layer_computes_in_its_type(model: Any) -> None:
+    assert_equal(model())
+
+
+@pytest.mark.parametrize("policy", ["float16", "mixed_float16", "bfloat16", "mixed_bfloat16"])
+def test_half_precision_is_computed_in_single(policy: str) -> None:
+    """From Keras's own, as far as that is from single."""
+    model = stack_of_types("float32", policy, "float32", policy)
+    module = samepad.keras.to_torch(model)
+    (array,) = inputs_for(model)
+    found = module(torch.from_numpy(array))
+    assert found.dtype == torch.float32
+    expected = keras.ops.convert_to_numpy(keras.ops.cast(model(array), "float32"))
+    np.testing.assert_allclose(found.detach(), expected, rtol=0.1, atol=0.1)
 
 
 FUNCTIONS: dict[str, Callable[[Any], Any]] = {
@@ -253,8 +315,14 @@ FUNCTIONS: dict[str, Callable[[Any], Any]] = {
     "every second": lambda x: x[:, None, ::2][:, 0],
     "last": lambda x: x[..., -1],
     "reshape": lambda x: keras.ops.reshape(x, (-1, 5, 36)),
+    "reshape to one dimension": lambda x: keras.ops.reshape(x, -1),
     "transpose": lambda x: keras.ops.expand_dims(keras.ops.transpose(x, (0, 3, 1, 2)), 2),
     "matmul": lambda x: keras.ops.matmul(x, keras.ops.transpose(x, (0, 1, 3, 2))),
+    "matmul with an array": lambda x: keras.ops.matmul(x, np.ones((6, 2), np.float32)),
+    "matmul of an array": lambda x: keras.ops.matmul(np.ones((2, x.shape[2]), np.float64), x),
+    "array of all dimensions": lambda x: x + np.arange(6.0).reshape(1, 1, 1, 6),
+    "tensor": lambda x: keras.ops.maximum(keras.ops.ones((5, 6)), x) / keras.ops.array(2.0),
+    "new dimensions": lambda x: keras.ops.expand_dims(keras.ops.expand_dims(x, (1, -1)), 0),
     "array": lambda x: x * np.array([1.0, 2, 3, 4, 5, 6]) + np.float32(2),
     "softmax": lambda x: keras.ops.softmax(x, axis=1),
     "leaky relu": lambda x: keras.ops.leaky_relu(x, negative_slope=0.5),
@@ -269,10 +337,20 @@ FUNCTIONS: dict[str, Callable[[Any], Any]] = {
 
 @pytest.mark.parametrize("input_layout", ["torch", "keras"])
 @pytest.mark.parametrize("name", FUNCTIONS)
-def test_functions(name: str, input_layout: Any) -> None:
+def test_functions(name: str, input_layout: Any, tmp_path: Path) -> None:
     given = keras.Input(IMAGE)
     x = layers.MaxPooling2D(2)(given)
-    assert_equal(keras.Model(given, FUNCTIONS[name](x)), input_layout)
+    model = keras.Model(given, FUNCTIONS[name](x))
+    assert_equal(model, input_layout)
+    model.save(tmp_path / "saved.keras")  # of tuples, files make lists
+    assert_equal(keras.saving.load_model(tmp_path / "saved.keras"), input_layout)
+
+
+def test_functions_of_integers_of_numpy() -> None:
+    """Which Keras takes, and does not save."""
+    given = keras.Input((4, 6))
+    x = keras.ops.softmax(keras.ops.reshape(given, np.array([-1, 3, 8])), np.int64(1))
+    assert_equal(keras.Model(given, keras.ops.sum(x, axis=(np.int64(1), np.int64(2)))))
 
 
 def test_embedding() -> None:
@@ -417,7 +495,11 @@ def test_sources_are_the_same_each_time() -> None:
     assert source() == first
 
 
-@pytest.mark.parametrize("kind", [layers.LSTM, layers.GRU, layers.SimpleRNN])
+def reset_before(*args: Any, **kwargs: Any) -> Any:
+    return layers.GRU(*args, reset_after=False, **kwargs)
+
+
+@pytest.mark.parametrize("kind", [layers.LSTM, layers.GRU, reset_before, layers.SimpleRNN])
 def test_states_that_recurrent_layers_start_from(kind: Any) -> None:
     source, target = keras.Input(SEQUENCE), keras.Input(SEQUENCE)
     _, *states = kind(4, return_state=True)(source)

@@ -20,7 +20,7 @@ def test_everything_unsupported_is_named_at_once() -> None:
         SEQUENCE,
         Custom(name="mine"),
         layers.LSTM(4, activation="relu", return_sequences=True, name="relu_lstm"),
-        layers.GRU(4, reset_after=False, name="old_gru"),
+        layers.GRU(4, dropout=0.5, name="wet_gru"),
         layers.Dense(4, activation=lambda x: x * 2, name="dense_lambda"),
         layers.Lambda(lambda x: x, name="lambda_layer"),
         layers.Dense(4, name="fine"),
@@ -28,9 +28,9 @@ def test_everything_unsupported_is_named_at_once() -> None:
     with pytest.raises(ValueError, match="no counterpart") as raised:
         samepad.keras.to_torch(model)
     assert len(str(raised.value).splitlines()) == 6
-    assert "old_gru (GRU): reset_after=False, where PyTorch" in str(raised.value)
-    assert "made with units=4, reset_after=False" in str(raised.value)
-    for text in ("mine (Custom)", "relu_lstm", "'relu'", "old_gru", "reset_after", "dense_lambda"):
+    assert "wet_gru (GRU): dropout inside of a recurrent layer" in str(raised.value)
+    assert "made with units=4, dropout=0.5" in str(raised.value)
+    for text in ("mine (Custom)", "relu_lstm", "'relu'", "wet_gru", "dense_lambda"):
         assert text in str(raised.value)
     assert "lambda_layer (Lambda)" in str(raised.value)
     assert "fine" not in str(raised.value)
@@ -55,6 +55,14 @@ def test_everything_unsupported_is_named_at_once() -> None:
                 layers.LSTM(3), backward_layer=layers.LSTM(3, "relu", go_backwards=True)
             ),
             "directions of several activations",
+        ),
+        (
+            SEQUENCE,
+            lambda: layers.Bidirectional(
+                layers.GRU(3),
+                backward_layer=layers.GRU(3, reset_after=False, go_backwards=True),
+            ),
+            "directions of which one has reset_after=False",
         ),
         (SEQUENCE, lambda: layers.Bidirectional(layers.RNN(layers.LSTMCell(3))), "directions that"),
         (SEQUENCE, lambda: layers.LSTM(3, activation=layers.ReLU()), "activation='ReLU'"),

@@ -16,6 +16,7 @@ import samepad.keras
 import torch
 from keras import layers
 from keras_oracle import Custom, inputs_for, randomize, sequential, small
+from samepad.gru import ResetBeforeGRU
 from torch import Tensor, nn
 
 
@@ -49,6 +50,15 @@ def test_weights_of_one_layer() -> None:
     array = np.random.default_rng(0).normal(size=(2, 5, 3)).astype(np.float32)
     expected = layer(array)
     module = nn.LSTM(3, 4, batch_first=True, bidirectional=True)
+    found, _ = samepad.keras.load_weights(module, layer)(torch.from_numpy(array))
+    np.testing.assert_allclose(found.detach(), expected, rtol=1e-5, atol=1e-6)
+
+
+def test_weights_of_a_gru_that_resets_before() -> None:
+    layer = layers.Bidirectional(layers.GRU(4, reset_after=False, return_sequences=True))
+    array = np.random.default_rng(0).normal(size=(2, 5, 3)).astype(np.float32)
+    expected = layer(array)
+    module = ResetBeforeGRU(3, 4, batch_first=True, bidirectional=True)
     found, _ = samepad.keras.load_weights(module, layer)(torch.from_numpy(array))
     np.testing.assert_allclose(found.detach(), expected, rtol=1e-5, atol=1e-6)
 
@@ -256,7 +266,12 @@ MISFITS: dict[str, tuple[Callable[[], Any], nn.Module, str]] = {
     "gru": (
         lambda: built(layers.GRU(4, reset_after=False), 5, 3),
         nn.GRU(3, 4),
-        "reset_after=False, where",
+        "it has reset_after=True; expected False",
+    ),
+    "gru that resets before": (
+        lambda: built(layers.GRU(4), 5, 3),
+        ResetBeforeGRU(3, 4),
+        "it has reset_after=False; expected True",
     ),
     "rnn of relu": (
         lambda: built(layers.SimpleRNN(4, "relu"), 5, 3),

@@ -28,7 +28,7 @@ REFUSED = {
     "select_last_index": "of equal elements, torch.argmax takes the first",
     "averagepool_.*dilations": "torch's average pools have none",
     "precomputed_strides": "max pool indices by columns",
-    "training|dropout_default_mask": "models are for inference",
+    "training": "models are for inference",
     "antialias": "interpolation that looks at more than the neighbours",
     "not_[234]d": "opset 1",
     "blocked": "quantization by blocks",

@@ -10,8 +10,9 @@ import samepad.onnx
 import torch
 from numpy.typing import NDArray
 from onnx import TensorProto, helper, numpy_helper
-from onnx_models import assert_as_onnxruntime, one_node
-from samepad.onnx.gru import ResetBeforeGRU
+from onnx.reference import ReferenceEvaluator
+from onnx_models import assert_as_onnxruntime, one_node, run
+from samepad.gru import ResetBeforeGRU
 from samepad.source import write_source
 from torch import nn
 
@@ -104,6 +105,146 @@ def test_recurrent_settings_that_torch_has_not(options: dict[str, Any], message:
     weights: list[Any] = [normal(1, 8, 3), normal(1, 8, 2)]
     with pytest.raises(ValueError, match=message):
         samepad.onnx.load(one_node("LSTM", (4, 1, 3), weights, hidden_size=2, **options))
+
+
+def misfit(
+    kind: str, shape: Any, *weights: tuple[int, ...], opset: int = 21, **attributes: Any
+) -> Any:
+    """A node of that name whose weights have these shapes."""
+    model = one_node(kind, shape, [normal(*size) for size in weights], opset, **attributes)
+    model.graph.node[0].name = "odd_one"
+    return model
+
+
+@pytest.mark.parametrize(
+    ("model", "message"),
+    [
+        (
+            misfit("Conv", (1, 3, 8, 8), (4, 5, 3, 3)),
+            r"\(1, 3, 8, 8\), expected 5 along dimension 1",
+        ),
+        (misfit("Conv", ("n", 3, "h", 8), (4, 2, 3, 3), group=2), r"\(\?, 3, \?, 8\), expected 4"),
+        (misfit("Conv", (1, 3, 8), (4, 3, 3), (5,)), r"input 2 has shape \(5\), expected 4"),
+        (misfit("Conv", (1, 3, 8), (4, 3, 3), (1,)), r"input 2 has shape \(1\), expected 4"),
+        (misfit("ConvTranspose", (1, 3, 8), (4, 3, 3)), "expected 4 along dimension 1"),
+        (
+            misfit("ConvTranspose", (1, 4, 8), (4, 3, 3), (3,), group=2),
+            r"input 2 has shape \(3\), expected 6",
+        ),
+        (misfit("Gemm", (2, 4), (3, 5)), r"\(2, 4\), expected 3 along dimension 1"),
+        (misfit("Gemm", (2, 4), (5, 3), transB=1, alpha=2.0), "expected 3 along dimension 1"),
+        (misfit("Gemm", (4, 2), (3, 5), transA=1), "expected 3 along dimension 0"),
+        (misfit("MatMul", (2, 4), (3, 5)), "expected 3 along dimension -1"),
+        (misfit("MatMul", (2, 4), (3,)), "expected 3 along dimension -1"),
+        (misfit("BatchNormalization", (2, 3, 4), *[(5,)] * 4), r"\(5\), expected 3"),
+        (misfit("BatchNormalization", ("n", "c", 4), (5,), *[(1,)] * 3), "bias has shape"),
+        (misfit("InstanceNormalization", (2, 3, 4), (5,), (5,)), r"\(5\), expected 3"),
+        (misfit("GroupNormalization", (2, 4, 4), (2,), (2,), num_groups=2), r"\(2\), expected 4"),
+        (misfit("LayerNormalization", (2, 3), (5,)), r"\(2, 3\), expected 5 along dimension -1"),
+        (misfit("LayerNormalization", (2, 3), (1,), (5,)), "expected 5 along dimension -1"),
+        (misfit("RMSNormalization", (2, 3), (5,), opset=23), "expected 5 along dimension -1"),
+        (misfit("PRelu", (2, 3, 4), (5, 1)), "expected 5 along dimension 1"),
+        (
+            misfit("LSTM", (4, 1, 3), (1, 8, 3), (1, 8, 2), hidden_size=5),
+            "hidden_size=5, expected 2",
+        ),
+        (misfit("GRU", (4, 1, 3), (1, 6, 4), (1, 6, 2), hidden_size=2), "expected 4 along"),
+        (misfit("RNN", (4, 1, 3), (2, 2, 3), (2, 2, 2), hidden_size=2), "expected 1 along"),
+        (misfit("RNN", (4, 1, 3), (1, 3, 3), (1, 2, 2), hidden_size=2), "weight_ih_l0 has shape"),
+    ],
+)
+def test_weights_of_other_sizes(model: Any, message: str) -> None:
+    """ONNX's checker accepts them; what is refused is named, with its attributes."""
+    node = model.graph.node[0]
+    with pytest.raises(ValueError, match=rf"odd_one \({node.op_type} \{{.*{message}") as raised:
+        samepad.onnx.load(model)
+    for attribute in node.attribute:
+        assert f"'{attribute.name}'" in str(raised.value)
+
+
+def test_weights_that_broadcast() -> None:
+    """Where ONNX lets them."""
+    array = normal(2, 3, 4)
+    for scale, bias in (((1,), (4,)), ((4,), (1,)), ((3, 4), (4,))):
+        model = misfit("LayerNormalization", array.shape, scale, bias, axis=-len(scale))
+        (expected,) = ReferenceEvaluator(model).run(None, {"x": array})
+        found = samepad.onnx.load(model)(torch.from_numpy(array))
+        np.testing.assert_allclose(found, expected, rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("sizes", [(1,), (1, 1), ("h", "w")])
+@pytest.mark.parametrize("kind", ["InstanceNormalization", "GroupNormalization"])
+def test_one_value_for_each_channel(kind: str, sizes: Any) -> None:
+    """As after a global pool: the bias."""
+    attributes = {"num_groups": 4} if kind == "GroupNormalization" else {}
+    model = misfit(kind, (1, 4, *sizes), (4,), (4,), **attributes)
+    module = assert_as_onnxruntime(model, normal(1, 4, *[1] * len(sizes)), tolerance=1e-4)
+    large = torch.from_numpy(normal(2, 4, *[5] * len(sizes)))
+    namespace: dict[str, Any] = {}
+    exec(write_source(module), namespace)
+    twin = namespace["Model"]()
+    twin.load_state_dict(module.state_dict())
+    for copy in (twin, pickle.loads(pickle.dumps(module))):
+        torch.testing.assert_close(copy(large), module(large))
+
+
+def test_one_value_for_each_channel_and_weights_that_are_computed() -> None:
+    nodes = [
+        helper.make_node("GlobalAveragePool", ["x"], ["m"]),
+        helper.make_node("Squeeze", ["m"], ["s"]),
+        helper.make_node("InstanceNormalization", ["m", "s", "s"], ["y"]),
+    ]
+    values = [
+        helper.make_tensor_value_info(name, TensorProto.FLOAT, [1, 4, *sizes])
+        for name, sizes in (("x", (3, 3)), ("y", (1, 1)))
+    ]
+    graph = helper.make_graph(nodes, "net", values[:1], values[1:])
+    opsets = [helper.make_opsetid("", 21)]
+    model = helper.make_model(graph, opset_imports=opsets, ir_version=10)
+    assert_as_onnxruntime(model, normal(1, 4, 3, 3), tolerance=1e-4)
+
+
+@pytest.mark.parametrize(
+    ("kind", "attributes"),
+    [
+        ("Gemm", {}),
+        ("Gemm", {"transA": 1}),
+        ("ReduceMean", {}),
+        ("ReduceMean", {"axes": [1]}),
+        ("MatMul", {}),
+    ],
+)
+def test_integers(kind: str, attributes: dict[str, Any]) -> None:
+    array = np.array([[5, -8], [-2, 1]], np.int32)
+    weights: list[Any] = [] if kind == "ReduceMean" else [np.array([[1, 2], [3, 4]], np.int32)]
+    model = one_node(kind, (2, 2), weights, 13, **attributes)
+    for value in (*model.graph.input, *model.graph.output):
+        value.type.tensor_type.elem_type = TensorProto.INT32
+    found = samepad.onnx.load(model)(torch.from_numpy(array))
+    # ONNX Runtime multiplies no integers by Gemm.
+    runs = (
+        ReferenceEvaluator(model).run(None, {"x": array}) if kind == "Gemm" else run(model, array)
+    )
+    np.testing.assert_array_equal(found, runs[0], strict=True)
+
+
+def test_the_mask_of_a_dropout() -> None:
+    """In inference all of it is kept, whether or not it is used."""
+    array = normal(2, 3)
+    model = one_node("Dropout", array.shape, [], 13, outputs=2)
+    model.graph.output[1].type.tensor_type.elem_type = TensorProto.BOOL
+    expected = run(model, array)
+    for ours, theirs in zip(
+        samepad.onnx.load(model)(torch.from_numpy(array)), expected, strict=True
+    ):
+        np.testing.assert_array_equal(ours, theirs, strict=True)
+    del model.graph.output[1]
+    assert_as_onnxruntime(model, array)
+
+
+def test_a_transposed_scalar() -> None:
+    assert_as_onnxruntime(one_node("Transpose", (), []), np.array(3, np.float32))
+    assert_as_onnxruntime(one_node("Transpose", (2, 3, 4), []), normal(2, 3, 4))
 
 
 @pytest.mark.parametrize(

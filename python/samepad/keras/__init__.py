@@ -11,8 +11,7 @@ from typing import Any, Literal
 
 from torch import fx
 
-from samepad.keras.errors import UnsupportedError, described
-from samepad.keras.graph import Converter, functional
+from samepad.keras.graph import converted
 from samepad.keras.loading import load_weights
 from samepad.source import write_source
 
@@ -46,26 +45,7 @@ def to_torch(keras_model: Any, input_layout: Layout = "torch") -> fx.GraphModule
             layers have no counterpart, all of which the message names, each with the reason and
             its arguments.
     """
-    if input_layout not in ("torch", "keras"):
-        raise ValueError(f"input_layout must be 'torch' or 'keras', but got {input_layout!r}")
-    if not hasattr(keras_model, "layers"):
-        raise TypeError(
-            "keras_model must be a Sequential or functional model of Keras, but got "
-            f"{keras_model!r} ({type(keras_model).__name__})"
-        )
-    try:
-        functional(keras_model)
-    except UnsupportedError as error:
-        raise ValueError(f"cannot convert the model {described(keras_model)}: {error}") from None
-    converter = Converter(keras_model, input_layout == "torch")
-    module, _ = converter.convert(keras_model, None)
-    if converter.unsupported:
-        lines = "".join(f"\n  {line}" for line in converter.unsupported.values())
-        raise ValueError(
-            f"cannot convert the model {keras_model.name!r}; these layers have no counterpart in "
-            f"PyTorch:{lines}"
-        )
-    return module
+    return converted(keras_model, input_layout).module
 
 
 def to_source(

@@ -7,9 +7,9 @@ from typing import Any
 import torch
 from torch import fx, nn
 
+from samepad._building import UnsupportedError
 from samepad.keras import ops
 from samepad.keras.builder import Builder, Value, axis
-from samepad.keras.errors import UnsupportedError
 from samepad.keras.weights import function_name
 
 #: Those that act on each element alone. Keras's defaults, where they differ from torch.nn's.

@@ -2,14 +2,13 @@
 
 import operator
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
 from torch import fx, nn
 
-from samepad._names import identifier
-from samepad.keras.errors import UnsupportedError
+from samepad._building import GraphBuilder, UnsupportedError
 from samepad.keras.weights import load_state, mismatch, state_of
 
 
@@ -19,8 +18,26 @@ class Value:
 
     node: fx.Node
     rank: int
+    #: What the node is of.
+    dtype: torch.dtype
     #: Whether it is held as (N, C, ...) where Keras has (N, ..., C).
     channels_first: bool = False
+
+    def made(self, node: fx.Node, rank: int, channels_first: bool = False) -> "Value":
+        """What a node makes of the value: of its type."""
+        return Value(node, rank, self.dtype, channels_first)
+
+
+def torch_dtype(keras_dtype: str) -> torch.dtype:
+    """One of Keras's types; of strings, which nothing here takes, any."""
+    return getattr(torch, keras_dtype, torch.uint8)
+
+
+def computed_in(keras_dtype: str) -> torch.dtype:
+    """The type in which the module computes what Keras computes in one: half precision in single,
+    which loses nothing."""
+    dtype = torch_dtype(keras_dtype)
+    return torch.float32 if dtype in (torch.float16, torch.bfloat16) else dtype
 
 
 #: Submodules by Keras's layer and what they print as, which tells a layer from its activation.
@@ -30,7 +47,7 @@ Made = dict[int, dict[str, nn.Module]]
 Nested = Callable[["Builder", Any, str, Any], list[Value]]
 
 
-class Builder:
+class Builder(GraphBuilder):
     """Makes a torch.fx.GraphModule, step by step."""
 
     def __init__(self, nested: Nested, made: Made) -> None:
@@ -41,8 +58,7 @@ class Builder:
             made: The submodules that there are, of this graph and of those around it: a layer that
                 several models share is one module.
         """
-        self.root = nn.Module()
-        self.graph = fx.Graph()
+        super().__init__()
         self.nested = nested
         self.made = made
         #: The layer of Keras that is being said.
@@ -50,15 +66,9 @@ class Builder:
         #: Names of this graph's submodules.
         self.names: dict[int, str] = {}
 
-    def name(self, name: str) -> str:
-        """A name for a module or a buffer."""
-        return identifier(name, {*self.root._modules, *self.root._buffers})
-
-    def input(self, name: str, rank: int, channels_first: bool) -> Value:
+    def input(self, name: str, rank: int, dtype: torch.dtype, channels_first: bool) -> Value:
         """The next input."""
-        taken = {node.name for node in self.graph.nodes}
-        node = self.graph.placeholder(identifier(name, taken))
-        return Value(node, rank, channels_first and rank > 2)
+        return Value(self.placeholder(name), rank, dtype, channels_first and rank > 2)
 
     def module(self, name: str, module: nn.Module, *inputs: fx.Node) -> fx.Node:
         """Call a submodule: of a layer that has been called before, the one made then."""
@@ -94,7 +104,19 @@ class Builder:
         order = (
             (0, value.rank - 1, *spatial) if channels_first else (0, *(i + 1 for i in spatial), 1)
         )
-        return Value(self.permute(value.node, order), value.rank, channels_first)
+        return value.made(self.permute(value.node, order), value.rank, channels_first)
+
+    def cast(self, value: Value, dtype: torch.dtype) -> Value:
+        """The value in a type."""
+        if value.dtype == dtype:
+            return value
+        return replace(value, node=self.method("to", value.node, dtype), dtype=dtype)
+
+    def cast_for(self, value: Value, layer: Any) -> Value:
+        """The value as Keras gives it to a layer: floats in the type that the layer computes in."""
+        dtype = computed_in(layer.compute_dtype)
+        both = value.dtype.is_floating_point and dtype.is_floating_point
+        return self.cast(value, dtype) if both else value
 
     def permute(self, node: fx.Node, order: Sequence[int]) -> fx.Node:
         """The dimensions in another order; of a permuted view, the tensor's own."""
@@ -110,15 +132,6 @@ class Builder:
         first = next((v.channels_first for v in values if v.rank > 2), False)
         return [self.held(value, first) for value in values]
 
-    def finish(self, outputs: Any, name: str) -> fx.GraphModule:
-        """The module that returns the nodes `outputs`, a structure of them."""
-        self.graph.output(outputs)
-        module = fx.GraphModule(self.root, self.graph, class_name=identifier(name))
-        module.graph.eliminate_dead_code()
-        module.graph.lint()
-        module.recompile()
-        return module
-
 
 def axis(value: Value, keras_axis: int) -> int:
     """Where the axis that Keras means is in the value."""
@@ -128,8 +141,10 @@ def axis(value: Value, keras_axis: int) -> int:
     return 1 if position == value.rank - 1 else position + 1
 
 
-def with_weights(module: nn.Module, layer: Any) -> nn.Module:
+def with_weights(module: nn.Module, layer: Any, dtype: torch.dtype) -> nn.Module:
     """The module with the weights of Keras's layer, which learn if Keras's do.
+
+    It computes in double where that is the layer's type: JAX may have kept weights in single.
 
     Raises:
         UnsupportedError: The layer's weights are none of such a module.
@@ -138,7 +153,7 @@ def with_weights(module: nn.Module, layer: Any) -> nn.Module:
     problem = mismatch(module, layer, state)
     if problem:
         raise UnsupportedError(f"its counterpart {type(module).__name__} {problem}")
-    if any(tensor.dtype == torch.float64 for tensor in state.values()):
+    if dtype == torch.float64:
         module.double()
     load_state(module, state)
     return module.requires_grad_(layer.trainable)

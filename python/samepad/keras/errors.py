@@ -1,6 +1,8 @@
 """What is said of a layer that cannot be converted."""
 
 import inspect
+import os
+from pathlib import Path
 from typing import Any
 
 #: Ends of the names of arguments that do not bear on what a layer computes.
@@ -10,8 +12,22 @@ _BESIDE_THE_POINT = (
 )
 
 
-class UnsupportedError(Exception):
-    """Why a layer has no counterpart."""
+#: What to do with a SavedModel.
+_SAVED_MODEL = (
+    "a SavedModel has no layers to convert, and Keras 3 loads none as a model: load it in the "
+    "Keras that saved it (tf.keras up to TensorFlow 2.15, or tf_keras), save it there as .keras "
+    "or .h5, and load that"
+)
+
+
+def saved_model(given: Any) -> str | None:
+    """What to do where something is TensorFlow's SavedModel: a folder, what TensorFlow loads of it,
+    or Keras's layer that calls it; None of anything else."""
+    if isinstance(given, (str, os.PathLike)):
+        return _SAVED_MODEL if (Path(given) / "saved_model.pb").is_file() else None
+    kind = type(given)
+    loaded = kind.__module__.startswith("tensorflow.python.saved_model")
+    return _SAVED_MODEL if loaded or kind.__name__ == "TFSMLayer" else None
 
 
 def described(layer: Any) -> str:

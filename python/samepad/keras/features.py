@@ -10,7 +10,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from samepad.keras.errors import UnsupportedError, refusal
+from samepad._building import UnsupportedError
+from samepad.keras.errors import refusal
 from samepad.keras.graph import (
     flat,
     functional,

@@ -3,15 +3,15 @@
 import numbers
 import operator
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
-import numpy as np
 import torch
 from torch import fx, nn
 
+from samepad._building import UnsupportedError, one
 from samepad.keras.activations import ALONG_AXIS, ELEMENTWISE, activate, relu
-from samepad.keras.builder import Builder, Value, axis
-from samepad.keras.errors import UnsupportedError
+from samepad.keras.builder import Builder, Value, axis, computed_in
 from samepad.keras.weights import array
 
 _FUNCTIONS: dict[str, Callable[..., Any]] = {
@@ -48,27 +48,44 @@ _WITH_SETTINGS: dict[str, Callable[[Any], nn.Module]] = {
 _ACTIVATIONS = {name.replace("_", ""): name for name in (*ELEMENTWISE, *ALONG_AXIS)}
 
 
+def _integers(value: Any) -> tuple[int, ...]:
+    """One integer or several, which may be NumPy's, as Python's."""
+    return (int(value),) if isinstance(value, numbers.Integral) else tuple(map(int, value))
+
+
 def _reduce(method: str) -> Callable[..., fx.Node]:
-    def build(b: Builder, operation: Any, node: fx.Node) -> fx.Node:
+    def build(b: Builder, operation: Any, _: int, node: fx.Node) -> fx.Node:
         if operation.axis is None or getattr(operation, "initial", None) is not None:
             raise UnsupportedError("axis=None or initial")
-        axes = operation.axis if isinstance(operation.axis, int) else tuple(operation.axis)
-        return b.method(method, node, axes, operation.keepdims)
+        return b.method(method, node, one(_integers(operation.axis)), operation.keepdims)
 
     return build
 
 
-def _transpose(b: Builder, operation: Any, node: fx.Node) -> fx.Node:
+def _reshape(b: Builder, operation: Any, _: int, node: fx.Node) -> fx.Node:
+    return b.method("reshape", node, *_integers(operation.newshape))
+
+
+def _transpose(b: Builder, operation: Any, _: int, node: fx.Node) -> fx.Node:
     if operation.axes is None:
         raise UnsupportedError("axes=None")
-    return b.permute(node, tuple(operation.axes))
+    return b.permute(node, _integers(operation.axes))
 
 
-def _matmul(b: Builder, _: Any, left: fx.Node, right: fx.Node) -> fx.Node:
+def _matmul(b: Builder, _: Any, __: int, left: fx.Node, right: fx.Node) -> fx.Node:
     return b.call(torch.matmul, left, right)
 
 
-def _get_item(b: Builder, _: Any, node: fx.Node, key: Any) -> fx.Node:
+def _expand_dims(b: Builder, operation: Any, rank: int, node: fx.Node) -> fx.Node:
+    # Each counts in the output, as PyTorch's does where those before it are there.
+    for position in sorted(each % rank for each in _integers(operation.axis)):
+        node = b.method("unsqueeze", node, position)
+    return node
+
+
+def _get_item(b: Builder, _: Any, __: int, node: fx.Node, key: Any) -> fx.Node:
+    if isinstance(key, list):  # Keras reads a tuple so from a file; lists of indices it has not
+        key = tuple(key)
     for part in key if isinstance(key, tuple) else (key,):
         plain = isinstance(part, int) or part is None or part is ...
         if not plain and not (isinstance(part, slice) and (part.step or 1) > 0):
@@ -76,28 +93,28 @@ def _get_item(b: Builder, _: Any, node: fx.Node, key: Any) -> fx.Node:
     return b.item(node, key)
 
 
-#: What depends on where dimensions are: computed on tensors as Keras holds them.
+#: What depends on where dimensions are: computed on tensors as Keras holds them, to one of a rank.
 _SHAPED: dict[str, Callable[..., fx.Node]] = {
     "Mean": _reduce("mean"),
     "Sum": _reduce("sum"),
     "Max": _reduce("amax"),
     "Min": _reduce("amin"),
-    "Reshape": lambda b, operation, node: b.method("reshape", node, *operation.newshape),
+    "Reshape": _reshape,
     "Transpose": _transpose,
-    "ExpandDims": lambda b, operation, node: b.method("unsqueeze", node, operation.axis),
+    "ExpandDims": _expand_dims,
     "Matmul": _matmul,
     "GetItem": _get_item,
 }
 
 
-def apply_function(b: Builder, operation: Any, items: list[Any], rank: int) -> Value:
+def apply_function(b: Builder, operation: Any, items: list[Any], output: Any) -> Value:
     """The output of an operation.
 
     Args:
         b: The builder.
         operation: Of keras.ops or keras.activations.
         items: Its arguments: values, and what else it was called with.
-        rank: Of the output.
+        output: Keras's tensor.
 
     Raises:
         UnsupportedError: It has no counterpart, or none for an argument.
@@ -105,14 +122,27 @@ def apply_function(b: Builder, operation: Any, items: list[Any], rank: int) -> V
     kind = type(operation).__name__
     if not type(operation).__module__.startswith("keras."):
         raise UnsupportedError("no counterpart")
+    rank, dtype = len(output.shape), computed_in(output.dtype)
+    items = [_constant(b, operation, item, dtype) if _is_array(item) else item for item in items]
     if len(items) == 1 and (kind in _WITH_SETTINGS or kind.lower() in _ACTIVATIONS):
         return _activation(b, operation, kind, items[0])
     if kind in _SHAPED:
         held = [b.held(x, channels_first=False).node if isinstance(x, Value) else x for x in items]
-        return Value(_SHAPED[kind](b, operation, *held), rank)
+        return Value(_SHAPED[kind](b, operation, rank, *held), rank, dtype)
     if kind not in _FUNCTIONS:
         raise UnsupportedError("no counterpart")
-    return _arithmetic(b, operation, kind, items)
+    return replace(_arithmetic(b, kind, items), dtype=dtype)
+
+
+def _is_array(item: Any) -> bool:
+    """Whether it is NumPy's array or a tensor of Keras's backend; not a number of NumPy's."""
+    return hasattr(item, "shape") and not isinstance(item, numbers.Real)
+
+
+def _constant(b: Builder, operation: Any, item: Any, dtype: torch.dtype) -> Value:
+    """An array as a buffer, held as Keras has it."""
+    tensor = torch.from_numpy(array(item)).to(dtype)
+    return Value(b.constant(f"{operation.name}_constant", tensor), tensor.dim(), dtype)
 
 
 def _activation(b: Builder, operation: Any, kind: str, value: Value) -> Value:
@@ -122,19 +152,18 @@ def _activation(b: Builder, operation: Any, kind: str, value: Value) -> Value:
     elif kind == "ReLU":  # of keras.activations
         node = relu(b, operation, name, value)
     elif _ACTIVATIONS[kind.lower()] in ALONG_AXIS:
-        if not isinstance(operation.axis, int):
+        if not isinstance(operation.axis, numbers.Integral):
             raise UnsupportedError(f"axis={operation.axis}")
         made = ALONG_AXIS[_ACTIVATIONS[kind.lower()]]
-        node = b.module(name, made(axis(value, operation.axis)), value.node)
+        node = b.module(name, made(axis(value, int(operation.axis))), value.node)
     else:
         return activate(b, _ACTIVATIONS[kind.lower()], name, value)
-    return Value(node, value.rank, value.channels_first)
+    return replace(value, node=node)
 
 
-def _arithmetic(b: Builder, operation: Any, kind: str, items: list[Any]) -> Value:
+def _arithmetic(b: Builder, kind: str, items: list[Any]) -> Value:
     inputs = [item for item in items if isinstance(item, Value)]
-    arrays = any(isinstance(item, np.ndarray) for item in items)
-    if arrays or len({value.rank for value in inputs}) > 1:
+    if len({value.rank for value in inputs}) > 1:
         # They meet at their last dimensions, as Keras has them.
         inputs = [b.held(value, channels_first=False) for value in inputs]
     inputs = b.alike(inputs)
@@ -145,8 +174,6 @@ def _arithmetic(b: Builder, operation: Any, kind: str, items: list[Any]) -> Valu
             given.append(next(rest).node)
         elif isinstance(item, numbers.Real):
             given.append(item if isinstance(item, int) else float(item))
-        elif isinstance(item, np.ndarray):
-            given.append(b.constant(operation.name + "_constant", torch.from_numpy(array(item))))
         else:
             raise UnsupportedError(f"called with {item!r}")
     widest = max(inputs, key=lambda value: value.rank)
@@ -155,4 +182,4 @@ def _arithmetic(b: Builder, operation: Any, kind: str, items: list[Any]) -> Valu
         node = b.call(torch.clamp, inputs[0].node, **{_BOUNDS[kind]: number})
     else:
         node = b.call(_FUNCTIONS[kind], *given)
-    return Value(node, widest.rank, widest.channels_first)
+    return replace(widest, node=node)

@@ -2,16 +2,16 @@
 
 import functools
 from collections.abc import Callable, Iterator
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Any
 
-import torch
 from torch import fx
 
-from samepad.keras.builder import Builder, Made, Value
-from samepad.keras.errors import UnsupportedError, refusal
+from samepad._building import UnsupportedError
+from samepad.keras.builder import Builder, Made, Value, computed_in, torch_dtype
+from samepad.keras.errors import described, refusal, saved_model
 from samepad.keras.functions import apply_function
-from samepad.keras.layers import apply, is_model, rule_of
+from samepad.keras.layers import apply, is_model, rule_of, takes_indices
 
 
 def functional(model: Any) -> Any:
@@ -146,6 +146,17 @@ def wants_channels_first(tensor: Any, nodes: list[Any]) -> bool:
     return False
 
 
+@dataclass(frozen=True)
+class Converted:
+    """The module for a model."""
+
+    module: fx.GraphModule
+    #: Which of its inputs it takes as (N, C, ...) where Keras has (N, ..., C).
+    inputs: list[bool]
+    #: What it returns, flat.
+    outputs: list[Value]
+
+
 class Converter:
     """One conversion: what could not be converted, and the models inside that are done."""
 
@@ -155,13 +166,10 @@ class Converter:
         #: A line for each operation.
         self.unsupported: dict[int, str] = {}
         self.made: Made = {}
-        self.done: dict[int, tuple[list[bool], fx.GraphModule, list[Value]]] = {}
+        self.done: dict[int, Converted] = {}
 
-    def convert(self, model: Any, inputs: list[bool] | None) -> tuple[fx.GraphModule, list[Value]]:
-        """The module for a model, and what it returns, flat.
-
-        `inputs` says which of a nested model's inputs come with their channels first.
-        """
+    def convert(self, model: Any, inputs: list[bool] | None) -> Converted:
+        """The module for a model; `inputs` says which of a nested one's come channels first."""
         graph = functional(model)
         b = Builder(self.nested, self.made)
         nodes = nodes_in_order(graph)
@@ -174,7 +182,9 @@ class Converter:
             )
             # Keras numbers what has no name, all over the process.
             name = "x" if tensor.name.startswith("keras_tensor") else tensor.name
-            values[id(tensor)] = b.input(name, len(tensor.shape), first)
+            dtype = torch_dtype(tensor.dtype) if inputs is None else computed_in(tensor.dtype)
+            values[id(tensor)] = b.input(name, len(tensor.shape), dtype, first)
+        taken = [values[id(tensor)].channels_first for tensor in graph.inputs]
         for node in nodes:
             results = self.results(b, node, values)
             for tensor, result in zip(node.outputs, results, strict=True):
@@ -186,7 +196,7 @@ class Converter:
                 values[id(tensor)] = b.held(value, self.torch_layout and image)
         structure = _same_structure(_returned(graph), lambda tensor: values[id(tensor)].node)
         outputs = [values[id(tensor)] for tensor in graph.outputs]
-        return b.finish(structure, type(model).__name__), outputs
+        return Converted(b.finish(structure, type(model).__name__), taken, outputs)
 
     def results(self, b: Builder, node: Any, values: dict[int, Value]) -> list[Value]:
         """The outputs of one call; where it cannot be said, stand-ins and a line for the error."""
@@ -200,7 +210,9 @@ class Converter:
             if not self.unsupported:
                 raise ValueError(f"cannot convert {refusal(node.operation, error)}") from error
         stand_in = next(iter(values.values())).node
-        return [Value(stand_in, len(tensor.shape)) for tensor in node.outputs]
+        return [
+            Value(stand_in, len(tensor.shape), computed_in(tensor.dtype)) for tensor in node.outputs
+        ]
 
     def call(self, b: Builder, node: Any, values: dict[int, Value]) -> list[Value]:
         """The outputs of one call.
@@ -212,7 +224,7 @@ class Converter:
         items = [*arguments.args, *arguments.kwargs.values()]
         if not hasattr(operation, "trainable_weights"):
             given = [self.value(b, node, item, values) for item in items]
-            return [apply_function(b, operation, given, len(node.outputs[0].shape))]
+            return [apply_function(b, operation, given, node.outputs[0])]
         if is_model(operation):
             tensors = inputs_of(functional(operation), items[0])
         else:
@@ -233,28 +245,58 @@ class Converter:
         return apply(b, operation, operation.name, inputs)
 
     def value(self, b: Builder, node: Any, item: Any, values: dict[int, Value]) -> Any:
-        """An argument of a call: its value; as floats, where Keras makes floats of integers."""
+        """An argument of a call: its value; in the type of what is made, where Keras casts it to
+        that. Layers and models cast floats to types of their own."""
         if id(item) not in values:
             return item
-        value = values[id(item)]
-        made = node.outputs[0].dtype
-        looks_up = type(node.operation).__name__ == "Embedding" or is_model(node.operation)
-        if looks_up or "float" in item.dtype or "float" not in made:
+        value, operation = values[id(item)], node.operation
+        dtype = computed_in(node.outputs[0].dtype)
+        stays = not dtype.is_floating_point or takes_indices(operation) or is_model(operation)
+        is_layer = hasattr(operation, "trainable_weights")
+        if stays or (is_layer and value.dtype.is_floating_point):
             return value
-        dtype = torch.float64 if made == "float64" else torch.float32
-        return replace(value, node=b.method("to", value.node, dtype))
+        return b.cast(value, dtype)
 
     def nested(self, b: Builder, model: Any, name: str, inputs: list[Value]) -> list[Value]:
         """A model inside of a model, converted once however often it is called."""
         if id(model) not in self.done:
-            layouts = [value.channels_first for value in inputs]
-            self.done[id(model)] = (layouts, *self.convert(model, layouts))
-        layouts, module, outputs = self.done[id(model)]
-        given = [b.held(value, first).node for value, first in zip(inputs, layouts, strict=True)]
+            self.done[id(model)] = self.convert(model, [value.channels_first for value in inputs])
+        made = self.done[id(model)]
+        given = [
+            b.held(b.cast(value, computed_in(tensor.dtype)), first).node
+            for value, tensor, first in zip(
+                inputs, functional(model).inputs, made.inputs, strict=True
+            )
+        ]
         b.layer = model
-        result = b.module(name, module, *given)
+        result = b.module(name, made.module, *given)
         paths = [path for path, _ in _leaves(_returned(functional(model)))]
         return [
             replace(value, node=functools.reduce(b.item, path, result))
-            for path, value in zip(paths, outputs, strict=True)
+            for path, value in zip(paths, made.outputs, strict=True)
         ]
+
+
+def converted(model: Any, layout: str) -> Converted:
+    """The module for a model, as samepad.keras.to_torch makes it; raises as that does."""
+    if layout not in ("torch", "keras"):
+        raise ValueError(f"input_layout must be 'torch' or 'keras', but got {layout!r}")
+    if not hasattr(model, "layers"):
+        raise TypeError(
+            "keras_model must be a Sequential or functional model of Keras, but got "
+            f"{model!r} ({type(model).__name__})"
+            + (f": {saved}" if (saved := saved_model(model)) else "")
+        )
+    try:
+        functional(model)
+    except UnsupportedError as error:
+        raise ValueError(f"cannot convert the model {described(model)}: {error}") from None
+    converter = Converter(model, layout == "torch")
+    result = converter.convert(model, None)
+    if converter.unsupported:
+        lines = "".join(f"\n  {line}" for line in converter.unsupported.values())
+        raise ValueError(
+            f"cannot convert the model {model.name!r}; these layers have no counterpart in "
+            f"PyTorch:{lines}"
+        )
+    return result

@@ -4,19 +4,21 @@ import functools
 import inspect
 import operator
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
 from torch import fx, nn
 
 import samepad
+from samepad._building import UnsupportedError, one
 from samepad.keras import ops
 from samepad.keras.activations import activate, activation_name, relu
-from samepad.keras.builder import Builder, Value, axis, with_weights
-from samepad.keras.errors import UnsupportedError
+from samepad.keras.builder import Builder, Value, axis, computed_in, with_weights
+from samepad.keras.errors import saved_model
 from samepad.keras.recurrent import bidirectional, recurrent
 from samepad.keras.weights import WEIGHTS, array
+from samepad.normalization import LenientGroupNorm
 
 #: A rule's function gets the builder, Keras's layer, a name and the inputs, and returns the output:
 #: a value, or a node where the layout is the input's.
@@ -43,12 +45,6 @@ class Rule:
         return layout == "spatial" and getattr(layer, "data_format", None) != "channels_first"
 
 
-def _one(value: Any) -> Any:
-    """A tuple of equal integers as one of them."""
-    values = tuple(value)
-    return values[0] if len(set(values)) == 1 else values
-
-
 def _of_dimensions(kind: str, dimensions: int) -> type[nn.Module]:
     return getattr(nn, f"{kind}{dimensions}d")  # type: ignore[no-any-return]
 
@@ -68,9 +64,8 @@ def _options(**given: Any) -> dict[str, Any]:
 
 def _finish(b: Builder, layer: Any, name: str, module: nn.Module, value: Value) -> Value:
     """A call of the module with the layer's weights, then the layer's activation."""
-    node = b.module(name, with_weights(module, layer), value.node)
-    output = Value(node, value.rank, value.channels_first)
-    return _activated(b, layer, name + "_activation", output)
+    node = b.module(name, with_weights(module, layer, value.dtype), value.node)
+    return _activated(b, layer, name + "_activation", replace(value, node=node))
 
 
 def _activated(b: Builder, layer: Any, name: str, value: Value) -> Value:
@@ -85,12 +80,12 @@ def _conv(b: Builder, layer: Any, name: str, value: Value) -> Value:
     dimensions = value.rank - 2
     made, padding = _same_or_valid("Conv", layer, dimensions)
     options = _options(
-        stride=_one(layer.strides), dilation=_one(layer.dilation_rate), groups=layer.groups
+        stride=one(layer.strides), dilation=one(layer.dilation_rate), groups=layer.groups
     )
     module = made(
         inputs * layer.groups,
         outputs,
-        _one(layer.kernel_size),
+        one(layer.kernel_size),
         bias=layer.use_bias,
         **options,
         **padding,
@@ -103,12 +98,12 @@ def _depthwise(b: Builder, layer: Any, name: str, value: Value) -> Value:
     made = getattr(samepad, f"SamePadDepthwiseConv{value.rank - 2}d")
     module = made(
         channels,
-        _one(layer.kernel_size),
+        one(layer.kernel_size),
         padding=layer.padding,
         bias=layer.use_bias,
         **_options(
-            stride=_one(layer.strides),
-            dilation=_one(layer.dilation_rate),
+            stride=one(layer.strides),
+            dilation=one(layer.dilation_rate),
             depth_multiplier=layer.depth_multiplier,
         ),
     )
@@ -121,12 +116,12 @@ def _separable(b: Builder, layer: Any, name: str, value: Value) -> Value:
     module = made(
         channels,
         layer.filters,
-        _one(layer.kernel_size),
+        one(layer.kernel_size),
         padding=layer.padding,
         bias=layer.use_bias,
         **_options(
-            stride=_one(layer.strides),
-            dilation=_one(layer.dilation_rate),
+            stride=one(layer.strides),
+            dilation=one(layer.dilation_rate),
             depth_multiplier=layer.depth_multiplier,
         ),
     )
@@ -137,7 +132,7 @@ def _conv_transpose(b: Builder, layer: Any, name: str, value: Value) -> Value:
     *_, outputs, inputs = layer.kernel.shape
     dimensions = value.rank - 2
     made, options = _same_or_valid("ConvTranspose", layer, dimensions)
-    options |= _options(stride=_one(layer.strides), dilation=_one(layer.dilation_rate))
+    options |= _options(stride=one(layer.strides), dilation=one(layer.dilation_rate))
     extents = [(k - 1) * d + 1 for k, d in zip(layer.kernel_size, layer.dilation_rate, strict=True)]
     extra = layer.output_padding
     if extra is not None:
@@ -148,8 +143,8 @@ def _conv_transpose(b: Builder, layer: Any, name: str, value: Value) -> Value:
         # Keras's output is as long as its stride says where the kernel is shorter.
         extra = tuple(max(s - e, 0) for s, e in zip(layer.strides, extents, strict=True))
     if extra and any(extra):
-        options["output_padding"] = _one(extra)
-    module = made(inputs, outputs, _one(layer.kernel_size), bias=layer.use_bias, **options)
+        options["output_padding"] = one(extra)
+    module = made(inputs, outputs, one(layer.kernel_size), bias=layer.use_bias, **options)
     return _finish(b, layer, name, module, value)
 
 
@@ -162,7 +157,7 @@ def _cropped(extents: list[int], extra: tuple[int, ...]) -> tuple[Any, Any, tupl
     left = tuple(max(-c, 0) for c in crops)
     dimensions = len(extents)
     if all(before == after for before, after in pairs):
-        padding = _one(before for before, _ in pairs)
+        padding = one(before for before, _ in pairs)
         return _of_dimensions("ConvTranspose", dimensions), padding, left
     return getattr(samepad, f"SamePadConvTranspose{dimensions}d"), pairs, left
 
@@ -175,7 +170,7 @@ def _dense(b: Builder, layer: Any, name: str, value: Value) -> Value:
 def _pool(kind: str) -> Build:
     def build(b: Builder, layer: Any, name: str, value: Value) -> fx.Node:
         made, _ = _same_or_valid(kind, layer, value.rank - 2)
-        return b.module(name, made(_one(layer.pool_size), stride=_one(layer.strides)), value.node)
+        return b.module(name, made(one(layer.pool_size), stride=one(layer.strides)), value.node)
 
     return build
 
@@ -184,7 +179,7 @@ def _global_pool(method: str) -> Build:
     def build(b: Builder, layer: Any, name: str, value: Value) -> Value:
         dims = tuple(range(2, value.rank))
         node = b.method(method, value.node, dims, layer.keepdims)
-        return Value(node, value.rank if layer.keepdims else 2, value.channels_first)
+        return value.made(node, value.rank if layer.keepdims else 2, value.channels_first)
 
     return build
 
@@ -207,7 +202,7 @@ def _batch_normalization(b: Builder, layer: Any, name: str, value: Value) -> fx.
     size = array(layer.moving_mean).size
     module = made(size, eps=layer.epsilon, momentum=round(1 - layer.momentum, 12))
     node = b.method("flatten", value.node, 2) if folded else value.node
-    node = b.module(name, with_weights(module, layer), node)
+    node = b.module(name, with_weights(module, layer, value.dtype), node)
     return b.method("reshape_as", node, value.node) if folded else node
 
 
@@ -226,15 +221,16 @@ def _layer_normalization(b: Builder, layer: Any, name: str, value: Value) -> fx.
         else tuple(layer._build_shapes_dict["input_shape"][p] for p in positions)
     )
     module = nn.LayerNorm(shape, eps=layer.epsilon, elementwise_affine=weighted)
-    return b.module(name, with_weights(module, layer), value.node)
+    return b.module(name, with_weights(module, layer, value.dtype), value.node)
 
 
 def _group_normalization(b: Builder, layer: Any, name: str, value: Value) -> fx.Node:
     weighted = layer.scale or layer.center
     channels = layer._build_shapes_dict["input_shape"][layer.axis]
     groups = channels if layer.groups == -1 else layer.groups
-    module = nn.GroupNorm(groups, channels, eps=layer.epsilon, affine=weighted)
-    return b.module(name, with_weights(module, layer), value.node)
+    made = LenientGroupNorm if groups == channels else nn.GroupNorm
+    module = made(groups, channels, eps=layer.epsilon, affine=weighted)
+    return b.module(name, with_weights(module, layer, value.dtype), value.node)
 
 
 def _normalization(b: Builder, layer: Any, name: str, value: Value) -> fx.Node:
@@ -265,7 +261,7 @@ def _rescaling(b: Builder, layer: Any, name: str, value: Value) -> fx.Node:
             raise UnsupportedError(
                 f"scale or offset of shape {numbers.shape}: neither one number nor one per channel"
             )
-        tensor = torch.from_numpy(numbers).ravel().to(getattr(torch, layer.compute_dtype))
+        tensor = torch.from_numpy(numbers).ravel().to(value.dtype)
         if value.channels_first:
             tensor = tensor.reshape(-1, *[1] * (value.rank - 2))
         node = b.call(function, node, b.constant(name + "_" + function.__name__, tensor))
@@ -281,7 +277,7 @@ def _prelu(b: Builder, layer: Any, name: str, value: Value) -> fx.Node:
     shape = tuple(layer.alpha.shape)
     of_channels = value.rank == 2 or value.channels_first
     module = nn.PReLU(shape[-1]) if of_channels else ops.ElementwisePReLU(shape)
-    return b.module(name, with_weights(module, layer), value.node)
+    return b.module(name, with_weights(module, layer, value.dtype), value.node)
 
 
 def _softmax(b: Builder, layer: Any, name: str, value: Value) -> fx.Node:
@@ -293,29 +289,29 @@ def _softmax(b: Builder, layer: Any, name: str, value: Value) -> fx.Node:
 def _flatten(b: Builder, layer: Any, name: str, value: Value) -> Value:
     if layer.data_format == "channels_first" and value.rank > 2:
         # Keras puts the channels last before it flattens.
-        value = b.held(Value(value.node, value.rank, channels_first=True), channels_first=False)
+        value = b.held(replace(value, channels_first=True), channels_first=False)
     if value.rank == 1:
-        return Value(b.method("unsqueeze", value.node, 1), 2)
-    return Value(b.module(name, nn.Flatten(), value.node), 2)
+        return value.made(b.method("unsqueeze", value.node, 1), 2)
+    return value.made(b.module(name, nn.Flatten(), value.node), 2)
 
 
 def _reshape(b: Builder, layer: Any, name: str, value: Value) -> Value:
     shape = tuple(map(int, layer.target_shape))
     if -1 in shape:
         flat = b.method("flatten", value.node, 1) if value.rank > 2 else value.node
-        return Value(b.method("unflatten", flat, 1, shape), len(shape) + 1)
-    return Value(b.method("reshape", value.node, -1, *shape), len(shape) + 1)
+        return value.made(b.method("unflatten", flat, 1, shape), len(shape) + 1)
+    return value.made(b.method("reshape", value.node, -1, *shape), len(shape) + 1)
 
 
 def _repeat_vector(b: Builder, layer: Any, name: str, value: Value) -> Value:
-    return Value(b.method("expand", b.method("unsqueeze", value.node, 1), -1, layer.n, -1), 3)
+    return value.made(b.method("expand", b.method("unsqueeze", value.node, 1), -1, layer.n, -1), 3)
 
 
 def _up_sampling(b: Builder, layer: Any, name: str, value: Value) -> fx.Node:
     mode = getattr(layer, "interpolation", "nearest")
     if mode not in ("nearest", "bilinear"):
         raise UnsupportedError(f"interpolation={mode!r} is computed otherwise by PyTorch")
-    size = layer.size if isinstance(layer.size, int) else _one(layer.size)
+    size = layer.size if isinstance(layer.size, int) else one(layer.size)
     factor = float(size) if isinstance(size, int) else tuple(float(s) for s in size)
     return b.module(name, nn.Upsample(scale_factor=factor, mode=mode), value.node)
 
@@ -360,9 +356,10 @@ def _embedding(b: Builder, layer: Any, name: str, value: Value) -> Value:
     if layer.mask_zero:
         raise UnsupportedError("mask_zero=True: PyTorch's layers take no mask")
     module = nn.Embedding(layer.input_dim, layer.output_dim)
+    dtype = computed_in(layer.compute_dtype)
     # Keras casts: what counts as an index may come as a float.
-    node = b.module(name, with_weights(module, layer), b.method("long", value.node))
-    return Value(node, value.rank + 1)
+    node = b.module(name, with_weights(module, layer, dtype), b.method("long", value.node))
+    return Value(node, value.rank + 1, dtype)
 
 
 def _widened(b: Builder, value: Value, rank: int, channels_first: bool) -> Value:
@@ -371,9 +368,9 @@ def _widened(b: Builder, value: Value, rank: int, channels_first: bool) -> Value
         return value
     if value.rank == 2 and channels_first:
         index = (slice(None), slice(None), *[None] * (rank - 2))
-        return Value(b.item(value.node, index), rank, channels_first=True)
+        return value.made(b.item(value.node, index), rank, channels_first=True)
     held = b.held(value, channels_first=False)
-    return Value(b.item(held.node, (slice(None), *[None] * (rank - value.rank))), rank)
+    return value.made(b.item(held.node, (slice(None), *[None] * (rank - value.rank))), rank)
 
 
 def _merge(combine: Callable[..., Any]) -> Build:
@@ -384,7 +381,7 @@ def _merge(combine: Callable[..., Any]) -> Build:
         node = functools.reduce(lambda left, right: b.call(combine, left, right), nodes)
         if type(layer).__name__ == "Average":
             node = b.call(operator.truediv, node, len(values))
-        return Value(node, rank, first)
+        return values[0].made(node, rank, first)
 
     return build
 
@@ -413,7 +410,7 @@ def _custom_scale(b: Builder, layer: Any, name: str, left: Value, right: Value) 
 
 def _layer_scale(b: Builder, layer: Any, name: str, value: Value) -> fx.Node:
     module = ops.LayerScale(layer.projection_dim)
-    return b.module(name, with_weights(module, layer), value.node)
+    return b.module(name, with_weights(module, layer, value.dtype), value.node)
 
 
 def _permute(b: Builder, layer: Any, name: str, value: Value) -> fx.Node:
@@ -428,13 +425,13 @@ def _time_distributed(b: Builder, layer: Any, name: str, value: Value) -> Value:
     else:
         steps = b.method("size", node, 1)
         node = b.method("flatten", node, 0, 1)
-    folded = Value(node, value.rank - 1)
+    folded = value.made(node, value.rank - 1)
     outputs = apply(b, layer.layer, name, [folded])
     if len(outputs) != 1:
         raise UnsupportedError("a layer of several outputs at each step")
     inner = b.held(outputs[0], channels_first=False)
     node = b.method("unflatten", inner.node, 0, (-1, steps))
-    return Value(node, inner.rank + 1)
+    return inner.made(node, inner.rank + 1)
 
 
 def _each(names: str, dimensions: Sequence[int], rule: Rule) -> dict[str, Rule]:
@@ -503,6 +500,11 @@ def is_model(operation: Any) -> bool:
     return hasattr(operation, "layers") and hasattr(operation, "inputs")
 
 
+def takes_indices(layer: Any) -> bool:
+    """Whether a layer's inputs stay of the type that they have."""
+    return type(layer).__name__ == "Embedding"
+
+
 def rule_of(layer: Any) -> Rule:
     """The rule for a layer.
 
@@ -513,7 +515,7 @@ def rule_of(layer: Any) -> Rule:
     if kind.__module__.split(".")[0] != "keras":
         raise UnsupportedError(f"a class of {kind.__module__}, not of Keras: it is code")
     if kind.__name__ not in RULES:
-        raise UnsupportedError("no counterpart")
+        raise UnsupportedError(saved_model(layer) or "no counterpart")
     return RULES[kind.__name__]
 
 
@@ -526,6 +528,8 @@ def apply(b: Builder, layer: Any, name: str, values: list[Value]) -> list[Value]
     if is_model(layer):
         return b.nested(b, layer, name, values)
     rule = rule_of(layer)
+    if not takes_indices(layer):
+        values = [b.cast_for(value, layer) for value in values]
     if type(layer).__name__ in WEIGHTS and not layer.built:
         raise UnsupportedError("not built: call the model once, which makes its weights")
     channels_first = rule.channels_first(layer, values[0].rank)
@@ -540,5 +544,5 @@ def apply(b: Builder, layer: Any, name: str, values: list[Value]) -> list[Value]
         raise UnsupportedError(f"called on {len(values)} tensors") from None
     result = rule.build(b, layer, name, *values)
     if isinstance(result, fx.Node):
-        result = Value(result, values[0].rank, values[0].channels_first)
+        result = replace(values[0], node=result)
     return result if isinstance(result, list) else [result]

@@ -5,7 +5,8 @@ from typing import Any, Literal
 import torch
 from torch import nn
 
-from samepad.keras.errors import UnsupportedError, described, refusal
+from samepad._building import UnsupportedError
+from samepad.keras.errors import described, refusal, saved_model
 from samepad.keras.features import Tracer, reordered
 from samepad.keras.graph import all_layers
 from samepad.keras.weights import load_state, mismatch, state_of
@@ -128,9 +129,11 @@ def load_weights(
     if flatten not in ("torch", "keras"):
         raise ValueError(f"flatten must be 'torch' or 'keras', but got {flatten!r}")
     given = keras_layer_or_model
-    if not hasattr(given, "weights"):
+    saved = saved_model(given)
+    if saved or not hasattr(given, "weights"):
         raise TypeError(
             f"keras_layer_or_model must be a layer or a model of Keras, not {type(given).__name__}"
+            + (f": {saved}" if saved else "")
         )
     if not getattr(given, "built", False):
         raise ValueError(f"{described(given)} is not built: it has no weights yet")

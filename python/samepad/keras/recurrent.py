@@ -1,4 +1,4 @@
-"""Keras's recurrent layers as torch.nn's."""
+"""Keras's recurrent layers as torch.nn's, and as the GRU that torch.nn lacks."""
 
 import operator
 from collections.abc import Callable
@@ -7,8 +7,9 @@ from typing import Any
 import torch
 from torch import fx, nn
 
+from samepad._building import UnsupportedError
+from samepad.gru import ResetBeforeGRU
 from samepad.keras.builder import Builder, Value, with_weights
-from samepad.keras.errors import UnsupportedError
 from samepad.keras.weights import directions, function_name
 
 
@@ -26,6 +27,8 @@ def _made(layer: Any, **options: Any) -> nn.Module:
     if kind == "SimpleRNN" and function_name(layer.activation) == "relu":
         options["nonlinearity"] = "relu"
     made: Callable[..., nn.Module] = {"LSTM": nn.LSTM, "GRU": nn.GRU, "SimpleRNN": nn.RNN}[kind]
+    if kind == "GRU" and not layer.reset_after:
+        made = ResetBeforeGRU
     inputs = layer.cell.kernel.shape[0]
     return made(inputs, layer.units, bias=layer.use_bias, batch_first=True, **options)
 
@@ -40,18 +43,18 @@ def _states(b: Builder, layer: Any, result: fx.Node) -> list[fx.Node]:
 
 def recurrent(b: Builder, layer: Any, name: str, value: Value, *initial: Value) -> list[Value]:
     """LSTM, GRU and SimpleRNN, and the states that they start from where they are given some."""
-    module = with_weights(_made(layer), layer)
+    module = with_weights(_made(layer), layer, value.dtype)
     node = b.method("flip", value.node, (1,)) if layer.go_backwards else value.node
     states = [b.method("unsqueeze", state.node, 0) for state in initial]
     given = [tuple(states)] if type(layer).__name__ == "LSTM" and states else states
     result = b.module(name, module, node, *given)
     sequence = b.item(result, 0)
     if layer.return_sequences:
-        outputs = [Value(sequence, 3)]
+        outputs = [value.made(sequence, 3)]
     else:
-        outputs = [Value(b.method("select", sequence, 1, -1), 2)]
+        outputs = [value.made(b.method("select", sequence, 1, -1), 2)]
     if layer.return_state:
-        outputs += [Value(b.item(state, 0), 2) for state in _states(b, layer, result)]
+        outputs += [value.made(b.item(state, 0), 2) for state in _states(b, layer, result)]
     return outputs
 
 
@@ -61,12 +64,13 @@ def bidirectional(b: Builder, layer: Any, name: str, value: Value) -> list[Value
     if forward.go_backwards or layer.return_state:
         raise UnsupportedError("go_backwards or return_state inside of Bidirectional")
     _made(backward)  # for what it refuses
-    module = with_weights(_made(forward, bidirectional=True), layer)
+    value = b.cast_for(value, forward)  # after the wrapper's own cast, as in Keras
+    module = with_weights(_made(forward, bidirectional=True), layer, value.dtype)
     result = b.module(name, module, value.node)
     if layer.return_sequences:
         sequence = b.item(result, 0)
         if layer.merge_mode == "concat":
-            return [Value(sequence, 3)]
+            return [value.made(sequence, 3)]
         halves = b.method("chunk", sequence, 2, -1)
         rank = 3
     else:
@@ -74,11 +78,11 @@ def bidirectional(b: Builder, layer: Any, name: str, value: Value) -> list[Value
         rank = 2
     first, second = (b.item(halves, i) for i in (0, 1))
     if layer.merge_mode is None:
-        return [Value(first, rank), Value(second, rank)]
+        return [value.made(first, rank), value.made(second, rank)]
     if layer.merge_mode == "concat":
-        return [Value(b.call(torch.cat, [first, second], dim=-1), rank)]
+        return [value.made(b.call(torch.cat, [first, second], dim=-1), rank)]
     combine = operator.mul if layer.merge_mode == "mul" else operator.add
     merged = b.call(combine, first, second)
     if layer.merge_mode == "ave":
         merged = b.call(operator.truediv, merged, 2)
-    return [Value(merged, rank)]
+    return [value.made(merged, rank)]

@@ -13,7 +13,9 @@ from numpy.typing import NDArray
 from torch import nn
 from torch.nn.parameter import is_lazy
 
-from samepad.keras.errors import UnsupportedError
+from samepad._building import UnsupportedError
+from samepad.gru import ResetBeforeGRU
+from samepad.keras.errors import saved_model
 
 Arrays = dict[str, NDArray[Any]]
 
@@ -129,8 +131,6 @@ def _check_cell(layer: Any) -> None:
         found = function_name(getattr(layer, name, None))
         if known and found not in known:
             raise UnsupportedError(f"{name}={found!r}, where PyTorch computes with {known[0]!r}")
-    if not getattr(layer, "reset_after", True):
-        raise UnsupportedError("reset_after=False, where PyTorch resets after the product")
 
 
 def _recurrent(layer: Any, suffix: str = "_l0") -> Arrays:
@@ -166,6 +166,8 @@ def directions(layer: Any) -> tuple[Any, Any]:
         raise UnsupportedError("directions that are not two LSTM, GRU or SimpleRNN alike")
     if function_name(forward.activation) != function_name(backward.activation):
         raise UnsupportedError("directions of several activations")
+    if getattr(forward, "reset_after", True) != getattr(backward, "reset_after", True):
+        raise UnsupportedError("directions of which one has reset_after=False")
     return forward, backward
 
 
@@ -200,7 +202,7 @@ def state_of(layer: Any, module: nn.Module) -> dict[str, torch.Tensor]:
     """
     kind = type(layer)
     if not kind.__module__.startswith("keras.") or kind.__name__ not in WEIGHTS:
-        raise UnsupportedError("no counterpart is known for its weights")
+        raise UnsupportedError(saved_model(layer) or "no counterpart is known for its weights")
     if getattr(layer, "quantization_mode", None):
         raise UnsupportedError(f"quantized to {layer.quantization_mode}")
     state = WEIGHTS[kind.__name__](layer)
@@ -220,7 +222,16 @@ def _settings(layer: Any) -> dict[str, Any]:
     cell = layer.forward_layer if kind == "Bidirectional" else layer
     if type(cell).__name__ == "SimpleRNN":
         return {"nonlinearity": function_name(cell.activation)}
+    if type(cell).__name__ == "GRU":
+        return {"reset_after": cell.reset_after}
     return {}
+
+
+def _found(module: nn.Module, name: str, value: Any) -> Any:
+    """A module's setting; the value where it is not one of torch.nn's that has such."""
+    if name == "reset_after" and isinstance(module, nn.GRU):
+        return not isinstance(module, ResetBeforeGRU)
+    return getattr(module, name, value)
 
 
 def mismatch(module: nn.Module, layer: Any, state: dict[str, torch.Tensor]) -> str | None:
@@ -235,7 +246,7 @@ def mismatch(module: nn.Module, layer: Any, state: dict[str, torch.Tensor]) -> s
         if own[name].shape != tensor.shape:
             return f"has {name} of shape {tuple(own[name].shape)}; expected {tuple(tensor.shape)}"
     for name, value in _settings(layer).items():
-        found = getattr(module, name, value)
+        found = _found(module, name, value)
         if found != value:
             return f"has {name}={found!r}; expected {value!r}"
     return None

@@ -32,7 +32,8 @@ def load(model: Any) -> fx.GraphModule:
         ImportError: There is no package onnx.
         TypeError: `model` is neither a path nor a model.
         ValueError: The file is missing or no ONNX model; or operators, or attributes of some, have
-            no counterpart: the message names all of these nodes.
+            no counterpart, or weights not the sizes that their input has: the message names all of
+            these nodes.
     """
     try:
         from samepad.onnx import loading

@@ -7,7 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor, fx, nn
 
-from samepad._names import identifier
+from samepad._building import GraphBuilder, UnsupportedError
 from samepad.onnx import shapes
 
 
@@ -29,29 +29,16 @@ class Sizes:
 Value = Tensor | fx.Node | Sizes
 
 
-class UnsupportedError(Exception):
-    """Why a node cannot be said in PyTorch."""
-
-
-class Builder:
+class Builder(GraphBuilder):
     """Makes a torch.fx.GraphModule; what depends on no input is computed at once."""
 
     def __init__(self) -> None:
         """An empty graph."""
-        self.root = nn.Module()
-        self.graph = fx.Graph()
+        super().__init__()
         self.constants: dict[int, tuple[Tensor, fx.Node]] = {}
         #: What the file calls a constant, by its id.
         self.names: dict[int, str] = {}
         self.cached: dict[Any, fx.Node] = {}
-
-    def name(self, wanted: str) -> str:
-        """A Python name for a submodule or a buffer, which no other has."""
-        return identifier(wanted, {*self.root._modules, *self.root._buffers})
-
-    def input(self, name: str) -> fx.Node:
-        """The next input."""
-        return self.graph.placeholder(identifier(name, {node.name for node in self.graph.nodes}))
 
     def node(self, value: Any) -> Any:
         """The value as an argument of a node: tensors become buffers."""
@@ -198,15 +185,45 @@ class Call:
         value = self[position]
         return value.item() if isinstance(value, Tensor) and value.numel() == 1 else value
 
+    def dims(self, position: int) -> list[int | None] | None:
+        """An input's sizes, None for one that is open; None where nothing is known of them."""
+        value = self.given[position] if position < len(self.given) else None
+        if isinstance(value, Sizes):
+            return [] if value.scalar else [len(value.items)]
+        if isinstance(value, fx.Node):
+            return value.meta.get("dims")
+        return None if value is None else list(value.shape)
+
     def rank(self, position: int) -> int | None:
         """How many dimensions an input has, where that is known."""
+        dims = self.dims(position)
+        return None if dims is None else len(dims)
+
+    def size(self, position: int, dim: int) -> int | None:
+        """An input's size along a dimension, where that is known."""
+        dims = self.dims(position)
+        return dims[dim] if dims is not None and -len(dims) <= dim < len(dims) else None
+
+    def expect(self, position: int, dim: int, size: int | None) -> None:
+        """Refuse an input of another size along a dimension, as far as both are known.
+
+        Raises:
+            UnsupportedError: It has one.
+        """
+        found = self.size(position, dim)
+        if None not in (found, size) and found != size:
+            shape = ", ".join("?" if n is None else str(n) for n in self.dims(position) or ())
+            raise UnsupportedError(
+                f"input {position} has shape ({shape}), expected {size} along dimension {dim}"
+            )
+
+    def is_floating(self, position: int) -> bool | None:
+        """Whether an input is of floating-point numbers, where that is known."""
         value = self.given[position]
-        if isinstance(value, Sizes):
-            return 0 if value.scalar else 1
         if isinstance(value, fx.Node):
-            dims = value.meta.get("dims")
-            return None if dims is None else len(dims)
-        return None if value is None else value.dim()
+            dtype = value.meta.get("dtype")
+            return None if dtype is None else bool(dtype.is_floating_point)
+        return None if value is None else value.dtype.is_floating_point
 
     def weights(self, *positions: int) -> list[Tensor | None] | None:
         """Inputs that are constant or left out; None where one is not."""

@@ -7,15 +7,11 @@ import torch
 from torch import Tensor, fx, nn
 
 import samepad
+from samepad._building import UnsupportedError, one
 from samepad.onnx import ops
-from samepad.onnx.call import Call, UnsupportedError
+from samepad.onnx.call import Call
 
 _MODES = {"SAME_UPPER": "same", "SAME_LOWER": "same_lower", "VALID": 0}
-
-
-def _one(values: Any) -> Any:
-    """A list of equal integers as one of them, others as a tuple."""
-    return values[0] if len(set(values)) == 1 else tuple(values)
 
 
 def _padding(c: Call, dimensions: int, kernel: Any = None) -> Any:
@@ -38,7 +34,7 @@ def _padding(c: Call, dimensions: int, kernel: Any = None) -> Any:
     before, after = pads[:dimensions], pads[dimensions:]
     fits = kernel is None or all(2 * p <= k for p, k in zip(before, kernel, strict=True))
     if before == after and fits:
-        return _one(before)
+        return one(before)
     return tuple(zip(before, after, strict=True))
 
 
@@ -50,18 +46,25 @@ def _is_same(padding: Any) -> bool:
 def _steps(c: Call, dimensions: int) -> dict[str, Any]:
     ones = [1] * dimensions
     return {
-        "stride": _one(c.get("strides", ones)),
-        "dilation": _one(c.get("dilations", ones)),
+        "stride": one(c.get("strides", ones)),
+        "dilation": one(c.get("dilations", ones)),
     }
 
 
 def loaded(module: nn.Module, **weights: Tensor | None) -> nn.Module:
-    """The module with these weights, in their type."""
+    """The module with these weights, in their type.
+
+    Raises:
+        UnsupportedError: Their shapes are not the module's.
+    """
     present = {name: value for name, value in weights.items() if value is not None}
     module.to(next(iter(present.values())).dtype)
     own = module.state_dict()
     with torch.no_grad():
         for name, value in present.items():
+            if own[name].shape != value.shape:  # copying would broadcast
+                shapes = f"{tuple(value.shape)}, expected {tuple(own[name].shape)}"
+                raise UnsupportedError(f"{name} has shape {shapes}")
             own[name].copy_(value)
     return module
 
@@ -81,6 +84,9 @@ def conv(c: Call) -> Any:
     """Conv: a layer, or a function where the model computes the weight."""
     dimensions = _dimensions(c)
     padding, groups = _padding(c, dimensions), c.get("group", 1)
+    inputs, outputs = c.size(1, 1), c.size(1, 0)
+    c.expect(0, 1, inputs and inputs * groups)
+    c.expect(2, 0, outputs)
     weights = c.weights(1, 2)
     if weights is None:
         steps = _steps(c, dimensions)
@@ -92,7 +98,7 @@ def conv(c: Call) -> Any:
     module = made(
         weight.shape[1] * groups,
         weight.shape[0],
-        _one(list(weight.shape[2:])),
+        one(list(weight.shape[2:])),
         padding=padding,
         groups=groups,
         bias=bias is not None,
@@ -111,6 +117,9 @@ def conv_transpose(c: Call) -> Any:
     padding, groups = _padding(c, dimensions), c.get("group", 1)
     extra = c.get("output_padding", [0] * dimensions)
     steps = _steps(c, dimensions)
+    inputs, outputs = c.size(1, 0), c.size(1, 1)
+    c.expect(0, 1, inputs)
+    c.expect(2, 0, outputs and outputs * groups)
     weights = c.weights(1, 2)
     sizes = c.get("output_shape")
     # The pads of auto_pad depend on output_padding, which the size that they lead to does not.
@@ -126,7 +135,7 @@ def conv_transpose(c: Call) -> Any:
         )
     options: dict[str, Any] = {}
     if any(extra):
-        options["output_padding"] = _one(extra)
+        options["output_padding"] = one(extra)
     if weights is None:
         options |= {"padding": padding, "groups": groups, **steps}
         return c.b.call(ops.convolve, "conv_transpose", *c.inputs, **options)
@@ -139,7 +148,7 @@ def conv_transpose(c: Call) -> Any:
     module = made(
         weight.shape[0],
         weight.shape[1] * groups,
-        _one(list(weight.shape[2:])),
+        one(list(weight.shape[2:])),
         padding=padding,
         groups=groups,
         bias=bias is not None,
@@ -160,7 +169,7 @@ def max_pool(c: Call) -> Any:
     }
     if c.outputs == 1:
         made = getattr(samepad, f"SamePadMaxPool{len(kernel)}d")
-        return c.b.module(c.name, made(_one(kernel), **options), c[0])
+        return c.b.module(c.name, made(one(kernel), **options), c[0])
     pooled = c.b.call(ops.max_pool_with_indices, c[0], tuple(kernel), **options)
     return [c.b.call(operator.getitem, pooled, i) for i in range(2)]
 
@@ -172,8 +181,8 @@ def average_pool(c: Call) -> Any:
         raise UnsupportedError(f"dilations={c.get('dilations')}, which PyTorch's pools have not")
     made = getattr(samepad, f"SamePadAvgPool{len(kernel)}d")
     module = made(
-        _one(kernel),
-        stride=_one(c.get("strides", [1] * len(kernel))),
+        one(kernel),
+        stride=one(c.get("strides", [1] * len(kernel))),
         padding=_padding(c, len(kernel), kernel),
         ceil_mode=bool(c.get("ceil_mode", 0)),
         count_include_pad=bool(c.get("count_include_pad", 0)),
@@ -185,8 +194,11 @@ def gemm(c: Call) -> Any:
     """Gemm: alpha A B + beta C, nn.Linear where it is one."""
     alpha, beta = c.get("alpha", 1.0), c.get("beta", 1.0)
     weights = c.weights(1, 2)
+    c.expect(0, 0 if c.get("transA", 0) else 1, c.size(1, 1 if c.get("transB", 0) else 0))
     bias_is_plain = c[2] is None or (isinstance(c[2], Tensor) and c[2].dim() == 1)
-    if weights and alpha == 1 and beta == 1 and not c.get("transA", 0) and bias_is_plain:
+    floating = c.is_floating(1)  # ONNX multiplies integers too, nn.Linear does not
+    plain = alpha == 1 and beta == 1 and not c.get("transA", 0) and bias_is_plain
+    if weights and floating and plain:
         weight, bias = weights
         assert weight is not None
         weight = weight if c.get("transB", 0) else weight.T
@@ -226,6 +238,7 @@ def _is_bias(bias: Tensor, layer: nn.Linear) -> bool:
 def mat_mul(c: Call) -> Any:
     """MatMul: nn.Linear where the second is a constant matrix of floats."""
     weight = c[1]
+    c.expect(0, -1, c.size(1, 0 if c.rank(1) == 1 else -2))
     if isinstance(weight, Tensor) and weight.dim() == 2 and weight.is_floating_point():
         return _linear(c, weight.T, None)
     return c.b.call(operator.matmul, c[0], c[1])

@@ -11,8 +11,9 @@ import torch
 from google.protobuf.message import DecodeError
 from torch import fx
 
+from samepad._building import UnsupportedError
 from samepad.onnx import sizes, tensors
-from samepad.onnx.call import Builder, Call, UnsupportedError, Value
+from samepad.onnx.call import Builder, Call, Value
 from samepad.onnx.operators import OPERATORS
 
 #: Before it, operators broadcast by an attribute `broadcast`, and much else was otherwise.
@@ -78,16 +79,15 @@ def sizes_of(kind: Any) -> list[int | None]:
     return [dim.dim_value if dim.HasField("dim_value") else None for dim in kind.shape.dim]
 
 
-def _shapes(proto: Any) -> dict[str, list[int | None]]:
-    """The sizes of the graph's values as far as ONNX can tell; None for one that is open."""
+def _types(proto: Any) -> dict[str, Any]:
+    """The types of the graph's tensors as far as ONNX can tell."""
     try:
         graph = onnx.shape_inference.infer_shapes(proto).graph
     except (ValueError, onnx.shape_inference.InferenceError):  # of more than 2 GB, say
         return {}
+    values = (*graph.input, *graph.value_info, *graph.output)
     return {
-        value.name: sizes_of(value.type.tensor_type)
-        for value in (*graph.input, *graph.value_info, *graph.output)
-        if value.type.tensor_type.HasField("shape")
+        value.name: value.type.tensor_type for value in values if value.type.HasField("tensor_type")
     }
 
 
@@ -114,7 +114,7 @@ class Loader:
                 f"cannot convert the ONNX model {self.graph.name!r}: its opset is {self.opset}, "
                 f"expected at least {OLDEST_OPSET}; onnx.version_converter may bring it there"
             )
-        self.shapes = _shapes(proto)
+        self.types = _types(proto)
         used = [input for node in self.graph.node for input in node.input]
         self.uses = Counter([*used, *(output.name for output in self.graph.output)])
         self.b = Builder()
@@ -126,7 +126,7 @@ class Loader:
             self.constant(sparse.values.name, tensors.dense, sparse)
         for given in self.graph.input:
             if given.name not in self.values:
-                self.values[given.name] = self.b.input(given.name)
+                self.values[given.name] = self.b.placeholder(given.name)
                 self.note(given.name)
 
     def constant(self, name: str, read: Any, proto: Any) -> None:
@@ -140,12 +140,15 @@ class Loader:
         self.values[name] = value
 
     def note(self, name: str) -> None:
-        """Tell rules which sizes a value has, and whether it is used once."""
+        """Tell rules which sizes and type a value has, and whether it is used once."""
         value = self.values[name]
         if isinstance(value, fx.Node):
             value.meta["once"] = value.meta.get("once", True) and self.uses[name] == 1
-            if name in self.shapes:
-                value.meta["dims"] = self.shapes[name]
+            kind = self.types.get(name)
+            if kind is not None and kind.HasField("shape"):
+                value.meta["dims"] = sizes_of(kind)
+            if kind is not None and kind.elem_type in tensors.TYPES:
+                value.meta["dtype"] = tensors.TYPES[kind.elem_type]
 
     def convert(self, node: Any, position: int) -> None:
         """Compute a node's outputs; where that cannot be said, note why.
@@ -183,12 +186,7 @@ class Loader:
         """The module."""
         b = self.b
         found = [b.node(b.tensor(self.values[output.name])) for output in self.graph.output]
-        b.graph.output(found[0] if len(found) == 1 else tuple(found))
-        module = fx.GraphModule(b.root, b.graph, class_name="OnnxModel")
-        module.graph.eliminate_dead_code()
-        module.graph.lint()
-        module.recompile()
-        return module.eval()
+        return b.finish(found[0] if len(found) == 1 else tuple(found), "OnnxModel").eval()
 
 
 def load(model: Any) -> fx.GraphModule:

@@ -5,10 +5,12 @@ from typing import Any
 
 import torch
 import torch.nn.functional as F
-from torch import nn
+from torch import Tensor, nn
 
+from samepad._building import UnsupportedError
+from samepad.normalization import LenientGroupNorm
 from samepad.onnx import ops
-from samepad.onnx.call import Call, UnsupportedError
+from samepad.onnx.call import Call
 from samepad.onnx.layers import loaded
 
 
@@ -17,6 +19,8 @@ def batch_normalization(c: Call) -> Any:
     c.refuse(training_mode=0)
     if c.outputs != 1:
         raise UnsupportedError(f"{c.outputs} outputs, those of training, expected 1")
+    for position in range(1, 5):
+        c.expect(position, 0, c.size(0, 1))
     epsilon, rank, weights = c.get("epsilon", 1e-5), c.rank(0), c.weights(1, 2, 3, 4)
     if weights is None or rank is None or not 2 <= rank <= 5:
         scale, bias, mean, variance = (c[i] for i in range(1, 5))
@@ -36,35 +40,47 @@ def batch_normalization(c: Call) -> Any:
 
 
 def instance_normalization(c: Call) -> Any:
-    """InstanceNormalization."""
+    """InstanceNormalization: also of one value for each channel, which torch.nn's layers refuse."""
+    for position in (1, 2):
+        c.expect(position, 0, c.size(0, 1))
     epsilon, rank, weights = c.get("epsilon", 1e-5), c.rank(0), c.weights(1, 2)
-    if weights is None or rank is None or not 3 <= rank <= 5:
-        return c.b.call(F.instance_norm, c[0], None, None, c[1], c[2], True, 0.0, epsilon)
+    if weights is None:
+        options = (None, None, True, 0.0, epsilon, False)
+        return c.b.call(torch.instance_norm, c[0], c[1], c[2], *options)
     scale, bias = weights
     assert scale is not None
-    made = getattr(nn, f"InstanceNorm{rank - 2}d")
-    module = made(scale.shape[0], eps=epsilon, affine=True)
+    channels = scale.shape[0]
+    several = any(size is not None and size > 1 for size in (c.dims(0) or [])[2:])
+    if several and rank is not None and 3 <= rank <= 5:
+        module = getattr(nn, f"InstanceNorm{rank - 2}d")(channels, eps=epsilon, affine=True)
+    else:
+        module = LenientGroupNorm(channels, channels, epsilon)
     return c.b.module(c.name, loaded(module, weight=scale, bias=bias), c[0])
 
 
 def group_normalization(c: Call) -> Any:
     """GroupNormalization of opset 21; the one before was withdrawn."""
+    for position in (1, 2):
+        c.expect(position, 0, c.size(0, 1))
     groups, epsilon, weights = c.get("num_groups"), c.get("epsilon", 1e-5), c.weights(1, 2)
     if weights is None:
-        return c.b.call(F.group_norm, c[0], groups, c[1], c[2], epsilon)
+        return c.b.call(torch.group_norm, c[0], groups, c[1], c[2], epsilon)
     scale, bias = weights
     assert scale is not None
-    module = nn.GroupNorm(groups, scale.shape[0], epsilon)
+    made = LenientGroupNorm if groups == scale.shape[0] else nn.GroupNorm
+    module = made(groups, scale.shape[0], epsilon)
     return c.b.module(c.name, loaded(module, weight=scale, bias=bias), c[0])
 
 
 def layer_normalization(c: Call) -> Any:
     """LayerNormalization from an axis on."""
+    _expect_broadcast(c, 1)
+    _expect_broadcast(c, 2)
     axis, epsilon, rank, weights = c.get("axis", -1), c.get("epsilon", 1e-5), c.rank(0), None
     if c.outputs == 1:
         weights = c.weights(1, 2)
     dimensions = -axis if axis < 0 else rank and rank - axis
-    if weights is None or weights[0] is None or weights[0].dim() != dimensions:
+    if weights is None or not _is_affine(c, dimensions, *weights):
         results = c.b.call(ops.layer_norm, *(c[i] for i in range(3)), axis, epsilon)
         return [c.b.call(operator.getitem, results, i) for i in range(c.outputs)]
     scale, bias = weights
@@ -73,8 +89,29 @@ def layer_normalization(c: Call) -> Any:
     return c.b.module(c.name, loaded(module, weight=scale, bias=bias), c[0])
 
 
+def _expect_broadcast(c: Call, position: int) -> None:
+    """Refuse weights that do not broadcast to what is normalized.
+
+    Raises:
+        UnsupportedError: They do not.
+    """
+    for dim in range(1, 1 + (c.rank(position) or 0)):
+        if c.size(position, -dim) != 1:
+            c.expect(0, -dim, c.size(position, -dim))
+
+
+def _is_affine(c: Call, dimensions: Any, scale: Tensor | None, bias: Tensor | None) -> bool:
+    """Whether they are nn.LayerNorm's over so many dimensions; ONNX's may broadcast too."""
+    if scale is None or scale.dim() != dimensions:
+        return False
+    normalized = (c.dims(0) or [None] * dimensions)[-dimensions:]
+    same = all(n in (None, size) for n, size in zip(normalized, scale.shape, strict=True))
+    return same and (bias is None or bias.shape == scale.shape)
+
+
 def rms_normalization(c: Call) -> Any:
     """RMSNormalization from an axis on."""
+    _expect_broadcast(c, 1)
     return c.b.call(ops.rms_norm, c[0], c[1], c.get("axis", -1), c.get("epsilon", 1e-5))
 
 

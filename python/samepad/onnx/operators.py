@@ -10,8 +10,9 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from samepad._building import UnsupportedError
 from samepad.onnx import layers, normalization, ops, recurrent, resizing, signals, tensors
-from samepad.onnx.call import Call, Rule, UnsupportedError
+from samepad.onnx.call import Call, Rule
 from samepad.onnx.shape_rules import RULES
 
 
@@ -75,7 +76,7 @@ def _softmax(log: bool) -> Rule:
 def _reduce(kind: str) -> Rule:
     def rule(c: Call) -> Any:
         axes, keep = c.integers(1, "axes"), bool(c.get("keepdims", 1))
-        if kind == "Mean" and isinstance(axes, list) and axes:
+        if kind == "Mean" and isinstance(axes, list) and axes and c.is_floating(0):
             return c.b.call(torch.mean, c[0], axes, keep)
         noop = bool(c.get("noop_with_empty_axes", 0))
         return c.b.call(ops.reduce, c[0], kind, axes, keep, noop)
@@ -102,6 +103,7 @@ def _prelu(c: Call) -> Any:
         and slope.dim() > 0
         and slope.numel() == slope.shape[0]
     ):
+        c.expect(0, 1, None if one else slope.numel())
         module = layers.loaded(nn.PReLU(slope.numel()), weight=slope.reshape(-1))
         return c.b.module(c.name, module, c[0])
     return c.b.call(ops.prelu, c[0], slope)
@@ -109,9 +111,12 @@ def _prelu(c: Call) -> Any:
 
 def _dropout(c: Call) -> Any:
     training = c.known(2, "training_mode")
-    if c.outputs != 1 or (training is not None and bool(training)):
-        raise UnsupportedError("training_mode or a mask")
-    return c[0]
+    if training is not None and bool(training):
+        raise UnsupportedError("training_mode=True, expected False")
+    if c.outputs == 1:
+        return c[0]
+    dtype = torch.bool if c.opset >= 10 else None
+    return [c[0], c.b.call(torch.ones_like, c[0], dtype=dtype)]
 
 
 def _global(layer: str, method: str) -> Rule:

@@ -1,5 +1,6 @@
 """What ONNX's operators compute and PyTorch has no one function for; beside shapes and indexing."""
 
+import math
 from typing import Any
 
 import torch
@@ -133,6 +134,15 @@ def _product(x: Tensor, dims: list[int], keep: bool) -> Tensor:
     return x
 
 
+def _mean(x: Tensor, dims: list[int], keep: bool) -> Tensor:
+    """Of integers, rounded towards zero as ONNX Runtime does."""
+    if x.is_floating_point():
+        return x.mean(dims, keepdim=keep)
+    total = x.sum(dims, keepdim=keep, dtype=x.dtype)
+    count = math.prod(x.shape[dim] for dim in dims)
+    return torch.div(total, count, rounding_mode="trunc")
+
+
 def _extreme(x: Tensor, dims: list[int], keep: bool, function: Any, lowest: bool) -> Tensor:
     """Of nothing, the type's lowest or highest value."""
     if x.numel() > 0:
@@ -156,7 +166,7 @@ _PREPARED: dict[str, Any] = {
 
 _REDUCED: dict[str, Any] = {
     "Sum": lambda x, d, k: x.sum(d, keepdim=k, dtype=x.dtype),
-    "Mean": lambda x, d, k: x.mean(d, keepdim=k),
+    "Mean": _mean,
     "Max": lambda x, d, k: _extreme(x, d, k, torch.amax, lowest=True),
     "Min": lambda x, d, k: _extreme(x, d, k, torch.amin, lowest=False),
     "Prod": _product,

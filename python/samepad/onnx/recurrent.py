@@ -6,9 +6,10 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from samepad._building import UnsupportedError
+from samepad.gru import ResetBeforeGRU
 from samepad.onnx import ops
-from samepad.onnx.call import Call, UnsupportedError
-from samepad.onnx.gru import ResetBeforeGRU
+from samepad.onnx.call import Call
 from samepad.onnx.layers import loaded
 
 #: By operator: torch.nn's layer, which of ONNX's gates each of its own is, and the activations.
@@ -87,11 +88,15 @@ def recurrent(c: Call) -> Any:
     direction = c.get("direction", "forward")
     if direction not in _DIRECTIONS:
         raise UnsupportedError(f"direction={direction!r}, expected one of {list(_DIRECTIONS)}")
+    for position in (1, 2, 3):
+        c.expect(position, 0, _DIRECTIONS[direction])
+    c.expect(0, 2, c.size(1, 2))
     batch_first = bool(c.get("layout", 0))
     state = _weights(c)
     options: dict[str, Any] = {"bias": "bias_ih_l0" in state, "batch_first": batch_first}
     options["bidirectional"] = _DIRECTIONS[direction] == 2
     hidden = state["weight_hh_l0"].shape[1]
+    c.refuse(hidden_size=hidden)
     module = loaded(_made(c, state["weight_ih_l0"].shape[1], hidden, **options), **state)
 
     def flipped(value: Any) -> Any:

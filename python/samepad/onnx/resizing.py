@@ -6,8 +6,9 @@ import numpy as np
 import torch.nn.functional as F
 from torch import Tensor, fx, nn
 
+from samepad._building import UnsupportedError
 from samepad.onnx import interpolation
-from samepad.onnx.call import Call, UnsupportedError
+from samepad.onnx.call import Call
 
 _LINEAR = {3: "linear", 4: "bilinear", 5: "trilinear"}
 _CHOICES = {

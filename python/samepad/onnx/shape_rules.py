@@ -7,8 +7,9 @@ from typing import Any
 import torch
 from torch import Tensor, fx, nn
 
+from samepad._building import UnsupportedError
 from samepad.onnx import indexing, shapes, tensors
-from samepad.onnx.call import Call, Rule, Sizes, UnsupportedError
+from samepad.onnx.call import Call, Rule, Sizes
 
 
 def _constant_of_shape(c: Call) -> Any:

@@ -157,4 +157,4 @@ def space_to_depth(input: Tensor, block: int, mode: str) -> Tensor:
 
 def reverse_axes(input: Tensor) -> Tensor:
     """Transpose without `perm`."""
-    return input.permute(*reversed(range(input.dim())))
+    return input.permute(tuple(reversed(range(input.dim()))))

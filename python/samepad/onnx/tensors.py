@@ -7,9 +7,10 @@ import torch
 from onnx import TensorProto, numpy_helper
 from torch import Tensor
 
-from samepad.onnx.call import UnsupportedError
+from samepad._building import UnsupportedError
 
-_TYPES: dict[int, torch.dtype] = {
+#: By TensorProto's numbers.
+TYPES: dict[int, torch.dtype] = {
     TensorProto.FLOAT: torch.float32,
     TensorProto.UINT8: torch.uint8,
     TensorProto.INT8: torch.int8,
@@ -36,11 +37,11 @@ def dtype(number: int) -> torch.dtype:
     Raises:
         UnsupportedError: It has none.
     """
-    if number not in _TYPES:
+    if number not in TYPES:
         names = {value: name for name, value in TensorProto.DataType.items()}
         name = names.get(number, number)
         raise UnsupportedError(f"type {name}, which PyTorch does not compute with")
-    return _TYPES[number]
+    return TYPES[number]
 
 
 def tensor(proto: Any) -> Tensor:

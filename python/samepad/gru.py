@@ -1,4 +1,4 @@
-"""A GRU that PyTorch lacks."""
+"""A GRU that PyTorch lacks and Keras and ONNX have."""
 
 import torch
 from torch import Tensor, nn
