@@ -167,7 +167,7 @@ bool crop_is_faster(const ConvArgs& args, const PadList& pads) {
 /// (benchmarks/README.md).
 bool is_small(const ConvArgs& args, const PadList& pads) {
   constexpr double kFew = 8e6;
-  double multiplications = static_cast<double>(args.weight.numel());
+  auto multiplications = static_cast<double>(args.weight.numel());
   if (args.input.dim() == args.dimensions() + 2) {
     multiplications *= static_cast<double>(args.input.size(0));
   }
