@@ -21,8 +21,8 @@ export CMAKE_CXX_COMPILER_LAUNCHER := ccache
 endif
 
 comma := ,
-# Builds the C++ tests with the sanitizers $(1).
-sanitized = cmake -S . -B build/$(1) -G Ninja -DSAMEPAD_TESTS=ON -DSAMEPAD_SANITIZE=$(1) \
+# Builds the C++ tests with the sanitizers $(2) in build/$(1).
+sanitized = cmake -S . -B build/$(1) -G Ninja -DSAMEPAD_TESTS=ON -DSAMEPAD_SANITIZE=$(2) \
 	-DCMAKE_PREFIX_PATH=$$($(BIN)/python -c 'import torch; print(torch.utils.cmake_prefix_path)') \
 	&& cmake --build build/$(1)
 
@@ -79,10 +79,10 @@ bench-cpp: $(STAMPS)/build  ## Measure the plans and kernels without Python
 # barriers of its OpenMP look like races.
 sanitize: $(STAMPS)/build $(STAMPS)/gtest  ## Run the C++ tests under sanitizers, the threaded ones for races
 	$(call say,C++ tests under AddressSanitizer and UndefinedBehaviorSanitizer)
-	$(call sanitized,address$(comma)undefined)
-	ASAN_OPTIONS=detect_leaks=0 build/address$(comma)undefined/tests/cpp/samepad_tests
+	$(call sanitized,address,address$(comma)undefined)
+	ASAN_OPTIONS=detect_leaks=0 build/address/tests/cpp/samepad_tests
 	$(call say,Threaded C++ tests under ThreadSanitizer)
-	$(call sanitized,thread)
+	$(call sanitized,thread,thread)
 	TSAN_OPTIONS=suppressions=tests/cpp/tsan.supp \
 		build/thread/tests/cpp/samepad_tests --gtest_filter='Threads*'
 

@@ -58,7 +58,6 @@ MODULES: dict[str, Callable[[Layer], nn.Module]] = {
     "sym": _sym,
     "pad+conv": lambda layer: PadConv2d(*layer.arguments, **layer.options),
     "samepad": lambda layer: samepad.SamePadConv2d(*layer.arguments, **layer.options),
-    # samepad with its weights packed for inference goes here, once there is such a thing.
     "crop": lambda layer: PlannedConv2d("crop", *layer.arguments, **layer.options),
     "pad": lambda layer: PlannedConv2d("pad", *layer.arguments, **layer.options),
     "timm": lambda layer: Conv2dSame(*layer.arguments, **layer.options),
