@@ -20,4 +20,12 @@ InstructionSet instruction_set() {
 #endif
 }
 
+bool mkl_is_narrow() {
+#ifdef SAMEPAD_X86_KERNELS
+  return instruction_set() == InstructionSet::avx512 && !__builtin_cpu_is("intel");
+#else
+  return false;
+#endif
+}
+
 }  // namespace samepad::kernels

@@ -15,6 +15,10 @@ enum class InstructionSet : uint8_t { generic, avx2, avx512 };
 /// The widest one of this CPU; ATEN_CPU_CAPABILITY limits it as it limits PyTorch's.
 InstructionSet instruction_set();
 
+/// Whether MKL, which multiplies matrices for PyTorch, uses narrower vectors than the CPU has: it
+/// takes AVX-512 on Intel's CPUs alone.
+bool mkl_is_narrow();
+
 /// Shares out `tasks`, each of so many multiplications, in parts worth a thread's while.
 template <class Run>
 void share_out(int64_t tasks, int64_t operations, const Run& run) {

@@ -11,6 +11,7 @@
 #include <algorithm>
 #include <limits>
 
+#include "../kernels/threads.h"
 #include "measurement.h"
 #include "own_conv.h"
 #include "padded_conv.h"
@@ -162,22 +163,27 @@ bool crop_is_faster(const ConvArgs& args, const PadList& pads) {
   return crop_cost < batch * input_channels * padded;
 }
 
-/// Whether a convolution by equal pads has so few multiplications that what a call of PyTorch's
-/// costs beside them counts. Of a kernel of one element there is nothing to gain
-/// (benchmarks/README.md).
-bool is_small(const ConvArgs& args, const PadList& pads) {
+/// Why our dense kernels are faster than the other plans; null where they are not, as for many
+/// convolutions by equal pads (benchmarks/README.md).
+const char* dense_advantage(const ConvArgs& args, const PadList& pads, bool symmetric) {
   constexpr double kFew = 8e6;
+  if (!symmetric) {
+    return "there are kernels that pad on the way";
+  }
+  if (c10::multiply_integers(args.kernel) == 1) {
+    return kernels::mkl_is_narrow() && args.groups.maybe_as_int() == 1
+               ? "it is a product of matrices, for which MKL does not use this CPU's AVX-512"
+               : nullptr;
+  }
   auto multiplications = static_cast<double>(args.weight.numel());
   if (args.input.dim() == args.dimensions() + 2) {
     multiplications *= static_cast<double>(args.input.size(0));
   }
-  bool taps = false;
   for (int64_t i = 0; i < args.dimensions(); ++i) {
     multiplications *= static_cast<double>(padded_output_size(
         args.size(i).expect_int(), args.extent(i), args.stride[i], expect_known(pads[i])));
-    taps |= args.kernel[i] > 1;
   }
-  return taps && multiplications < kFew;
+  return multiplications < kFew ? "it is small, and a call of PyTorch's costs more" : nullptr;
 }
 
 /// Whether many elements of few channels make an output, as where audio enters a net: PyTorch's
@@ -240,7 +246,7 @@ Choice choose_plan(const ConvArgs& args, const PadList& pads) {
   if (wanted(Plan::depthwise) && can_run_depthwise(args, pads)) {
     plans.push_back(Plan::depthwise);
   } else if (wanted(Plan::dense) && can_run_dense(args, pads) &&
-             (!symmetric || measured || is_small(args, pads))) {
+             (measured || dense_advantage(args, pads, symmetric) != nullptr)) {
     plans.push_back(Plan::dense);
   }
   if (symmetric) {
@@ -266,8 +272,7 @@ Choice choose_plan(const ConvArgs& args, const PadList& pads) {
     return {Plan::depthwise, "there are kernels for depthwise convolutions"};
   }
   if (plans[0] == Plan::dense) {
-    return {Plan::dense, symmetric ? "it is small, and a call of PyTorch's costs more"
-                                   : "there are kernels that pad on the way"};
+    return {Plan::dense, dense_advantage(args, pads, symmetric)};
   }
   // On other devices neither has been measured; there, what everybody runs.
   if (!args.input.is_cpu() || !plain) {

@@ -2,6 +2,7 @@
 
 import threading
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -30,7 +31,7 @@ HALF = torch.bfloat16
 EXPLAINED: list[tuple[str, nn.Module, tuple[int, ...], str, int]] = [
     # Nothing is copied where PyTorch pads both sides alike, nor by the kernels.
     ("symmetric", SAME(64, 64, 3), (2, 64, 24, 24), "equal on both sides", 0),
-    ("symmetric", SAME(3, 8, 1, 1), (2, 3, 9, 8), "equal on both sides", 0),
+    ("symmetric", SAME(4, 8, 1, 1, groups=2), (2, 4, 9, 8), "equal on both sides", 0),
     ("dense", SAME(3, 8, 3), (2, 3, 9, 8), "small", 0),
     # Of many elements of one channel, as audio has.
     ("pad", samepad.SamePadConv1d(1, 8, 400, 160), (2, 1, 1601), "a copy costs less", 2 * 1602 * 4),
@@ -68,6 +69,13 @@ def test_explains(plan: str, layer: Any, size: tuple[int, ...], reason: str, cop
         )
         assert explained.pads == expected
     assert str(explained).startswith(f"{plan}: ")
+
+
+def test_products_of_matrices_are_ours_where_mkl_leaves_vectors_unused() -> None:
+    intel = "GenuineIntel" in Path("/proc/cpuinfo").read_text()
+    wide = torch.backends.cpu.get_cpu_capability() == "AVX512"
+    explained = samepad.explain(SAME(3, 8, 1, 1), torch.randn(2, 3, 9, 8))
+    assert explained.plan == ("dense" if wide and not intel else "symmetric")
 
 
 def test_explanations_follow_what_is_forced() -> None:
