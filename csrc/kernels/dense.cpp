@@ -345,23 +345,47 @@ at::Tensor weight_gradient(const ConvShape& shape, at::MemoryFormat memory_forma
 /// Elements that are copied or multiplied at a time, at most: they should stay in a cache.
 constexpr double kElementsAtOnce = 1024 * 1024;
 
+bool is_copied_in_bands(const ConvShape& shape, bool channels_last) {
+  return spanned(shape, channels_last, static_cast<double>(band_rows(shape, channels_last))) <=
+         kElementsAtOnce;
+}
+
+/// The largest of the convolutions that give the input's gradient: of the phase with most taps.
+ConvShape largest_phase(const ConvShape& shape) {
+  ConvShape result = shape;
+  std::swap(result.channels, result.filters);
+  result.input = shape.output;
+  result.stride = {1, 1};
+  for (const int axis : {0, 1}) {
+    const auto up = [](int64_t a, int64_t b) { return (a + b - 1) / b; };
+    const int64_t common = std::gcd(shape.stride[axis], shape.dilation[axis]);
+    result.output[axis] = up(shape.input[axis], shape.stride[axis]);
+    result.kernel[axis] = up(shape.kernel[axis], shape.stride[axis] / common);
+    result.dilation[axis] = shape.dilation[axis] / common;
+  }
+  return result;
+}
+
 }  // namespace
 
 bool can_run_dense(const ConvShape& shape, at::MemoryFormat memory_format, at::ScalarType type) {
   const bool channels_last = is_channels_last(memory_format);
   return (type == at::kFloat || type == at::kDouble) &&
          instruction_set() != InstructionSet::generic && (shape.groups == 1 || !channels_last) &&
-         spanned(shape, channels_last, static_cast<double>(band_rows(shape, channels_last))) <=
-             kElementsAtOnce;
+         is_copied_in_bands(shape, channels_last);
 }
 
 bool can_run_dense_input_gradient(const ConvShape& shape) {
   if (!has_few_channels(shape)) {
-    return true;
+    return is_copied_in_bands(largest_phase(shape), /*channels_last=*/true);
   }
   const auto rows = static_cast<double>(product_rows(shape) + shape.overlap(0));
   const auto products = static_cast<double>(shape.channels * shape.taps());
   return rows * static_cast<double>(shape.output[1]) * products <= kElementsAtOnce;
+}
+
+bool can_run_dense_weight_gradient(const ConvShape& shape) {
+  return is_copied_in_bands(shape, /*channels_last=*/true);
 }
 
 at::Tensor dense_output(const ConvShape& shape, at::MemoryFormat memory_format,

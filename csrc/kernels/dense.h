@@ -23,8 +23,10 @@ at::Tensor dense_output(const ConvShape& shape, at::MemoryFormat memory_format,
 
 // Gradients, of convolutions of one group, in this layout.
 
-/// Whether there is a kernel for the input's gradient, too, where can_run_dense has said yes.
+/// Whether there are kernels for the gradients, too, where can_run_dense has said yes: what they
+/// copy is not what the output's kernel does.
 bool can_run_dense_input_gradient(const ConvShape& shape);
+bool can_run_dense_weight_gradient(const ConvShape& shape);
 
 /// The input's gradient from the output's; `bias` is added to each of its channels. Of many
 /// channels it is computed in channels_last; tensors of another layout are copied there and back.

@@ -42,12 +42,13 @@ class Rows {
         ahead_(std::max<int64_t>(before, 0)),
         phases_(phases),
         used_(std::clamp<int64_t>((outputs - 1) * phases + extent - ahead_, 0, width - skipped_)),
-        // What is read of a phase, and what is written, which ends with a whole vector. Whole
-        // vectors, so that the first taps' loads are aligned.
-        pitch_(ceil_div(std::max(outputs + (extent - 1) / phases,
-                                 (ahead_ + 1) / std::min<int64_t>(phases, 2) +
-                                     ceil_div(used_, std::min<int64_t>(phases, 2) * kV) * kV),
-                        kV) *
+        // What is read of a phase, and what is written of one or two, which ends with a whole
+        // vector. Whole vectors, so that the first taps' loads are aligned.
+        pitch_(ceil_div(
+                   std::max(
+                       outputs + (extent - 1) / phases,
+                       phases > 2 ? 0 : (ahead_ + 1) / phases + ceil_div(used_, phases * kV) * kV),
+                   kV) *
                kV),
         starts_{place(ahead_), place(ahead_ + 1)},
         widened_(workspace.take<Acc>(std::is_same_v<T, Acc> ? 0 : width + 2 * kV)) {

@@ -1,6 +1,7 @@
 #include "measurement.h"
 
 #include <ATen/Parallel.h>
+#include <ATen/SavedTensorHooks.h>
 #include <ATen/core/grad_mode.h>
 #include <ATen/ops/ones_like.h>
 #include <c10/core/impl/VirtualGuardImpl.h>
@@ -109,9 +110,22 @@ double time(Plan plan, const ConvArgs& args, const PadList& pads) {
   return std::chrono::duration<double>(now() - start).count();
 }
 
+/// While it lives, the caller's hooks on saved tensors, such as a checkpoint's, see none of them.
+class Unhooked {
+ public:
+  Unhooked() : previous_(at::SavedTensorDefaultHooks::set_tracing(true)) {}
+  ~Unhooked() { at::SavedTensorDefaultHooks::set_tracing(previous_); }
+  Unhooked(const Unhooked&) = delete;
+  Unhooked& operator=(const Unhooked&) = delete;
+
+ private:
+  bool previous_;
+};
+
 Entry measure(const ConvArgs& given, const PadList& pads, c10::ArrayRef<Plan> plans) {
   constexpr int kRounds = 7;
   constexpr double kEnough = 0.2;
+  const Unhooked unhooked;
   // Tensors of their own: hooks and gradients of the caller's are none of a measurement's business.
   ConvArgs args = given;
   args.input = given.input.detach().requires_grad_(needs_gradient(given.input));

@@ -21,7 +21,8 @@ bool has_input_gradient(const ConvShape& shape) {
 }
 
 bool has_weight_gradient(const ConvShape& shape) {
-  return is_depthwise(shape) || shape.groups == 1;
+  return is_depthwise(shape) ||
+         (shape.groups == 1 && kernels::can_run_dense_weight_gradient(shape));
 }
 
 at::Tensor forward(const ConvShape& shape, at::MemoryFormat memory_format, const at::Tensor& input,
@@ -216,6 +217,7 @@ at::Tensor in_two_dimensions(const ConvArgs& args, at::Tensor tensor) {
 /// What the kernels have in common: where they could run, if they take the sizes.
 bool can_run(const ConvArgs& args, const PadList& pads) {
   return args.dimensions() <= 2 && args.fill == "constant" && args.input.is_cpu() &&
+         args.input.layout() == at::kStrided && args.weight.layout() == at::kStrided &&
          is_plain(args) && args.input.numel() > 0 && args.weight.numel() > 0 &&
          std::ranges::all_of(pads, [](const auto& pad) { return known(pad).has_value(); });
 }

@@ -64,6 +64,11 @@ at::Tensor run_symmetric(const ConvArgs& args, const PadList& pads) {
 }
 
 at::Tensor run_crop(const ConvArgs& args, const PadList& pads) {
+  if (args.input.dim() != args.dimensions() + 2) {  // whose layout could not be told
+    ConvArgs batched = args;
+    batched.input = args.input.unsqueeze(0);
+    return run_crop(batched, pads).squeeze(0);
+  }
   SymDims padding;
   for (int64_t i = 0; i < args.dimensions(); ++i) {
     padding.emplace_back(crop_padding(expect_known(pads[i]), args.stride[i]));
@@ -265,7 +270,7 @@ Choice choose_plan(const ConvArgs& args, const PadList& pads) {
             symmetric ? "the pads are equal on both sides" : "no other plan computes this"};
   }
   const bool plain = is_plain(args);
-  if (plain && backends::benchmark()) {
+  if (plain && backends::benchmark() && !forced_plan) {
     return {fastest_plan(args, pads, plans), "it was the fastest when it was measured"};
   }
   if (plans[0] == Plan::depthwise) {

@@ -35,11 +35,19 @@ py::tuple explain(const py::object& input, const py::object& weight, const py::o
                   const py::object& stride, const py::object& padding, const py::object& dilation,
                   const py::object& groups, const py::object& padding_mode) {
   constexpr Arguments kArguments{"explain"};
-  const auto explained = explain_conv(
-      kArguments.tensor("input", input), kArguments.tensor("weight", weight),
-      kArguments.optional_tensor("bias", bias), kArguments.integers("stride", stride),
-      kArguments.padding("padding", padding), kArguments.integers("dilation", dilation),
-      kArguments.integer("groups", groups), kArguments.string("padding_mode", padding_mode));
+  const auto input_ = kArguments.tensor("input", input);
+  const auto weight_ = kArguments.tensor("weight", weight);
+  const auto bias_ = kArguments.optional_tensor("bias", bias);
+  const auto stride_ = kArguments.integers("stride", stride);
+  const auto padding_ = kArguments.padding("padding", padding);
+  const auto dilation_ = kArguments.integers("dilation", dilation);
+  const auto groups_ = kArguments.integer("groups", groups);
+  const auto padding_mode_ = kArguments.string("padding_mode", padding_mode);
+  const auto explained = [&] {
+    const py::gil_scoped_release no_gil;  // it may have to measure
+    return explain_conv(input_, weight_, bias_, stride_, padding_, dilation_, groups_,
+                        padding_mode_);
+  }();
   const py::tuple pads(explained.pads.size());
   for (size_t i = 0; i < explained.pads.size(); ++i) {
     pads[i] = py::make_tuple(explained.pads[i].before, explained.pads[i].after);

@@ -10,6 +10,7 @@ import samepad
 import torch
 from samepad import _C, backends
 from torch import Tensor, nn
+from torch.utils.checkpoint import checkpoint
 from torch.utils.flop_counter import FlopCounterMode
 
 
@@ -198,3 +199,30 @@ def test_threads_may_measure_at_once() -> None:
     assert len(backends.measurements()) == 4
     for i, result in results:
         torch.testing.assert_close(result, layer(inputs[i]))
+
+
+@pytest.mark.usefixtures("_measuring")
+def test_measures_unseen_by_what_watches_the_caller() -> None:
+    layer = SAME(8, 8, 3, 2)
+    seen: list[Tensor] = []
+
+    def keep(tensor: Tensor) -> Tensor:
+        seen.append(tensor)
+        return tensor
+
+    input = torch.randn(2, 8, 12, 12, requires_grad=True)
+    with torch.autograd.graph.saved_tensors_hooks(keep, keep):
+        layer(input)
+    assert len(seen) == 2
+    backends.reset()
+    checkpoint(layer, input, use_reentrant=False).sum().backward()
+    backends.reset()
+    assert samepad.explain(layer, input).reason == "it was the fastest when it was measured"
+
+
+@pytest.mark.usefixtures("_measuring")
+def test_a_forced_plan_is_no_measurement() -> None:
+    layer, input = SAME(64, 64, 4, 2), torch.randn(1, 64, 57, 57)
+    with torch.no_grad(), _C._force_plan("depthwise"):  # which cannot run
+        layer(input)
+    assert backends.measurements() == []

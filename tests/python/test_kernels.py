@@ -429,3 +429,32 @@ def test_enormous_dilations(groups: int) -> None:
     )
     # The other tap meets padding alone.
     torch.testing.assert_close(output, F.conv1d(input, weight[:, :, 1:], groups=groups))
+
+
+@pytest.mark.parametrize("padding", ["same", 1])
+def test_layouts_that_kernels_cannot_read_are_pytorchs(padding: Any) -> None:
+    input, weight = torch.randn(2, 8, 9, 9), torch.randn(8, 8, 3, 3)
+    output = samepad.functional.conv2d(input.to_mkldnn(), weight, padding=padding)
+    expected = F.conv2d(input, weight, padding=1)
+    torch.testing.assert_close(output.to_dense(), expected, rtol=1e-4, atol=1e-4)
+
+
+def test_every_plan_gives_an_unbatched_output_the_layout_of_pytorchs() -> None:
+    input = torch.randn(8, 9, 10)
+    weight = torch.randn(16, 8, 3, 3).to(memory_format=torch.channels_last)
+    expected = F.conv2d(input, weight, stride=2, padding=1).stride()
+    for plan in ("dense", "crop", "pad"):
+        with _C._force_plan(plan):
+            assert samepad.functional.conv2d(input, weight, None, 2).stride() == expected
+
+
+def test_gradients_that_would_copy_too_much_at_once_are_pytorchs() -> None:
+    torch.manual_seed(0)
+    layer = samepad.SamePadConv2d(2048, 8, 3, 2, dilation=18)
+    input = torch.randn(1, 2048, 48, 48, requires_grad=True)
+    gradient = torch.randn(1, 8, 24, 24)
+    gradients = torch.autograd.grad(layer(input), (input, layer.weight), gradient)
+    with _C._force_plan("pad"):
+        expected = torch.autograd.grad(layer(input), (input, layer.weight), gradient)
+    for mine, theirs in zip(gradients, expected, strict=True):
+        torch.testing.assert_close(mine, theirs, rtol=1e-3, atol=1e-3)
