@@ -5,6 +5,7 @@ import os
 os.environ.setdefault("KERAS_BACKEND", "tensorflow")
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
+import copy
 from collections.abc import Callable
 from typing import Any
 
@@ -380,3 +381,48 @@ def test_what_has_no_weights_to_give() -> None:
         samepad.keras.load_weights(nn.Linear(2, 2), 3)
     with pytest.raises(ValueError, match="0 layers of Keras have weights, but 1 of the module"):
         samepad.keras.load_weights(nn.Linear(2, 2), built(layers.ReLU(), 2))
+
+
+def with_constants(mean: float = 1.0) -> Any:
+    """Constants by channel of an image, of a model inside, and weights that are constants."""
+    adapted = layers.Normalization()
+    adapted.adapt(np.random.default_rng(0).normal(mean, 2, (8, 3)))
+    inner = sequential((3, 3, 4), layers.Normalization(mean=[1, 2, 3, 4], variance=[1, 2, 3, 4]))
+    image = keras.Input((4, 4, 3))
+    x = layers.Conv2D(4, 2)(adapted(layers.Rescaling([1.0, 2, 3], [0.0, 1, mean])(image)))
+    x = layers.BatchNormalization()(inner(x)) * np.arange(4)
+    return keras.Model(image, layers.Dense(2)(layers.Flatten()(x)))
+
+
+def from_source(model: Any, input_layout: Any) -> nn.Module:
+    namespace: dict[str, Any] = {}
+    exec(samepad.keras.to_source(model, input_layout=input_layout), namespace)
+    module = namespace["Model"]()
+    assert isinstance(module, nn.Module)
+    return module
+
+
+def converted_copy(model: Any, input_layout: Any) -> nn.Module:
+    return copy.deepcopy(samepad.keras.to_torch(model, input_layout))
+
+
+@pytest.mark.parametrize("input_layout", ["torch", "keras"])
+@pytest.mark.parametrize("make", [from_source, converted_copy])
+def test_modules_made_of_a_model_take_all_of_it(make: Any, input_layout: Any) -> None:
+    """Constants too, and flattened as Keras does without being told; of a model trained anew."""
+    model = with_constants(3.0)
+    randomize(model)
+    module = samepad.keras.load_weights(make(with_constants(), input_layout), model).eval()
+    (array,) = inputs_for(model)
+    image = torch.from_numpy(array)
+    found = module(image.movedim(-1, 1) if input_layout == "torch" else image).detach()
+    np.testing.assert_allclose(found, model(array), rtol=1e-4, atol=1e-5)
+
+
+def test_constants_that_the_model_has_not() -> None:
+    module = from_source(with_constants(), "torch")
+    module.register_buffer("mine", torch.zeros(2))
+    before = {name: value.clone() for name, value in module.state_dict().items()}
+    with pytest.raises(ValueError, match=r"cannot fill .*mine \(2,\)"):
+        samepad.keras.load_weights(module, with_constants())
+    assert all(torch.equal(before[name], value) for name, value in module.state_dict().items())

@@ -236,8 +236,12 @@ def _group_normalization(b: Builder, layer: Any, name: str, value: Value) -> fx.
 def _normalization(b: Builder, layer: Any, name: str, value: Value) -> fx.Node:
     mean = torch.from_numpy(array(layer.mean))
     deviation = torch.from_numpy(array(layer.variance)).sqrt().clamp(min=1e-7)
-    if value.channels_first and mean.dim() == value.rank:
-        mean, deviation = (t.movedim(-1, 1).contiguous() for t in (mean, deviation))
+    if value.channels_first:
+        # Adapted to data of fewer dimensions, it has as few, and meets the last ones.
+        mean, deviation = (
+            t.reshape(*[1] * (value.rank - t.dim()), *t.shape).movedim(-1, 1).contiguous()
+            for t in (mean, deviation)
+        )
     mean_node = b.constant(name + "_mean", mean)
     deviation_node = b.constant(name + "_deviation", deviation)
     if layer.invert:
