@@ -185,7 +185,9 @@ class _Writer:
                 return f"[{', '.join(items)}]"
             return f"({', '.join(items)}{',' if len(items) == 1 else ''})"
         if isinstance(value, dict):
-            items = [f"{self.literal(key)}: {self.literal(item, names)}" for key, item in value.items()]
+            items = [
+                f"{self.literal(key)}: {self.literal(item, names)}" for key, item in value.items()
+            ]
             return "{" + ", ".join(items) + "}"
         if isinstance(value, slice):
             parts = [self.literal(p, names) for p in (value.start, value.stop, value.step)]

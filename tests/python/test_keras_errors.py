@@ -72,6 +72,7 @@ def test_everything_unsupported_is_named_at_once() -> None:
         (IMAGE, lambda: Custom(), "not of Keras: it is code"),
         (IMAGE, lambda: layers.LayerNormalization(axis=1), "axis"),
         (IMAGE, lambda: layers.Dropout(0.1, noise_shape=(None, 13, 1, 1)), "noise_shape"),
+        (SEQUENCE, lambda: layers.Dropout(0.1, noise_shape=(1, 1, 1)), "noise_shape"),
         (SEQUENCE, lambda: layers.Masking(), "Masking"),
         (SEQUENCE, lambda: layers.LSTM(3, dropout=0.1), "dropout"),
     ],

@@ -163,6 +163,44 @@ def test_flattened_images_put_together() -> None:
     assert_loads(model, Wired(forward, linear=nn.Linear(6 + 60 + 12, 2)))
 
 
+@pytest.mark.parametrize(
+    "function",
+    [
+        lambda x: keras.ops.transpose(x, (0, 3, 1, 2)),
+        lambda x: keras.ops.matmul(x, np.tri(4, dtype=np.float32)),
+        lambda x: keras.ops.mean(x, axis=1, keepdims=True),
+        lambda x: keras.ops.sum(x, axis=2, keepdims=True),
+    ],
+)
+def test_what_functions_make_of_an_image_is_as_keras_has_it(function: Any) -> None:
+    image = keras.Input((6, 5, 3))
+    x = function(layers.Conv2D(4, 2)(image))
+    model = keras.Model(image, layers.Dense(2)(layers.Flatten()(x)))
+    randomize(model)
+    head = samepad.keras.load_weights(
+        nn.Sequential(nn.Conv2d(3, 4, 2), nn.Linear(model.layers[-1].kernel.shape[0], 2)), model
+    )[-1]
+    np.testing.assert_array_equal(head.weight.detach().T, model.layers[-1].kernel)
+
+
+def test_an_image_of_one_pixel_is_in_both_orders() -> None:
+    model = sequential(
+        (6, 5, 3),
+        layers.Conv2D(4, 2),
+        layers.GlobalAveragePooling2D(keepdims=True),
+        layers.Flatten(),
+        layers.Reshape((1, 1, 4)),
+        layers.Conv2D(2, 1),
+        layers.Flatten(),
+    )
+    pool, again = nn.AdaptiveAvgPool2d(1), nn.Unflatten(1, (4, 1, 1))
+    convolutions = nn.Conv2d(3, 4, 2), nn.Conv2d(4, 2, 1)
+    assert_loads(
+        model,
+        nn.Sequential(convolutions[0], pool, nn.Flatten(), again, convolutions[1], nn.Flatten()),
+    )
+
+
 def test_a_flattened_image_in_a_model_inside() -> None:
     head = sequential((36,), layers.ReLU(), layers.Dense(2))
     model = sequential((4, 3, 3), layers.Conv2D(3, 1), layers.Flatten(), head)

@@ -341,7 +341,8 @@ def _dropout(b: Builder, layer: Any, name: str, value: Value) -> fx.Node:
     shape = getattr(layer, "noise_shape", None)
     if shape is None:
         return b.module(name, nn.Dropout(layer.rate), value.node)
-    if any(size != 1 for size in tuple(shape)[1:]):
+    batch, *others = shape
+    if batch is not None or any(size != 1 for size in others):
         raise UnsupportedError(f"noise_shape={shape}")
     return b.module(name, ops.StochasticDepth(layer.rate), value.node)
 
