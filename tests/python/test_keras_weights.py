@@ -269,6 +269,9 @@ def test_layers_and_modules_that_are_shared() -> None:
     at_each_step = layers.TimeDistributed(shared)
     at_each_step.build((None, 3, 4))
     samepad.keras.load_weights(nn.Linear(4, 4), at_each_step)
+    at_each_pixel = layers.TimeDistributed(layers.TimeDistributed(shared))
+    at_each_pixel.build((None, 3, 3, 4))
+    samepad.keras.load_weights(nn.Linear(4, 4), at_each_pixel)
 
 
 def test_channels_first_in_keras_too() -> None:

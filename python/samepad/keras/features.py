@@ -14,6 +14,7 @@ from samepad._building import UnsupportedError
 from samepad.keras.errors import refusal
 from samepad.keras.functions import SHAPED
 from samepad.keras.graph import (
+    arguments_of,
     flat,
     functional,
     has_channels_last,
@@ -101,7 +102,7 @@ class Tracer:
             ]
         held = dict(zip(map(id, graph.inputs), inputs, strict=True))
         for node in nodes:
-            items = [*node.arguments.args, *node.arguments.kwargs.values()]
+            items = arguments_of(node)
             if is_model(node.operation):
                 items = inputs_of(functional(node.operation), items[0])
             given = [held[id(item)] for item in flat(items) if id(item) in held]

@@ -128,7 +128,9 @@ def apply_function(b: Builder, operation: Any, items: list[Any], output: Any) ->
         return _activation(b, operation, kind, items[0])
     if kind in SHAPED:
         held = [b.held(x, channels_first=False).node if isinstance(x, Value) else x for x in items]
-        return Value(SHAPED[kind](b, operation, rank, *held), rank, dtype)
+        # PyTorch adds up integers of every type in 64 bits.
+        made_in = torch.int64 if kind == "Sum" and not dtype.is_floating_point else dtype
+        return b.cast(Value(SHAPED[kind](b, operation, rank, *held), rank, made_in), dtype)
     if kind not in _FUNCTIONS:
         raise UnsupportedError("no counterpart")
     return replace(_arithmetic(b, kind, items), dtype=dtype)

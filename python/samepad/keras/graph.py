@@ -1,6 +1,7 @@
 """From a Keras model's graph to PyTorch's."""
 
 import functools
+import inspect
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from typing import Any
@@ -47,7 +48,7 @@ def nodes_in_order(graph: Any) -> list[Any]:
 def all_layers(layer: Any) -> list[Any]:
     """A layer, or those of a model and of the models in it, in order: each once, and those that are
     called at each step of a sequence as if they were not."""
-    if type(layer).__name__ == "TimeDistributed":
+    while type(layer).__name__ == "TimeDistributed":
         layer = layer.layer
     if not hasattr(layer, "layers"):
         return [layer]
@@ -85,6 +86,20 @@ def _same_structure(structure: Any, leaf: Callable[[Any], Any]) -> Any:
     if isinstance(structure, (list, tuple)):
         return type(structure)(_same_structure(value, leaf) for value in structure)
     return leaf(structure)
+
+
+def _parameters(operation: Any) -> list[str]:
+    """What the arguments of an operation's call are named; the first is what it is called on."""
+    return list(inspect.signature(operation.call).parameters)
+
+
+def arguments_of(node: Any) -> list[Any]:
+    """What an operation was called with, by position or by name, in the order of its parameters."""
+    named = node.arguments.kwargs
+    return [
+        *node.arguments.args,
+        *(named[name] for name in _parameters(node.operation) if name in named),
+    ]
 
 
 def inputs_of(graph: Any, given: Any) -> list[Any]:
@@ -128,14 +143,15 @@ def wants_channels_first(tensor: Any, nodes: list[Any]) -> bool:
     if len(tensor.shape) != 3:
         return len(tensor.shape) > 3
     for node in nodes:
-        if not any(argument is tensor for argument in flat(node.arguments.args)):
+        given = arguments_of(node)
+        if not any(argument is tensor for argument in flat(given)):
             continue
         operation = node.operation
         try:
             if is_model(operation):
                 inner = functional(operation)
-                given = inputs_of(inner, node.arguments.args[0])
-                position = next(i for i, item in enumerate(given) if item is tensor)
+                tensors = inputs_of(inner, given[0])
+                position = next(i for i, item in enumerate(tensors) if item is tensor)
                 return wants_channels_first(inner.inputs[position], nodes_in_order(inner))
             layout = rule_of(operation).channels_first(operation, 3)
         except UnsupportedError:
@@ -221,7 +237,7 @@ class Converter:
             UnsupportedError: It has no counterpart.
         """
         operation, arguments = node.operation, node.arguments
-        items = [*arguments.args, *arguments.kwargs.values()]
+        items = arguments_of(node)
         if not hasattr(operation, "trainable_weights"):
             given = [self.value(b, node, item, values) for item in items]
             return [apply_function(b, operation, given, node.outputs[0])]
@@ -238,7 +254,7 @@ class Converter:
             key
             for key, value in arguments.kwargs.items()
             if any(id(item) in values for item in flat(value))
-        } - {"inputs", "initial_state"}
+        } - {_parameters(operation)[0], "initial_state"}
         if named:
             raise UnsupportedError(f"called with {', '.join(sorted(named))}")
         inputs = [self.value(b, node, tensor, values) for tensor in tensors]

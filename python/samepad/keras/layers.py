@@ -301,6 +301,8 @@ def _flatten(b: Builder, layer: Any, name: str, value: Value) -> Value:
 
 def _reshape(b: Builder, layer: Any, name: str, value: Value) -> Value:
     shape = tuple(map(int, layer.target_shape))
+    if value.rank == 1:  # a number of each sample
+        shape = (1,) * len(shape)
     if -1 in shape:
         flat = b.method("flatten", value.node, 1) if value.rank > 2 else value.node
         return value.made(b.method("unflatten", flat, 1, shape), len(shape) + 1)
