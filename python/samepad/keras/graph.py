@@ -137,6 +137,22 @@ def _returned(graph: Any) -> Any:
     return structure[0] if alone else structure
 
 
+def _makers_of_masks(nodes: list[Any]) -> set[int]:
+    """The functions that Keras itself puts between a layer that masks and those that take masks."""
+    masks = {id(mask) for node in nodes for mask in flat(node.arguments.kwargs.get("mask"))}
+    makers = set()
+    for node in reversed(nodes):
+        is_layer = hasattr(node.operation, "trainable_weights")
+        if not is_layer and any(id(tensor) in masks for tensor in node.outputs):
+            makers.add(id(node.operation))
+            masks |= {
+                id(item)
+                for item in flat(arguments_of(node))
+                if getattr(item, "dtype", None) == "bool"
+            }
+    return makers
+
+
 def wants_channels_first(tensor: Any, nodes: list[Any]) -> bool:
     """How an input is taken: images and volumes with their channels first, and what has one
     dimension as the first layer that minds wants it."""
@@ -181,6 +197,8 @@ class Converter:
         self.torch_layout = torch_layout and has_channels_last(model)
         #: A line for each operation.
         self.unsupported: dict[int, str] = {}
+        #: Operations that the layers stand for which mask, and are refused for that.
+        self.masks: set[int] = set()
         self.made: Made = {}
         self.done: dict[int, Converted] = {}
 
@@ -189,6 +207,7 @@ class Converter:
         graph = functional(model)
         b = Builder(self.nested, self.made)
         nodes = nodes_in_order(graph)
+        self.masks |= _makers_of_masks(nodes)
         values: dict[int, Value] = {}
         for position, tensor in enumerate(graph.inputs):
             first = (
@@ -220,7 +239,8 @@ class Converter:
         try:
             return self.call(b, node, values)
         except UnsupportedError as error:
-            self.unsupported[id(node.operation)] = refusal(node.operation, error)
+            if id(node.operation) not in self.masks:
+                self.unsupported[id(node.operation)] = refusal(node.operation, error)
         except Exception as error:
             # With stand-ins for what it takes, anything may go wrong.
             if not self.unsupported:

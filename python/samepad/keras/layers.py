@@ -359,6 +359,10 @@ def _spatial_dropout(b: Builder, layer: Any, name: str, value: Value) -> fx.Node
     return b.module(name, _of_dimensions("Dropout", value.rank - 2)(layer.rate), value.node)
 
 
+def _masking(b: Builder, layer: Any, name: str, value: Value) -> Value:
+    raise UnsupportedError("masks: PyTorch's layers take no mask")
+
+
 def _embedding(b: Builder, layer: Any, name: str, value: Value) -> Value:
     if layer.mask_zero:
         raise UnsupportedError("mask_zero=True: PyTorch's layers take no mask")
@@ -483,6 +487,7 @@ RULES: dict[str, Rule] = {
     "ActivityRegularization": Rule("any", _identity),
     "Identity": Rule("any", _identity),
     "Embedding": Rule("keras", _embedding),
+    "Masking": Rule("any", _masking),
     **dict.fromkeys(("LSTM", "GRU", "SimpleRNN"), Rule("keras", recurrent)),
     "Bidirectional": Rule("keras", bidirectional),
     "TimeDistributed": Rule("keras", _time_distributed),
