@@ -6,6 +6,7 @@ os.environ.setdefault("KERAS_BACKEND", "tensorflow")
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
 import copy
+import pickle
 from collections.abc import Callable
 from typing import Any
 
@@ -443,17 +444,23 @@ def from_source(model: Any, input_layout: Any) -> nn.Module:
     return module
 
 
+def from_source_held(model: Any, input_layout: Any) -> nn.Module:
+    return nn.Sequential(from_source(model, input_layout))
+
+
 def converted_copy(model: Any, input_layout: Any) -> nn.Module:
     return copy.deepcopy(samepad.keras.to_torch(model, input_layout))
 
 
 @pytest.mark.parametrize("input_layout", ["torch", "keras"])
-@pytest.mark.parametrize("make", [from_source, converted_copy])
+@pytest.mark.parametrize("make", [from_source, from_source_held, converted_copy])
 def test_modules_made_of_a_model_take_all_of_it(make: Any, input_layout: Any) -> None:
     """Constants too, and flattened as Keras does without being told; of a model trained anew."""
     model = with_constants(3.0)
     randomize(model)
-    module = samepad.keras.load_weights(make(with_constants(), input_layout), model).eval()
+    flatten: Any = "keras" if make is from_source_held else None
+    module = make(with_constants(), input_layout)
+    samepad.keras.load_weights(module, model, flatten).eval()
     (array,) = inputs_for(model)
     image = torch.from_numpy(array)
     found = module(image.movedim(-1, 1) if input_layout == "torch" else image).detach()
@@ -467,3 +474,21 @@ def test_constants_that_the_model_has_not() -> None:
     with pytest.raises(ValueError, match=r"cannot fill .*mine \(2,\)"):
         samepad.keras.load_weights(module, with_constants())
     assert all(torch.equal(before[name], value) for name, value in module.state_dict().items())
+
+
+@pytest.mark.parametrize(
+    "hidden",
+    [
+        lambda module: pickle.loads(pickle.dumps(module)),
+        lambda module: nn.Sequential(module),
+    ],
+)
+def test_what_may_be_made_of_a_model_is_not_reordered_unasked(hidden: Any) -> None:
+    model = small()
+    module = hidden(samepad.keras.to_torch(model))
+    with pytest.raises(ValueError, match="say flatten='keras'"):
+        samepad.keras.load_weights(module, model)
+    samepad.keras.load_weights(module, model, flatten="keras").eval()
+    (array,) = inputs_for(model)
+    found = module(torch.from_numpy(array).movedim(-1, 1)).detach()
+    np.testing.assert_allclose(found, model(array), rtol=1e-4, atol=1e-5)

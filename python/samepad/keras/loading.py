@@ -3,7 +3,7 @@
 from typing import Any, Literal
 
 import torch
-from torch import nn
+from torch import fx, nn
 
 from samepad._building import UnsupportedError
 from samepad.keras.errors import described, refusal, saved_model
@@ -102,6 +102,26 @@ def _orders(model: Any) -> dict[int, torch.Tensor | None]:
     return tracer.orders
 
 
+def _input_layout(module: nn.Module) -> str | None:
+    """How a module that was made of a model takes its inputs; None of any other."""
+    meta = getattr(module, "meta", None)
+    return meta.get(INPUT_LAYOUT) if isinstance(meta, dict) else None
+
+
+def _check_flattens_as_torch(module: nn.Module) -> None:
+    """Refuse what may be made of a model but does not say so.
+
+    Raises:
+        ValueError: It is in the module, or a GraphModule is, which loses its `meta` when pickled.
+    """
+    for name, child in module.named_modules():
+        if isinstance(child, fx.GraphModule) or _input_layout(child):
+            raise ValueError(
+                f"cannot tell how {name or 'the module'} ({type(child).__name__}) flattens an "
+                "image: say flatten='keras' if it is of to_torch or to_source, 'torch' if not"
+            )
+
+
 def _constants(module: nn.Module, targets: list[tuple[str, nn.Module]]) -> dict[str, torch.Tensor]:
     """The buffers that no layer with weights has, in order of registration."""
     held = {id(buffer) for _, target in targets for buffer in target.buffers()}
@@ -154,7 +174,8 @@ def load_weights(
             in the model, or a Reshape to one dimension, are put in the order that the module has:
             tensors are taken to be held as `to_torch` holds them, with channels first after
             convolutions and pools. None: "keras" for what `to_torch` and `to_source` make, as its
-            `meta` says, which pickling loses; "torch" for others.
+            `meta` says; "torch" for others. Where it matters, other modules that hold such, or a
+            torch.fx.GraphModule, which loses its `meta` when pickled, have to be told.
 
     Returns:
         `module`.
@@ -180,7 +201,9 @@ def load_weights(
     if not getattr(given, "built", False):
         raise ValueError(f"{described(given)} is not built: it has no weights yet")
     is_model = hasattr(given, "layers")
-    layout = getattr(module, "meta", {}).get(INPUT_LAYOUT) if is_model else None
+    # Of what was made of a model, wherever the module holds it.
+    layouts = filter(None, map(_input_layout, module.modules()))
+    layout = next(layouts, None) if is_model else None
     sources = [
         layer
         for layer in _with_activations(all_layers(given))
@@ -194,8 +217,10 @@ def load_weights(
             + "\nand\n  "
             + "\n  ".join(f"{name or 'the module'!s} ({type(t).__name__})" for name, t in targets)
         )
-    as_torch = flatten == "torch" or (flatten is None and not layout)
+    as_torch = flatten == "torch" or (flatten is None and not _input_layout(module))
     orders = _orders(given) if as_torch and is_model else {}
+    if flatten is None and any(order is not None for order in orders.values()):
+        _check_flattens_as_torch(module)
     states, problems = [], []
     for layer, (name, target) in zip(sources, targets, strict=True):
         try:
