@@ -240,8 +240,10 @@ class _Writer:
         self.classes[id(module)] = class_name
         self.use("torch", "nn")
         lines = [f"class {class_name}(nn.Module):"]
-        if module.meta:
-            lines += [f"    meta = {self.literal(module.meta)}", ""]
+        # What passes and exporters keep there is their own.
+        meta = {key: text for key, text in module.meta.items() if isinstance(text, str)}
+        if meta:
+            lines += [f"    meta = {self.literal(meta)}", ""]
         lines.append("    def __init__(self):")
         statements = ["super().__init__()", *self.members("self", module), *_shared(module)]
         lines += [f"        {statement}" for statement in statements]
@@ -324,7 +326,8 @@ def write_source(module: fx.GraphModule, class_name: str = "Model") -> str:
 
     A layer is written from its own attributes: classes of torch.nn, of samepad, and others that
     keep the arguments of their constructor under the same names. Weights are not written: the
-    class's state_dict has the module's names and shapes. The module's `meta` is the class's.
+    class's state_dict has the module's names and shapes. What is text in the
+    module's `meta` is the class's.
 
     Args:
         module: What samepad.keras.to_torch or torch.fx.symbolic_trace made.
