@@ -185,7 +185,9 @@ class _Writer:
                 return f"[{', '.join(items)}]"
             return f"({', '.join(items)}{',' if len(items) == 1 else ''})"
         if isinstance(value, dict):
-            items = [f"{key!r}: {self.literal(item, names)}" for key, item in value.items()]
+            items = [
+                f"{self.literal(key)}: {self.literal(item, names)}" for key, item in value.items()
+            ]
             return "{" + ", ".join(items) + "}"
         if isinstance(value, slice):
             parts = [self.literal(p, names) for p in (value.start, value.stop, value.step)]
@@ -237,7 +239,12 @@ class _Writer:
                 self.write(child, self._class_name(name))
         self.classes[id(module)] = class_name
         self.use("torch", "nn")
-        lines = [f"class {class_name}(nn.Module):", "    def __init__(self):"]
+        lines = [f"class {class_name}(nn.Module):"]
+        # What passes and exporters keep there is their own.
+        meta = {key: text for key, text in module.meta.items() if isinstance(text, str)}
+        if meta:
+            lines += [f"    meta = {self.literal(meta)}", ""]
+        lines.append("    def __init__(self):")
         statements = ["super().__init__()", *self.members("self", module), *_shared(module)]
         lines += [f"        {statement}" for statement in statements]
         inputs = [node for node in module.graph.nodes if node.op == "placeholder"]
@@ -319,7 +326,8 @@ def write_source(module: fx.GraphModule, class_name: str = "Model") -> str:
 
     A layer is written from its own attributes: classes of torch.nn, of samepad, and others that
     keep the arguments of their constructor under the same names. Weights are not written: the
-    class's state_dict has the module's names and shapes.
+    class's state_dict has the module's names and shapes. What is text in the
+    module's `meta` is the class's.
 
     Args:
         module: What samepad.keras.to_torch or torch.fx.symbolic_trace made.

@@ -72,6 +72,7 @@ def test_everything_unsupported_is_named_at_once() -> None:
         (IMAGE, lambda: Custom(), "not of Keras: it is code"),
         (IMAGE, lambda: layers.LayerNormalization(axis=1), "axis"),
         (IMAGE, lambda: layers.Dropout(0.1, noise_shape=(None, 13, 1, 1)), "noise_shape"),
+        (SEQUENCE, lambda: layers.Dropout(0.1, noise_shape=(1, 1, 1)), "noise_shape"),
         (SEQUENCE, lambda: layers.Masking(), "Masking"),
         (SEQUENCE, lambda: layers.LSTM(3, dropout=0.1), "dropout"),
     ],
@@ -173,3 +174,30 @@ def test_what_would_give_other_numbers_is_refused() -> None:
     ):
         with pytest.raises(ValueError, match=message):
             samepad.keras.to_torch(model)
+
+
+def test_masks_are_refused_where_they_are_made_and_taken() -> None:
+    """And not the functions that Keras makes them with."""
+    steps, words = keras.Input(SEQUENCE), keras.Input((7,))
+    masked = layers.Masking(name="masking")(steps)
+    embedded = layers.Embedding(5, 3, mask_zero=True, name="words")(words)
+    outputs = [layers.LSTM(3, name="lstm")(masked), layers.GRU(3, name="gru")(embedded)]
+    model = keras.Model([steps, words], outputs)
+    with pytest.raises(ValueError, match="masking") as raised:
+        samepad.keras.to_torch(model)
+    lines = str(raised.value).splitlines()[1:]
+    assert sorted(line.split(":")[0].strip() for line in lines) == [
+        "gru (GRU)",
+        "lstm (LSTM)",
+        "masking (Masking)",
+        "words (Embedding)",
+    ]
+    assert "masking (Masking): masks" in str(raised.value)
+
+
+def test_layers_are_described_by_what_they_were_made_with() -> None:
+    steps = keras.Input(SEQUENCE)
+    both = layers.Bidirectional(layers.LSTM(3, return_state=True))
+    with pytest.raises(ValueError, match="return_state") as raised:
+        samepad.keras.to_torch(keras.Model(steps, both(steps)))
+    assert "backward_layer" not in str(raised.value)

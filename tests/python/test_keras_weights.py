@@ -5,6 +5,8 @@ import os
 os.environ.setdefault("KERAS_BACKEND", "tensorflow")
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
+import copy
+import pickle
 from collections.abc import Callable
 from typing import Any
 
@@ -162,6 +164,44 @@ def test_flattened_images_put_together() -> None:
     assert_loads(model, Wired(forward, linear=nn.Linear(6 + 60 + 12, 2)))
 
 
+@pytest.mark.parametrize(
+    "function",
+    [
+        lambda x: keras.ops.transpose(x, (0, 3, 1, 2)),
+        lambda x: keras.ops.matmul(x, np.tri(4, dtype=np.float32)),
+        lambda x: keras.ops.mean(x, axis=1, keepdims=True),
+        lambda x: keras.ops.sum(x, axis=2, keepdims=True),
+    ],
+)
+def test_what_functions_make_of_an_image_is_as_keras_has_it(function: Any) -> None:
+    image = keras.Input((6, 5, 3))
+    x = function(layers.Conv2D(4, 2)(image))
+    model = keras.Model(image, layers.Dense(2)(layers.Flatten()(x)))
+    randomize(model)
+    head = samepad.keras.load_weights(
+        nn.Sequential(nn.Conv2d(3, 4, 2), nn.Linear(model.layers[-1].kernel.shape[0], 2)), model
+    )[-1]
+    np.testing.assert_array_equal(head.weight.detach().T, model.layers[-1].kernel)
+
+
+def test_an_image_of_one_pixel_is_in_both_orders() -> None:
+    model = sequential(
+        (6, 5, 3),
+        layers.Conv2D(4, 2),
+        layers.GlobalAveragePooling2D(keepdims=True),
+        layers.Flatten(),
+        layers.Reshape((1, 1, 4)),
+        layers.Conv2D(2, 1),
+        layers.Flatten(),
+    )
+    pool, again = nn.AdaptiveAvgPool2d(1), nn.Unflatten(1, (4, 1, 1))
+    convolutions = nn.Conv2d(3, 4, 2), nn.Conv2d(4, 2, 1)
+    assert_loads(
+        model,
+        nn.Sequential(convolutions[0], pool, nn.Flatten(), again, convolutions[1], nn.Flatten()),
+    )
+
+
 def test_a_flattened_image_in_a_model_inside() -> None:
     head = sequential((36,), layers.ReLU(), layers.Dense(2))
     model = sequential((4, 3, 3), layers.Conv2D(3, 1), layers.Flatten(), head)
@@ -230,6 +270,9 @@ def test_layers_and_modules_that_are_shared() -> None:
     at_each_step = layers.TimeDistributed(shared)
     at_each_step.build((None, 3, 4))
     samepad.keras.load_weights(nn.Linear(4, 4), at_each_step)
+    at_each_pixel = layers.TimeDistributed(layers.TimeDistributed(shared))
+    at_each_pixel.build((None, 3, 3, 4))
+    samepad.keras.load_weights(nn.Linear(4, 4), at_each_pixel)
 
 
 def test_channels_first_in_keras_too() -> None:
@@ -380,3 +423,72 @@ def test_what_has_no_weights_to_give() -> None:
         samepad.keras.load_weights(nn.Linear(2, 2), 3)
     with pytest.raises(ValueError, match="0 layers of Keras have weights, but 1 of the module"):
         samepad.keras.load_weights(nn.Linear(2, 2), built(layers.ReLU(), 2))
+
+
+def with_constants(mean: float = 1.0) -> Any:
+    """Constants by channel of an image, of a model inside, and weights that are constants."""
+    adapted = layers.Normalization()
+    adapted.adapt(np.random.default_rng(0).normal(mean, 2, (8, 3)))
+    inner = sequential((3, 3, 4), layers.Normalization(mean=[1, 2, 3, 4], variance=[1, 2, 3, 4]))
+    image = keras.Input((4, 4, 3))
+    x = layers.Conv2D(4, 2)(adapted(layers.Rescaling([1.0, 2, 3], [0.0, 1, mean])(image)))
+    x = layers.BatchNormalization()(inner(x)) * np.arange(4)
+    return keras.Model(image, layers.Dense(2)(layers.Flatten()(x)))
+
+
+def from_source(model: Any, input_layout: Any) -> nn.Module:
+    namespace: dict[str, Any] = {}
+    exec(samepad.keras.to_source(model, input_layout=input_layout), namespace)
+    module = namespace["Model"]()
+    assert isinstance(module, nn.Module)
+    return module
+
+
+def from_source_held(model: Any, input_layout: Any) -> nn.Module:
+    return nn.Sequential(from_source(model, input_layout))
+
+
+def converted_copy(model: Any, input_layout: Any) -> nn.Module:
+    return copy.deepcopy(samepad.keras.to_torch(model, input_layout))
+
+
+@pytest.mark.parametrize("input_layout", ["torch", "keras"])
+@pytest.mark.parametrize("make", [from_source, from_source_held, converted_copy])
+def test_modules_made_of_a_model_take_all_of_it(make: Any, input_layout: Any) -> None:
+    """Constants too, and flattened as Keras does without being told; of a model trained anew."""
+    model = with_constants(3.0)
+    randomize(model)
+    flatten: Any = "keras" if make is from_source_held else None
+    module = make(with_constants(), input_layout)
+    samepad.keras.load_weights(module, model, flatten).eval()
+    (array,) = inputs_for(model)
+    image = torch.from_numpy(array)
+    found = module(image.movedim(-1, 1) if input_layout == "torch" else image).detach()
+    np.testing.assert_allclose(found, model(array), rtol=1e-4, atol=1e-5)
+
+
+def test_constants_that_the_model_has_not() -> None:
+    module = from_source(with_constants(), "torch")
+    module.register_buffer("mine", torch.zeros(2))
+    before = {name: value.clone() for name, value in module.state_dict().items()}
+    with pytest.raises(ValueError, match=r"cannot fill .*mine \(2,\)"):
+        samepad.keras.load_weights(module, with_constants())
+    assert all(torch.equal(before[name], value) for name, value in module.state_dict().items())
+
+
+@pytest.mark.parametrize(
+    "hidden",
+    [
+        lambda module: pickle.loads(pickle.dumps(module)),
+        lambda module: nn.Sequential(module),
+    ],
+)
+def test_what_may_be_made_of_a_model_is_not_reordered_unasked(hidden: Any) -> None:
+    model = small()
+    module = hidden(samepad.keras.to_torch(model))
+    with pytest.raises(ValueError, match="say flatten='keras'"):
+        samepad.keras.load_weights(module, model)
+    samepad.keras.load_weights(module, model, flatten="keras").eval()
+    (array,) = inputs_for(model)
+    found = module(torch.from_numpy(array).movedim(-1, 1)).detach()
+    np.testing.assert_allclose(found, model(array), rtol=1e-4, atol=1e-5)

@@ -108,3 +108,9 @@ def test_what_stands_in_brackets() -> None:
     x, i = torch.randn(3, 4), torch.tensor([2, 0])
     for found, expected in zip(written(module)(x, i), module(x, i), strict=True):
         assert torch.equal(found, expected)
+
+
+def test_text_in_the_meta_of_a_module_is_written() -> None:
+    module = fx.symbolic_trace(nn.Sequential(nn.ReLU()))
+    module.meta.update(origin="here", graph=module.graph)
+    assert written(module).meta == {"origin": "here"}

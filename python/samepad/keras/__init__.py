@@ -12,7 +12,7 @@ from typing import Any, Literal
 from torch import fx
 
 from samepad.keras.graph import converted
-from samepad.keras.loading import load_weights
+from samepad.keras.loading import INPUT_LAYOUT, load_weights
 from samepad.source import write_source
 
 __all__ = ["load_weights", "to_source", "to_torch"]
@@ -45,7 +45,9 @@ def to_torch(keras_model: Any, input_layout: Layout = "torch") -> fx.GraphModule
             layers have no counterpart, all of which the message names, each with the reason and
             its arguments.
     """
-    return converted(keras_model, input_layout).module
+    module = converted(keras_model, input_layout).module
+    module.meta[INPUT_LAYOUT] = input_layout
+    return module
 
 
 def to_source(
@@ -56,7 +58,8 @@ def to_source(
 ) -> str:
     """The module that `to_torch` makes, as a .py file to read, keep and change.
 
-    The weights are not in it: save `to_torch(keras_model).state_dict()`, which fits.
+    The weights and constants are not in it: `load_weights` fills them, or the state_dict of
+    `to_torch(keras_model)`, which fits.
 
     Args:
         keras_model: As `to_torch` takes it.

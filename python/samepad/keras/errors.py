@@ -5,10 +5,11 @@ import os
 from pathlib import Path
 from typing import Any
 
-#: Ends of the names of arguments that do not bear on what a layer computes.
+#: Ends of the names of arguments that do not bear on what a layer computes; or, like the backward
+#: layer, are kept alike whether they were given or not.
 _BESIDE_THE_POINT = (
     *("initializer", "regularizer", "constraint", "weights"),
-    *("autocast", "name", "seed"),
+    *("autocast", "name", "seed", "backward_layer"),
 )
 
 

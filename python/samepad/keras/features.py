@@ -12,7 +12,9 @@ from torch import Tensor
 
 from samepad._building import UnsupportedError
 from samepad.keras.errors import refusal
+from samepad.keras.functions import SHAPED
 from samepad.keras.graph import (
+    arguments_of,
     flat,
     functional,
     has_channels_last,
@@ -28,6 +30,9 @@ _MIXING = ("Dense", "LSTM", "GRU", "SimpleRNN", "Bidirectional")
 
 #: Those whose outputs are in their inputs' order.
 _EACH_ALONE = ("BatchNormalization", "LayerNormalization", "PReLU")
+
+#: Functions whose outputs have dimensions in Keras's order; parts of an image are images.
+_AS_KERAS = SHAPED.keys() - {"GetItem"}
 
 
 @dataclass(frozen=True)
@@ -51,8 +56,9 @@ class Features:
             indices = indices[..., self.order]
         if self.channels_first:
             indices = indices.movedim(-1, 0)
-        moved = self.channels_first or self.order is not None
-        return Features((indices.numel(),), order=indices.reshape(-1) if moved else None)
+        order = indices.reshape(-1)
+        moved = not torch.equal(order, torch.arange(order.numel()))
+        return Features((order.numel(),), order=order if moved else None)
 
 
 def _same(left: Tensor | None, right: Tensor | None) -> bool:
@@ -96,7 +102,7 @@ class Tracer:
             ]
         held = dict(zip(map(id, graph.inputs), inputs, strict=True))
         for node in nodes:
-            items = [*node.arguments.args, *node.arguments.kwargs.values()]
+            items = arguments_of(node)
             if is_model(node.operation):
                 items = inputs_of(functional(node.operation), items[0])
             given = [held[id(item)] for item in flat(items) if id(item) in held]
@@ -130,6 +136,8 @@ class Tracer:
 
     def channels_first(self, operation: Any, given: list[Features]) -> bool:
         """Whether an operation's inputs, and outputs of their rank, have their channels first."""
+        if type(operation).__name__ in _AS_KERAS:
+            return False
         try:
             layout = rule_of(operation).channels_first(operation, len(given[0].shape) + 1)
         except UnsupportedError:

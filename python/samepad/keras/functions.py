@@ -94,7 +94,7 @@ def _get_item(b: Builder, _: Any, __: int, node: fx.Node, key: Any) -> fx.Node:
 
 
 #: What depends on where dimensions are: computed on tensors as Keras holds them, to one of a rank.
-_SHAPED: dict[str, Callable[..., fx.Node]] = {
+SHAPED: dict[str, Callable[..., fx.Node]] = {
     "Mean": _reduce("mean"),
     "Sum": _reduce("sum"),
     "Max": _reduce("amax"),
@@ -126,9 +126,11 @@ def apply_function(b: Builder, operation: Any, items: list[Any], output: Any) ->
     items = [_constant(b, operation, item, dtype) if _is_array(item) else item for item in items]
     if len(items) == 1 and (kind in _WITH_SETTINGS or kind.lower() in _ACTIVATIONS):
         return _activation(b, operation, kind, items[0])
-    if kind in _SHAPED:
+    if kind in SHAPED:
         held = [b.held(x, channels_first=False).node if isinstance(x, Value) else x for x in items]
-        return Value(_SHAPED[kind](b, operation, rank, *held), rank, dtype)
+        # PyTorch adds up integers of every type in 64 bits.
+        made_in = torch.int64 if kind == "Sum" and not dtype.is_floating_point else dtype
+        return b.cast(Value(SHAPED[kind](b, operation, rank, *held), rank, made_in), dtype)
     if kind not in _FUNCTIONS:
         raise UnsupportedError("no counterpart")
     return replace(_arithmetic(b, kind, items), dtype=dtype)

@@ -1,6 +1,7 @@
 """From a Keras model's graph to PyTorch's."""
 
 import functools
+import inspect
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from typing import Any
@@ -47,7 +48,7 @@ def nodes_in_order(graph: Any) -> list[Any]:
 def all_layers(layer: Any) -> list[Any]:
     """A layer, or those of a model and of the models in it, in order: each once, and those that are
     called at each step of a sequence as if they were not."""
-    if type(layer).__name__ == "TimeDistributed":
+    while type(layer).__name__ == "TimeDistributed":
         layer = layer.layer
     if not hasattr(layer, "layers"):
         return [layer]
@@ -87,6 +88,20 @@ def _same_structure(structure: Any, leaf: Callable[[Any], Any]) -> Any:
     return leaf(structure)
 
 
+def _parameters(operation: Any) -> list[str]:
+    """What the arguments of an operation's call are named; the first is what it is called on."""
+    return list(inspect.signature(operation.call).parameters)
+
+
+def arguments_of(node: Any) -> list[Any]:
+    """What an operation was called with, by position or by name, in the order of its parameters."""
+    named = node.arguments.kwargs
+    return [
+        *node.arguments.args,
+        *(named[name] for name in _parameters(node.operation) if name in named),
+    ]
+
+
 def inputs_of(graph: Any, given: Any) -> list[Any]:
     """What a model is called with, in the order of its inputs.
 
@@ -122,20 +137,37 @@ def _returned(graph: Any) -> Any:
     return structure[0] if alone else structure
 
 
+def _makers_of_masks(nodes: list[Any]) -> set[int]:
+    """The functions that Keras itself puts between a layer that masks and those that take masks."""
+    masks = {id(mask) for node in nodes for mask in flat(node.arguments.kwargs.get("mask"))}
+    makers = set()
+    for node in reversed(nodes):
+        is_layer = hasattr(node.operation, "trainable_weights")
+        if not is_layer and any(id(tensor) in masks for tensor in node.outputs):
+            makers.add(id(node.operation))
+            masks |= {
+                id(item)
+                for item in flat(arguments_of(node))
+                if getattr(item, "dtype", None) == "bool"
+            }
+    return makers
+
+
 def wants_channels_first(tensor: Any, nodes: list[Any]) -> bool:
     """How an input is taken: images and volumes with their channels first, and what has one
     dimension as the first layer that minds wants it."""
     if len(tensor.shape) != 3:
         return len(tensor.shape) > 3
     for node in nodes:
-        if not any(argument is tensor for argument in flat(node.arguments.args)):
+        given = arguments_of(node)
+        if not any(argument is tensor for argument in flat(given)):
             continue
         operation = node.operation
         try:
             if is_model(operation):
                 inner = functional(operation)
-                given = inputs_of(inner, node.arguments.args[0])
-                position = next(i for i, item in enumerate(given) if item is tensor)
+                tensors = inputs_of(inner, given[0])
+                position = next(i for i, item in enumerate(tensors) if item is tensor)
                 return wants_channels_first(inner.inputs[position], nodes_in_order(inner))
             layout = rule_of(operation).channels_first(operation, 3)
         except UnsupportedError:
@@ -165,6 +197,8 @@ class Converter:
         self.torch_layout = torch_layout and has_channels_last(model)
         #: A line for each operation.
         self.unsupported: dict[int, str] = {}
+        #: Operations that the layers stand for which mask, and are refused for that.
+        self.masks: set[int] = set()
         self.made: Made = {}
         self.done: dict[int, Converted] = {}
 
@@ -173,6 +207,7 @@ class Converter:
         graph = functional(model)
         b = Builder(self.nested, self.made)
         nodes = nodes_in_order(graph)
+        self.masks |= _makers_of_masks(nodes)
         values: dict[int, Value] = {}
         for position, tensor in enumerate(graph.inputs):
             first = (
@@ -204,7 +239,8 @@ class Converter:
         try:
             return self.call(b, node, values)
         except UnsupportedError as error:
-            self.unsupported[id(node.operation)] = refusal(node.operation, error)
+            if id(node.operation) not in self.masks:
+                self.unsupported[id(node.operation)] = refusal(node.operation, error)
         except Exception as error:
             # With stand-ins for what it takes, anything may go wrong.
             if not self.unsupported:
@@ -221,7 +257,7 @@ class Converter:
             UnsupportedError: It has no counterpart.
         """
         operation, arguments = node.operation, node.arguments
-        items = [*arguments.args, *arguments.kwargs.values()]
+        items = arguments_of(node)
         if not hasattr(operation, "trainable_weights"):
             given = [self.value(b, node, item, values) for item in items]
             return [apply_function(b, operation, given, node.outputs[0])]
@@ -238,7 +274,7 @@ class Converter:
             key
             for key, value in arguments.kwargs.items()
             if any(id(item) in values for item in flat(value))
-        } - {"inputs", "initial_state"}
+        } - {_parameters(operation)[0], "initial_state"}
         if named:
             raise UnsupportedError(f"called with {', '.join(sorted(named))}")
         inputs = [self.value(b, node, tensor, values) for tensor in tensors]

@@ -236,8 +236,12 @@ def _group_normalization(b: Builder, layer: Any, name: str, value: Value) -> fx.
 def _normalization(b: Builder, layer: Any, name: str, value: Value) -> fx.Node:
     mean = torch.from_numpy(array(layer.mean))
     deviation = torch.from_numpy(array(layer.variance)).sqrt().clamp(min=1e-7)
-    if value.channels_first and mean.dim() == value.rank:
-        mean, deviation = (t.movedim(-1, 1).contiguous() for t in (mean, deviation))
+    if value.channels_first:
+        # Adapted to data of fewer dimensions, it has as few, and meets the last ones.
+        mean, deviation = (
+            t.reshape(*[1] * (value.rank - t.dim()), *t.shape).movedim(-1, 1).contiguous()
+            for t in (mean, deviation)
+        )
     mean_node = b.constant(name + "_mean", mean)
     deviation_node = b.constant(name + "_deviation", deviation)
     if layer.invert:
@@ -297,6 +301,8 @@ def _flatten(b: Builder, layer: Any, name: str, value: Value) -> Value:
 
 def _reshape(b: Builder, layer: Any, name: str, value: Value) -> Value:
     shape = tuple(map(int, layer.target_shape))
+    if value.rank == 1:  # a number of each sample
+        shape = (1,) * len(shape)
     if -1 in shape:
         flat = b.method("flatten", value.node, 1) if value.rank > 2 else value.node
         return value.made(b.method("unflatten", flat, 1, shape), len(shape) + 1)
@@ -337,7 +343,8 @@ def _dropout(b: Builder, layer: Any, name: str, value: Value) -> fx.Node:
     shape = getattr(layer, "noise_shape", None)
     if shape is None:
         return b.module(name, nn.Dropout(layer.rate), value.node)
-    if any(size != 1 for size in tuple(shape)[1:]):
+    batch, *others = shape
+    if batch is not None or any(size != 1 for size in others):
         raise UnsupportedError(f"noise_shape={shape}")
     return b.module(name, ops.StochasticDepth(layer.rate), value.node)
 
@@ -350,6 +357,10 @@ def _alpha_dropout(b: Builder, layer: Any, name: str, value: Value) -> fx.Node:
 
 def _spatial_dropout(b: Builder, layer: Any, name: str, value: Value) -> fx.Node:
     return b.module(name, _of_dimensions("Dropout", value.rank - 2)(layer.rate), value.node)
+
+
+def _masking(b: Builder, layer: Any, name: str, value: Value) -> Value:
+    raise UnsupportedError("masks: PyTorch's layers take no mask")
 
 
 def _embedding(b: Builder, layer: Any, name: str, value: Value) -> Value:
@@ -476,6 +487,7 @@ RULES: dict[str, Rule] = {
     "ActivityRegularization": Rule("any", _identity),
     "Identity": Rule("any", _identity),
     "Embedding": Rule("keras", _embedding),
+    "Masking": Rule("any", _masking),
     **dict.fromkeys(("LSTM", "GRU", "SimpleRNN"), Rule("keras", recurrent)),
     "Bidirectional": Rule("keras", bidirectional),
     "TimeDistributed": Rule("keras", _time_distributed),
