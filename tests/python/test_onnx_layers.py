@@ -211,12 +211,13 @@ def test_one_value_for_each_channel_and_weights_that_are_computed() -> None:
         ("Gemm", {"transA": 1}),
         ("ReduceMean", {}),
         ("ReduceMean", {"axes": [1]}),
+        *((f"Reduce{name}", {"axes": [0]}) for name in ("L2", "LogSum", "LogSumExp")),
         ("MatMul", {}),
     ],
 )
 def test_integers(kind: str, attributes: dict[str, Any]) -> None:
-    array = np.array([[5, -8], [-2, 1]], np.int32)
-    weights: list[Any] = [] if kind == "ReduceMean" else [np.array([[1, 2], [3, 4]], np.int32)]
+    array = np.array([[5, -8], [-2, 90_001]], np.int32)  # whose square is none of int32
+    weights: list[Any] = [] if kind.startswith("Reduce") else [np.array([[1, 2], [3, 4]], np.int32)]
     model = one_node(kind, (2, 2), weights, 13, **attributes)
     for value in (*model.graph.input, *model.graph.output):
         value.type.tensor_type.elem_type = TensorProto.INT32
@@ -378,6 +379,34 @@ def test_resize(mode: str, transform: str, by: str) -> None:
         classes |= {type(layer) for layer in module.children()}
     if transform in ("half_pixel", "align_corners") and mode != "nearest":
         assert classes == {nn.Upsample}
+
+
+@pytest.mark.parametrize(
+    ("opset", "mode"), [(10, "nearest"), (10, "linear"), (18, "nearest"), (18, "linear")]
+)
+@pytest.mark.parametrize("scales", [(0.6, 0.6), (2, 0.6), (1.3, 1.7), (2.2, 2), (3, 2)])
+def test_resize_by_any_scale(opset: int, mode: str, scales: tuple[float, float]) -> None:
+    """Before opset 11 what is nearest depends on the scale; 2 by 1.3 is 2, but no copy."""
+    given: list[Any] = [np.array([1, 1, *scales], np.float32)]
+    attributes = {"mode": mode}
+    if opset > 10:
+        given.insert(0, None)
+        attributes["nearest_mode"] = "floor"
+        attributes["coordinate_transformation_mode"] = "asymmetric"
+    array = np.arange(1, 9, dtype=np.float32).reshape(1, 1, 2, 4)
+    assert_as_onnxruntime(one_node("Resize", array.shape, given, opset, **attributes), array)
+
+
+@pytest.mark.parametrize("mode", ["nearest", "linear", "cubic"])
+@pytest.mark.parametrize("scale", [1.3, 2.2])
+def test_resize_that_keeps_or_doubles_a_size(mode: str, scale: float) -> None:
+    """Of one dimension: where all are kept, ONNX Runtime copies."""
+    attributes = {"mode": mode}
+    if mode == "nearest":
+        attributes["nearest_mode"] = "round_prefer_ceil"
+    given = [None, np.array([1, 1, scale, 3], np.float32)]
+    array = normal(1, 2, 3, 3)
+    assert_as_onnxruntime(one_node("Resize", array.shape, given, 18, **attributes), array)
 
 
 def test_resize_to_another_tensors_size() -> None:
