@@ -1,6 +1,7 @@
 """The command `python -m samepad`."""
 
 import contextlib
+import errno
 import os
 
 os.environ.setdefault("KERAS_BACKEND", "tensorflow")
@@ -275,6 +276,24 @@ def test_sizes_that_a_model_leaves_open(
         command.main([*arguments, "0,3"])
 
 
+@pytest.mark.parametrize("shape", [(-1, 3, 8, 8), (-1, -1, -1, -1)])
+def test_sizes_that_are_open_as_minus_one(shape: tuple[int, ...], tmp_path: Path) -> None:
+    """ONNX Runtime reads them so."""
+    values = [
+        onnx.helper.make_tensor_value_info(name, onnx.TensorProto.FLOAT, size)
+        for name, size in (("x", shape), ("y", (-1, 4, -1, -1)))
+    ]
+    node = onnx.helper.make_node("Conv", ["x", "w"], ["y"], auto_pad="SAME_UPPER")
+    weight = onnx.numpy_helper.from_array(np.ones((4, 3, 3, 3), np.float32), "w")
+    graph = onnx.helper.make_graph([node], "net", values[:1], values[1:], [weight])
+    opsets = [onnx.helper.make_opsetid("", 19)]
+    file = tmp_path / "open.onnx"
+    onnx.save(onnx.helper.make_model(graph, ir_version=10, opset_imports=opsets), file)
+    arguments = ["convert", str(file), "-o", str(tmp_path / "net.py"), "--input-shape"]
+    for given in ("3,8,8", "5,3,8,8"):
+        assert command.main([*arguments, given]) == 0
+
+
 def test_saved_models(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """TensorFlow's folders."""
     import tensorflow
@@ -382,6 +401,18 @@ def test_interrupted(
 
 
 @pytest.mark.parametrize("folder", ["net.py", "net.pt"])
+def test_a_folder_that_cannot_be_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The error names the files that were wanted."""
+
+    def fail(path: str, *_: Any) -> None:
+        raise PermissionError(errno.EACCES, "Permission denied", path)
+
+    monkeypatch.setattr(os, "mkdir", fail)  # root may write anywhere
+    target = tmp_path / "net.py"
+    with pytest.raises(ValueError, match=f"cannot write {target}: Permission denied"):
+        command.write_together({target: b""})
+
+
 def test_a_folder_in_the_place_of_an_output(
     folder: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
