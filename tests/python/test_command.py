@@ -129,11 +129,20 @@ def test_files_that_are_no_models(tmp_path: Path, capsys: pytest.CaptureFixture[
     assert f"{file} is no ONNX model" in refused(tmp_path, capsys, file)
 
 
+class Own(layers.Layer):  # type: ignore[misc]
+    """A layer that is none of Keras's."""
+
+
 def test_code_in_a_model_is_not_run(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    model = keras.Sequential([layers.Input((2,)), layers.Lambda(lambda x: x * 2)])
+    model = keras.Sequential(
+        [layers.Input((2,)), layers.Lambda(lambda x: x * 2, name="twice"), Own(name="mine")]
+    )
     file = tmp_path / "code.keras"
     model.save(file)
-    assert f"Keras cannot load {file}" in refused(tmp_path, capsys, file)
+    said = refused(tmp_path, capsys, file)
+    assert f"Keras cannot load {file}: " in said
+    assert "twice (Lambda), mine (Own)" in said
+    assert "safe_mode" not in said
 
 
 @pytest.mark.filterwarnings("ignore:You are saving a model that has not yet been built")
@@ -400,7 +409,6 @@ def test_interrupted(
     assert "interrupted" in capsys.readouterr().err
 
 
-@pytest.mark.parametrize("folder", ["net.py", "net.pt"])
 def test_a_folder_that_cannot_be_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The error names the files that were wanted."""
 
@@ -413,6 +421,7 @@ def test_a_folder_that_cannot_be_written(tmp_path: Path, monkeypatch: pytest.Mon
         command.write_together({target: b""})
 
 
+@pytest.mark.parametrize("folder", ["net.py", "net.pt"])
 def test_a_folder_in_the_place_of_an_output(
     folder: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
