@@ -42,9 +42,19 @@ def info() -> int:
 
 
 def write_together(contents: dict[Path, bytes]) -> None:
-    """Write files of one folder, all or none: where one fails, what was there before is back."""
+    """Write files of one folder, all or none: where one fails, what was there before is back.
+
+    Raises:
+        ValueError: Nothing can be written to the folder.
+        OSError: One fails.
+    """
     (folder,) = {path.parent for path in contents}
-    with tempfile.TemporaryDirectory(dir=folder, prefix=".samepad-") as aside:
+    try:
+        temporary = tempfile.TemporaryDirectory(dir=folder, prefix=".samepad-")
+    except OSError as error:  # which names the temporary folder
+        names = " and ".join(map(str, contents))
+        raise ValueError(f"cannot write {names}: {error.strerror}") from error
+    with temporary as aside:
         new, old = Path(aside) / "new", Path(aside) / "old"
         new.mkdir()
         old.mkdir()

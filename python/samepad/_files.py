@@ -2,6 +2,7 @@
 
 import contextlib
 import functools
+import json
 import os
 import tempfile
 import zipfile
@@ -121,6 +122,32 @@ def _lower_suffix(path: Path) -> Iterator[Path]:
         yield link
 
 
+def _layers_with_code(config: Any) -> list[str]:
+    """Names and classes of the layers in a .keras file's configuration that are not Keras's own
+    throughout: Lambda and custom layers."""
+    if isinstance(config, list):
+        return [name for item in config for name in _layers_with_code(item)]
+    if not isinstance(config, dict):
+        return []
+    kind, settings = config.get("class_name"), config.get("config")
+    own = str(config.get("module")).partition(".")[0] == "keras" and kind != "Lambda"
+    if isinstance(kind, str) and isinstance(settings, dict) and "name" in settings and not own:
+        return [f"{settings['name']} ({kind})"]
+    return _layers_with_code(list(config.values()))
+
+
+def _reason_of_keras(path: Path, error: Exception) -> str:
+    """Why Keras cannot load a file: the layers whose code is not run, else what it says."""
+    try:
+        with zipfile.ZipFile(path) as archive:
+            found = _layers_with_code(json.loads(archive.read("config.json")))
+    except (zipfile.BadZipFile, KeyError, ValueError, OSError):  # of an .h5 file, or a broken one
+        found = []
+    if not found:
+        return _reason(error)
+    return f"it has layers with code of their own, of which none is run: {', '.join(found)}"
+
+
 def open_keras(path: Path) -> ModelFile:
     """A .keras or .h5 file.
 
@@ -142,7 +169,7 @@ def open_keras(path: Path) -> ModelFile:
         with _lower_suffix(path) as file:
             model = keras.saving.load_model(file, compile=False, safe_mode=True)
     except Exception as error:  # of many kinds: Keras, h5py, zipfile and JSON all have their own
-        raise ValueError(f"Keras cannot load {path}: {_reason(error)}") from error
+        raise ValueError(f"Keras cannot load {path}: {_reason_of_keras(path, error)}") from error
 
     @functools.cache
     def reference() -> Any:

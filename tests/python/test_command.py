@@ -1,6 +1,7 @@
 """The command `python -m samepad`."""
 
 import contextlib
+import errno
 import os
 
 os.environ.setdefault("KERAS_BACKEND", "tensorflow")
@@ -128,11 +129,20 @@ def test_files_that_are_no_models(tmp_path: Path, capsys: pytest.CaptureFixture[
     assert f"{file} is no ONNX model" in refused(tmp_path, capsys, file)
 
 
+class Own(layers.Layer):  # type: ignore[misc]
+    """A layer that is none of Keras's."""
+
+
 def test_code_in_a_model_is_not_run(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    model = keras.Sequential([layers.Input((2,)), layers.Lambda(lambda x: x * 2)])
+    model = keras.Sequential(
+        [layers.Input((2,)), layers.Lambda(lambda x: x * 2, name="twice"), Own(name="mine")]
+    )
     file = tmp_path / "code.keras"
     model.save(file)
-    assert f"Keras cannot load {file}" in refused(tmp_path, capsys, file)
+    said = refused(tmp_path, capsys, file)
+    assert f"Keras cannot load {file}: " in said
+    assert "twice (Lambda), mine (Own)" in said
+    assert "safe_mode" not in said
 
 
 @pytest.mark.filterwarnings("ignore:You are saving a model that has not yet been built")
@@ -275,6 +285,24 @@ def test_sizes_that_a_model_leaves_open(
         command.main([*arguments, "0,3"])
 
 
+@pytest.mark.parametrize("shape", [(-1, 3, 8, 8), (-1, -1, -1, -1)])
+def test_sizes_that_are_open_as_minus_one(shape: tuple[int, ...], tmp_path: Path) -> None:
+    """ONNX Runtime reads them so."""
+    values = [
+        onnx.helper.make_tensor_value_info(name, onnx.TensorProto.FLOAT, size)
+        for name, size in (("x", shape), ("y", (-1, 4, -1, -1)))
+    ]
+    node = onnx.helper.make_node("Conv", ["x", "w"], ["y"], auto_pad="SAME_UPPER")
+    weight = onnx.numpy_helper.from_array(np.ones((4, 3, 3, 3), np.float32), "w")
+    graph = onnx.helper.make_graph([node], "net", values[:1], values[1:], [weight])
+    opsets = [onnx.helper.make_opsetid("", 19)]
+    file = tmp_path / "open.onnx"
+    onnx.save(onnx.helper.make_model(graph, ir_version=10, opset_imports=opsets), file)
+    arguments = ["convert", str(file), "-o", str(tmp_path / "net.py"), "--input-shape"]
+    for given in ("3,8,8", "5,3,8,8"):
+        assert command.main([*arguments, given]) == 0
+
+
 def test_saved_models(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """TensorFlow's folders."""
     import tensorflow
@@ -379,6 +407,18 @@ def test_interrupted(
     monkeypatch.setattr(command, "write_together", interrupt)
     assert command.main(["convert", str(file), "-o", str(tmp_path / "net.py")]) == 130
     assert "interrupted" in capsys.readouterr().err
+
+
+def test_a_folder_that_cannot_be_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The error names the files that were wanted."""
+
+    def fail(path: str, *_: Any) -> None:
+        raise PermissionError(errno.EACCES, "Permission denied", path)
+
+    monkeypatch.setattr(os, "mkdir", fail)  # root may write anywhere
+    target = tmp_path / "net.py"
+    with pytest.raises(ValueError, match=f"cannot write {target}: Permission denied"):
+        command.write_together({target: b""})
 
 
 @pytest.mark.parametrize("folder", ["net.py", "net.pt"])

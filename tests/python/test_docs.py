@@ -29,7 +29,8 @@ def test_guide(guide: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> N
     monkeypatch.chdir(tmp_path)
     monkeypatch.syspath_prepend(tmp_path)
     # What a guide writes and imports, of which another may have left its own.
-    monkeypatch.delitem(sys.modules, "model", raising=False)
+    for module in ("model", "onnx_net"):
+        monkeypatch.delitem(sys.modules, module, raising=False)
     namespace: dict[str, Any] = {}
     for number, block in enumerate(blocks, 1):
         exec(compile(block, f"{guide}, block {number}", "exec"), namespace)

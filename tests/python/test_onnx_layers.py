@@ -103,8 +103,9 @@ def test_gru_that_resets_before(batch_first: bool, bidirectional: bool) -> None:
 )
 def test_recurrent_settings_that_torch_has_not(options: dict[str, Any], message: str) -> None:
     weights: list[Any] = [normal(1, 8, 3), normal(1, 8, 2)]
-    with pytest.raises(ValueError, match=message):
+    with pytest.raises(ValueError, match=message) as raised:
         samepad.onnx.load(one_node("LSTM", (4, 1, 3), weights, hidden_size=2, **options))
+    assert "b'" not in str(raised.value)
 
 
 def misfit(
@@ -162,6 +163,36 @@ def test_weights_of_other_sizes(model: Any, message: str) -> None:
         assert f"'{attribute.name}'" in str(raised.value)
 
 
+@pytest.mark.parametrize(
+    ("model", "message"),
+    [
+        *(
+            (misfit(kind, (1, 3, 8, 8), *weights, **numbers, **options), f"{name}=.*expected {n} n")
+            for kind, weights, options in (
+                ("Conv", [(3, 3, 3, 3)], {}),
+                ("ConvTranspose", [(3, 3, 3, 3)], {}),
+                ("MaxPool", [], {"kernel_shape": [3, 3]}),
+                ("AveragePool", [], {"kernel_shape": [3, 3]}),
+            )
+            for name, n in (("pads", 4), ("strides", 2))
+            for numbers in ({name: [1]}, {name: [1] * 6})
+        ),
+        (misfit("Conv", (1, 3, 8, 8), (3, 3, 3, 3), dilations=[2]), "dilations=.* 2 numbers"),
+        (
+            misfit("ConvTranspose", (1, 3, 8, 8), (3, 3, 3, 3), output_padding=[1]),
+            r"output_padding=\[1\], expected 2 numbers",
+        ),
+        (misfit("Conv", (1, 3, *[8] * 4), (3, 3, *[3] * 4)), "4 spatial dimensions, expected 1, 2"),
+        (misfit("MaxPool", (1, 3, *[8] * 4), kernel_shape=[2] * 4), "4 spatial dimensions"),
+        (misfit("Conv", (1, 3, 8), (3, 3, 3, 3)), "input 0 has 3 dimensions, expected 4"),
+        (misfit("MaxPool", (1, 3, 8, 8), kernel_shape=[2]), "input 0 has 4 dimensions, expected 3"),
+    ],
+)
+def test_attributes_of_other_dimensions(model: Any, message: str) -> None:
+    with pytest.raises(ValueError, match=rf"odd_one \({model.graph.node[0].op_type} .*{message}"):
+        samepad.onnx.load(model)
+
+
 def test_weights_that_broadcast() -> None:
     """Where ONNX lets them."""
     array = normal(2, 3, 4)
@@ -211,12 +242,13 @@ def test_one_value_for_each_channel_and_weights_that_are_computed() -> None:
         ("Gemm", {"transA": 1}),
         ("ReduceMean", {}),
         ("ReduceMean", {"axes": [1]}),
+        *((f"Reduce{name}", {"axes": [0]}) for name in ("L2", "LogSum", "LogSumExp")),
         ("MatMul", {}),
     ],
 )
 def test_integers(kind: str, attributes: dict[str, Any]) -> None:
-    array = np.array([[5, -8], [-2, 1]], np.int32)
-    weights: list[Any] = [] if kind == "ReduceMean" else [np.array([[1, 2], [3, 4]], np.int32)]
+    array = np.array([[5, -8], [-2, 90_001]], np.int32)  # whose square is none of int32
+    weights: list[Any] = [] if kind.startswith("Reduce") else [np.array([[1, 2], [3, 4]], np.int32)]
     model = one_node(kind, (2, 2), weights, 13, **attributes)
     for value in (*model.graph.input, *model.graph.output):
         value.type.tensor_type.elem_type = TensorProto.INT32
@@ -378,6 +410,34 @@ def test_resize(mode: str, transform: str, by: str) -> None:
         classes |= {type(layer) for layer in module.children()}
     if transform in ("half_pixel", "align_corners") and mode != "nearest":
         assert classes == {nn.Upsample}
+
+
+@pytest.mark.parametrize(
+    ("opset", "mode"), [(10, "nearest"), (10, "linear"), (18, "nearest"), (18, "linear")]
+)
+@pytest.mark.parametrize("scales", [(0.6, 0.6), (2, 0.6), (1.3, 1.7), (2.2, 2), (3, 2)])
+def test_resize_by_any_scale(opset: int, mode: str, scales: tuple[float, float]) -> None:
+    """Before opset 11 what is nearest depends on the scale; 2 by 1.3 is 2, but no copy."""
+    given: list[Any] = [np.array([1, 1, *scales], np.float32)]
+    attributes = {"mode": mode}
+    if opset > 10:
+        given.insert(0, None)
+        attributes["nearest_mode"] = "floor"
+        attributes["coordinate_transformation_mode"] = "asymmetric"
+    array = np.arange(1, 9, dtype=np.float32).reshape(1, 1, 2, 4)
+    assert_as_onnxruntime(one_node("Resize", array.shape, given, opset, **attributes), array)
+
+
+@pytest.mark.parametrize("mode", ["nearest", "linear", "cubic"])
+@pytest.mark.parametrize("scale", [1.3, 2.2])
+def test_resize_that_keeps_or_doubles_a_size(mode: str, scale: float) -> None:
+    """Of one dimension: where all are kept, ONNX Runtime copies."""
+    attributes = {"mode": mode}
+    if mode == "nearest":
+        attributes["nearest_mode"] = "round_prefer_ceil"
+    given = [None, np.array([1, 1, scale, 3], np.float32)]
+    array = normal(1, 2, 3, 3)
+    assert_as_onnxruntime(one_node("Resize", array.shape, given, 18, **attributes), array)
 
 
 def test_resize_to_another_tensors_size() -> None:

@@ -89,6 +89,11 @@ class Builder(GraphBuilder):
         return self.cached[value]
 
 
+def _text(value: Any) -> Any:
+    """A string, which attributes hold as bytes; what is none as it is."""
+    return value.decode() if isinstance(value, bytes) else value
+
+
 def _leaves(structure: Any) -> list[Any]:
     if isinstance(structure, slice):
         return [structure.start, structure.stop, structure.step]
@@ -108,6 +113,8 @@ class Call:
     attributes: dict[str, Any]
     opset: int
     outputs: int
+    #: Of the operator; empty for ONNX's own.
+    domain: str = ""
 
     @property
     def description(self) -> str:
@@ -116,7 +123,8 @@ class Call:
             name: self.get(name) if isinstance(value, (int, float, list, bytes)) else type(value)
             for name, value in self.attributes.items()
         }
-        return f"{self.name} ({self.kind} {shown})"
+        domain = f"{self.domain}." if self.domain else ""
+        return f"{self.name} ({domain}{self.kind} {shown})"
 
     @property
     def inputs(self) -> list[Tensor | fx.Node | None]:
@@ -130,7 +138,7 @@ class Call:
     def get(self, name: str, default: Any = None) -> Any:
         """An attribute."""
         value = self.attributes.get(name, default)
-        return value.decode() if isinstance(value, bytes) else value
+        return [_text(each) for each in value] if isinstance(value, list) else _text(value)
 
     def refuse(self, **expected: Any) -> None:
         """Refuse attributes that are other than what can be computed.

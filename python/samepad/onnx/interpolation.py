@@ -31,7 +31,7 @@ def resize(
         scales: By which factors, in place of sizes.
         mode: nearest, linear or cubic.
         transform: ONNX's coordinate_transformation_mode.
-        rounding: ONNX's nearest_mode.
+        rounding: ONNX's nearest_mode; or by_scale, ceil along axes that shrink, floor along others.
         cubic: ONNX's cubic_coeff_a.
         exclude_outside: Give no weight to what is beyond the edge, which stands for itself else.
         policy: ONNX's keep_aspect_ratio_policy.
@@ -58,7 +58,8 @@ def resize(
             beyond = ((where < 0) | (where > n - 1)).reshape(shape)
             outside = beyond if outside is None else outside | beyond
         if mode == "nearest":
-            nearest = _ROUNDED[rounding](where).long().clamp(0, n - 1)
+            rounded_by = ("ceil" if scale < 1 else "floor") if rounding == "by_scale" else rounding
+            nearest = _ROUNDED[rounded_by](where).long().clamp(0, n - 1)
             result = result.index_select(dim, nearest)
             continue
         total: Any = 0

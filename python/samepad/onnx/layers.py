@@ -14,6 +14,18 @@ from samepad.onnx.call import Call
 _MODES = {"SAME_UPPER": "same", "SAME_LOWER": "same_lower", "VALID": 0}
 
 
+def _numbers(c: Call, name: str, count: int, default: int) -> list[int]:
+    """An attribute of as many numbers.
+
+    Raises:
+        UnsupportedError: It has more or fewer.
+    """
+    found = list(c.get(name, [default] * count))
+    if len(found) != count:
+        raise UnsupportedError(f"{name}={found}, expected {count} numbers")
+    return found
+
+
 def _padding(c: Call, dimensions: int, kernel: Any = None) -> Any:
     """What samepad calls the node's padding: a mode, amounts or (before, after) pairs.
 
@@ -23,14 +35,14 @@ def _padding(c: Call, dimensions: int, kernel: Any = None) -> Any:
         kernel: Of a pool, whose amounts PyTorch limits to half of it; pairs have no limit.
 
     Raises:
-        UnsupportedError: auto_pad is none that ONNX has.
+        UnsupportedError: auto_pad is none that ONNX has, or pads are not two for each dimension.
     """
     mode = c.get("auto_pad", "NOTSET")
     if mode != "NOTSET":
         if mode not in _MODES:
             raise UnsupportedError(f"auto_pad={mode!r}")
         return _MODES[mode]
-    pads = c.get("pads", [0] * (2 * dimensions))
+    pads = _numbers(c, "pads", 2 * dimensions, 0)
     before, after = pads[:dimensions], pads[dimensions:]
     fits = kernel is None or all(2 * p <= k for p, k in zip(before, kernel, strict=True))
     if before == after and fits:
@@ -44,10 +56,9 @@ def _is_same(padding: Any) -> bool:
 
 
 def _steps(c: Call, dimensions: int) -> dict[str, Any]:
-    ones = [1] * dimensions
     return {
-        "stride": one(c.get("strides", ones)),
-        "dilation": one(c.get("dilations", ones)),
+        "stride": one(_numbers(c, "strides", dimensions, 1)),
+        "dilation": one(_numbers(c, "dilations", dimensions, 1)),
     }
 
 
@@ -71,13 +82,42 @@ def loaded(module: nn.Module, **weights: Tensor | None) -> nn.Module:
 
 def _dimensions(c: Call) -> int:
     """Spatial dimensions of a convolution, as far as they are known; 1 where every number is one
-    for all of them."""
+    for all of them.
+
+    Raises:
+        UnsupportedError: The input has others than the weight, or PyTorch has no such layer.
+    """
     rank = c.rank(1) or c.rank(0)
     if rank is not None:
-        return rank - 2
+        return _checked(c, rank - 2)
     return (
         len(c.get("kernel_shape", ())) or len(c.get("pads", ())) // 2 or len(c.get("strides", (1,)))
     )
+
+
+def _checked(c: Call, dimensions: int) -> int:
+    """The spatial dimensions, which PyTorch has layers for and the input has too.
+
+    Raises:
+        UnsupportedError: It is not so.
+    """
+    if dimensions not in (1, 2, 3):
+        raise UnsupportedError(f"{dimensions} spatial dimensions, expected 1, 2 or 3")
+    rank = c.rank(0)
+    if rank not in (None, dimensions + 2):
+        raise UnsupportedError(f"input 0 has {rank} dimensions, expected {dimensions + 2}")
+    return dimensions
+
+
+def _kernel(c: Call) -> list[int]:
+    """A pool's kernel, one size for each spatial dimension.
+
+    Raises:
+        UnsupportedError: The input has others, or PyTorch has no such pool.
+    """
+    kernel = list(c.get("kernel_shape"))
+    _checked(c, len(kernel))
+    return kernel
 
 
 def conv(c: Call) -> Any:
@@ -115,7 +155,7 @@ def conv_transpose(c: Call) -> Any:
     """ConvTranspose: a layer, or a function where the model computes the weight or gives a size."""
     dimensions = _dimensions(c)
     padding, groups = _padding(c, dimensions), c.get("group", 1)
-    extra = c.get("output_padding", [0] * dimensions)
+    extra = _numbers(c, "output_padding", dimensions, 0)
     steps = _steps(c, dimensions)
     inputs, outputs = c.size(1, 0), c.size(1, 1)
     c.expect(0, 1, inputs)
@@ -161,7 +201,7 @@ def conv_transpose(c: Call) -> Any:
 def max_pool(c: Call) -> Any:
     """MaxPool, of floats and 8-bit integers; indices count over the whole tensor, as ONNX's."""
     c.refuse(storage_order=0)
-    kernel = list(c.get("kernel_shape"))
+    kernel = _kernel(c)
     options: dict[str, Any] = {
         **_steps(c, len(kernel)),
         "padding": _padding(c, len(kernel), kernel),
@@ -176,13 +216,13 @@ def max_pool(c: Call) -> Any:
 
 def average_pool(c: Call) -> Any:
     """AveragePool."""
-    kernel = list(c.get("kernel_shape"))
+    kernel = _kernel(c)
     if any(d != 1 for d in c.get("dilations", [1])):
         raise UnsupportedError(f"dilations={c.get('dilations')}, which PyTorch's pools have not")
     made = getattr(samepad, f"SamePadAvgPool{len(kernel)}d")
     module = made(
         one(kernel),
-        stride=one(c.get("strides", [1] * len(kernel))),
+        stride=one(_numbers(c, "strides", len(kernel), 1)),
         padding=_padding(c, len(kernel), kernel),
         ceil_mode=bool(c.get("ceil_mode", 0)),
         count_include_pad=bool(c.get("count_include_pad", 0)),

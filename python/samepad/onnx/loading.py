@@ -75,8 +75,11 @@ def _lacks_shape(value: Any) -> bool:
 
 
 def sizes_of(kind: Any) -> list[int | None]:
-    """The sizes that a tensor's type has; None for one that is open."""
-    return [dim.dim_value if dim.HasField("dim_value") else None for dim in kind.shape.dim]
+    """The sizes that a tensor's type has; None for one that is open, which some write as -1."""
+    return [
+        dim.dim_value if dim.HasField("dim_value") and dim.dim_value >= 0 else None
+        for dim in kind.shape.dim
+    ]
 
 
 def _types(proto: Any) -> dict[str, Any]:
@@ -160,10 +163,13 @@ class Loader:
         # Of operators that a converter fused, the first one's name.
         name = node.name.partition(";")[0] or f"{node.op_type}_{position}"
         given = [self.values[input] for input in node.input]
-        call = Call(self.b, name, node.op_type, given, attributes, self.opset, len(node.output))
+        domain = "" if node.domain == "ai.onnx" else node.domain
+        call = Call(
+            *(self.b, name, node.op_type, given, attributes, self.opset, len(node.output), domain)
+        )
         results: Any = [torch.zeros(())] * len(node.output)  # for what cannot be computed
         try:
-            if node.domain not in ("", "ai.onnx") or node.op_type not in OPERATORS:
+            if domain or node.op_type not in OPERATORS:
                 raise UnsupportedError("no counterpart")
             results = sizes.computed(call)
             if results is None:

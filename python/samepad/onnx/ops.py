@@ -119,12 +119,10 @@ def reduce(
 ) -> Tensor:
     """Reduce*: over axes, or over all of them."""
     dims = [] if axes is None else integers(axes)
-    if not dims:
-        if noop_without_axes:
-            return _PREPARED[kind](input) if kind in _PREPARED else input
+    if not dims and not noop_without_axes:
         dims = list(range(input.dim()))
     if not dims:
-        return _PREPARED[kind](input) if kind in _PREPARED else input
+        return _PREPARED[kind](input).to(input.dtype) if kind in _PREPARED else input
     return _REDUCED[kind](input, dims, keep)  # type: ignore[no-any-return]
 
 
@@ -156,6 +154,16 @@ def _extreme(x: Tensor, dims: list[int], keep: bool, function: Any, lowest: bool
     return torch.full_like(x.sum(dims, keepdim=keep), neutral, dtype=x.dtype)
 
 
+def _in_floats(function: Any) -> Any:
+    """A reduction that computes with floats; of integers, which come back, with double ones."""
+
+    def reduced(x: Tensor, dims: list[int], keep: bool) -> Tensor:
+        exact = x if x.is_floating_point() else x.double()
+        return function(exact, dims, keep).to(x.dtype)  # type: ignore[no-any-return]
+
+    return reduced
+
+
 _PREPARED: dict[str, Any] = {
     "L1": torch.abs,
     "L2": torch.abs,
@@ -171,9 +179,9 @@ _REDUCED: dict[str, Any] = {
     "Min": lambda x, d, k: _extreme(x, d, k, torch.amin, lowest=False),
     "Prod": _product,
     "L1": lambda x, d, k: x.abs().sum(d, keepdim=k, dtype=x.dtype),
-    "L2": lambda x, d, k: x.square().sum(d, keepdim=k).sqrt(),
-    "LogSum": lambda x, d, k: x.sum(d, keepdim=k).log(),
-    "LogSumExp": lambda x, d, k: x.logsumexp(d, keepdim=k),
+    "L2": _in_floats(lambda x, d, k: x.square().sum(d, keepdim=k).sqrt()),
+    "LogSum": _in_floats(lambda x, d, k: x.sum(d, keepdim=k).log()),
+    "LogSumExp": _in_floats(lambda x, d, k: x.logsumexp(d, keepdim=k)),
     "SumSquare": lambda x, d, k: x.square().sum(d, keepdim=k, dtype=x.dtype),
 }
 

@@ -29,7 +29,7 @@ def _made(c: Call, inputs: int, hidden: int, **options: Any) -> nn.Module:
     """
     made, _, activations = _KINDS[c.kind]
     expected = activations * (2 if options.get("bidirectional") else 1)
-    found = [(a.decode() if isinstance(a, bytes) else a).lower() for a in c.get("activations", [])]
+    found = [activation.lower() for activation in c.get("activations", [])]
     if c.kind == "RNN" and found and set(found) == {"relu"}:
         options["nonlinearity"] = "relu"
     elif found and found != expected:

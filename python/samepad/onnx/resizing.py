@@ -40,7 +40,7 @@ def _settings(c: Call) -> dict[str, Any]:
     defaults = {
         "mode": "nearest",
         "coordinate_transformation_mode": "asymmetric" if old else "half_pixel",
-        "nearest_mode": "floor" if old else "round_prefer_floor",
+        "nearest_mode": "round_prefer_floor",
         "keep_aspect_ratio_policy": "stretch",
     }
     mode, transform, rounding, policy = (c.get(name, default) for name, default in defaults.items())
@@ -51,7 +51,8 @@ def _settings(c: Call) -> dict[str, Any]:
     settings = {
         "mode": mode,
         "transform": transform,
-        "rounding": rounding,
+        # ONNX did not say before opset 11; ONNX Runtime rounds by the scale.
+        "rounding": "by_scale" if old else rounding,
         "cubic": c.get("cubic_coeff_a", -0.75),
         "exclude_outside": bool(c.get("exclude_outside", 0)),
         "policy": policy,
@@ -70,10 +71,17 @@ def _interpolation(
     mode, transform, rounding = (settings[key] for key in ("mode", "transform", "rounding"))
     if rank not in _LINEAR or min(axes) < 2 or settings["policy"] != "stretch":
         return None
+    known = factors or []
+    # Where the output is of the input's size, or of twice it, PyTorch takes the factor to be 1 or
+    # 2; by these factors it is, or the input has but one element.
+    if transform != "align_corners" and not all(f <= 1 or 2 * f == int(2 * f) for f in known):
+        return None
     if mode == "nearest":
         # By whole factors no half-pixel position lies between two, so that all ways to round agree.
-        whole = factors is not None and all(f == int(f) >= 1 for f in factors)
-        if transform == "asymmetric" and rounding == "floor":
+        whole = factors is not None and all(f == int(f) >= 1 for f in known)
+        grows = all(f >= 1 for f in known)
+        floors = rounding == "floor" or (rounding == "by_scale" and grows)
+        if transform == "asymmetric" and floors:
             return {"mode": "nearest"}
         if transform in ("half_pixel", "pytorch_half_pixel") and rounding.startswith("round"):
             if whole:
