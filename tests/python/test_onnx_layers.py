@@ -260,6 +260,16 @@ def test_integers(kind: str, attributes: dict[str, Any]) -> None:
     np.testing.assert_array_equal(found, runs[0], strict=True)
 
 
+@pytest.mark.parametrize("kind", ["ArgMax", "ArgMin"])
+@pytest.mark.parametrize("last", [0, 1])
+@pytest.mark.parametrize("axis", [0, -1])
+def test_which_of_equal_elements(kind: str, last: int, axis: int) -> None:
+    model = one_node(kind, (3, 4), [], 13, axis=axis, select_last_index=last)
+    model.graph.output[0].type.tensor_type.elem_type = TensorProto.INT64
+    array = np.array([[1, 2, 2, 1], [2, 2, 1, 1], [1, 1, 1, 1]], np.float32)
+    assert_as_onnxruntime(model, array)
+
+
 def test_the_mask_of_a_dropout() -> None:
     """In inference all of it is kept, whether or not it is used."""
     array = normal(2, 3)
