@@ -108,6 +108,20 @@ def test_recurrent_settings_that_torch_has_not(options: dict[str, Any], message:
     assert "b'" not in str(raised.value)
 
 
+@pytest.mark.parametrize("kind", ["LSTM", "GRU", "RNN"])
+def test_lengths_of_sequences(kind: str) -> None:
+    """Those that are the input's own say nothing."""
+    gates = {"LSTM": 4, "GRU": 3, "RNN": 1}[kind]
+    weights: list[Any] = [normal(1, gates * 2, 3), normal(1, gates * 2, 2), None]
+    array = normal(5, 2, 3)
+    whole = one_node(kind, array.shape, [*weights, np.array([5, 5], "i4")], hidden_size=2)
+    assert_as_onnxruntime(whole, array)
+    shorter = np.array([5, 4], np.int32)
+    for shape, lengths in ((array.shape, shorter), (("t", 2, 3), np.array([5, 5], np.int32))):
+        with pytest.raises(ValueError, match="sequence_lens, expected none"):
+            samepad.onnx.load(one_node(kind, shape, [*weights, lengths], hidden_size=2))
+
+
 def misfit(
     kind: str, shape: Any, *weights: tuple[int, ...], opset: int = 21, **attributes: Any
 ) -> Any:
