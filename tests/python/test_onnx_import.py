@@ -25,7 +25,6 @@ from torch import nn
 
 #: What the converter refuses in the cases below, by the case's name, and why.
 REFUSED = {
-    "select_last_index": "of equal elements, torch.argmax takes the first",
     "averagepool_.*dilations": "torch's average pools have none",
     "precomputed_strides": "max pool indices by columns",
     "training": "models are for inference",

@@ -108,6 +108,20 @@ def test_recurrent_settings_that_torch_has_not(options: dict[str, Any], message:
     assert "b'" not in str(raised.value)
 
 
+@pytest.mark.parametrize("kind", ["LSTM", "GRU", "RNN"])
+def test_lengths_of_sequences(kind: str) -> None:
+    """Those that are the input's own say nothing."""
+    gates = {"LSTM": 4, "GRU": 3, "RNN": 1}[kind]
+    weights: list[Any] = [normal(1, gates * 2, 3), normal(1, gates * 2, 2), None]
+    array = normal(5, 2, 3)
+    whole = one_node(kind, array.shape, [*weights, np.array([5, 5], "i4")], hidden_size=2)
+    assert_as_onnxruntime(whole, array)
+    shorter = np.array([5, 4], np.int32)
+    for shape, lengths in ((array.shape, shorter), (("t", 2, 3), np.array([5, 5], np.int32))):
+        with pytest.raises(ValueError, match="sequence_lens, expected none"):
+            samepad.onnx.load(one_node(kind, shape, [*weights, lengths], hidden_size=2))
+
+
 def misfit(
     kind: str, shape: Any, *weights: tuple[int, ...], opset: int = 21, **attributes: Any
 ) -> Any:
@@ -258,6 +272,16 @@ def test_integers(kind: str, attributes: dict[str, Any]) -> None:
         ReferenceEvaluator(model).run(None, {"x": array}) if kind == "Gemm" else run(model, array)
     )
     np.testing.assert_array_equal(found, runs[0], strict=True)
+
+
+@pytest.mark.parametrize("kind", ["ArgMax", "ArgMin"])
+@pytest.mark.parametrize("last", [0, 1])
+@pytest.mark.parametrize("axis", [0, -1])
+def test_which_of_equal_elements(kind: str, last: int, axis: int) -> None:
+    model = one_node(kind, (3, 4), [], 13, axis=axis, select_last_index=last)
+    model.graph.output[0].type.tensor_type.elem_type = TensorProto.INT64
+    array = np.array([[1, 2, 2, 1], [2, 2, 1, 1], [1, 1, 1, 1]], np.float32)
+    assert_as_onnxruntime(model, array)
 
 
 def test_the_mask_of_a_dropout() -> None:

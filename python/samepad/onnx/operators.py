@@ -86,8 +86,10 @@ def _reduce(kind: str) -> Rule:
 
 def _extreme(function: Callable[..., Any]) -> Rule:
     def rule(c: Call) -> Any:
-        c.refuse(select_last_index=0)
-        return c.b.call(function, c[0], c.get("axis", 0), bool(c.get("keepdims", 1)))
+        options = c.get("axis", 0), bool(c.get("keepdims", 1))
+        if c.get("select_last_index", 0):
+            return c.b.call(ops.last_extreme, c[0], function.__name__, *options)
+        return c.b.call(function, c[0], *options)
 
     return rule
 

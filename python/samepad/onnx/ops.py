@@ -80,6 +80,12 @@ def hardmax(input: Tensor, axis: int) -> Tensor:
     return torch.zeros_like(input).scatter(axis, input.argmax(axis, keepdim=True), 1)
 
 
+def last_extreme(input: Tensor, kind: str, axis: int, keep: bool) -> Tensor:
+    """ArgMax and ArgMin: of equal elements the last, where torch takes the first."""
+    result: Tensor = input.shape[axis] - 1 - getattr(torch, kind)(input.flip(axis), axis, keep)
+    return result
+
+
 def is_infinite(input: Tensor, negative: bool, positive: bool) -> Tensor:
     """IsInf, of either sign."""
     return (torch.isneginf(input) & negative) | (torch.isposinf(input) & positive)

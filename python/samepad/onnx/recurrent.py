@@ -37,9 +37,12 @@ def _made(c: Call, inputs: int, hidden: int, **options: Any) -> nn.Module:
     if "clip" in c.attributes:
         raise UnsupportedError(f"clip={c.get('clip')}, expected none")
     c.refuse(input_forget=0)
-    for position, what in ((4, "sequence_lens"), (7, "peepholes")):
-        if c[position] is not None:
-            raise UnsupportedError(f"{what}, expected none")
+    lengths, steps = c[4], c.size(0, 1 if options["batch_first"] else 0)
+    whole = isinstance(lengths, Tensor) and steps is not None and bool((lengths == steps).all())
+    if lengths is not None and not whole:
+        raise UnsupportedError("sequence_lens, expected none or, constant, the input's length")
+    if c[7] is not None:
+        raise UnsupportedError("peepholes, expected none")
     if c.kind == "GRU" and not c.get("linear_before_reset", 0):
         made = ResetBeforeGRU
     module: nn.Module = made(inputs, hidden, **options)
