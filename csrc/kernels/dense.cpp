@@ -1,4 +1,4 @@
-#include "dense.h"
+// The dense kernels on tensors and threads.
 
 #include <ATen/Dispatch.h>
 #include <ATen/ops/empty.h>
@@ -7,6 +7,7 @@
 #include <algorithm>
 #include <numeric>
 
+#include "conv_kernels.h"
 #include "dense_kernels.h"
 #include "threads.h"
 #include "workspace.h"
@@ -19,7 +20,7 @@ const DenseKernels<T>& kernels() {
 #ifdef SAMEPAD_X86_KERNELS
   return instruction_set() == InstructionSet::avx512 ? avx512::dense<T>() : avx2::dense<T>();
 #else
-  TORCH_INTERNAL_ASSERT(false, "can_run_dense");
+  TORCH_INTERNAL_ASSERT(false, "takes");
 #endif
 }
 
@@ -366,16 +367,9 @@ ConvShape largest_phase(const ConvShape& shape) {
   return result;
 }
 
-}  // namespace
+bool takes_type(at::ScalarType type) { return type == at::kFloat || type == at::kDouble; }
 
-bool can_run_dense(const ConvShape& shape, at::MemoryFormat memory_format, at::ScalarType type) {
-  const bool channels_last = is_channels_last(memory_format);
-  return (type == at::kFloat || type == at::kDouble) &&
-         instruction_set() != InstructionSet::generic && (shape.groups == 1 || !channels_last) &&
-         is_copied_in_bands(shape, channels_last);
-}
-
-bool can_run_dense_input_gradient(const ConvShape& shape) {
+bool takes_input_gradient(const ConvShape& shape) {
   if (!has_few_channels(shape)) {
     return is_copied_in_bands(largest_phase(shape), /*channels_last=*/true);
   }
@@ -384,13 +378,25 @@ bool can_run_dense_input_gradient(const ConvShape& shape) {
   return rows * static_cast<double>(shape.output[1]) * products <= kElementsAtOnce;
 }
 
-bool can_run_dense_weight_gradient(const ConvShape& shape) {
-  return is_copied_in_bands(shape, /*channels_last=*/true);
+bool takes(Pass pass, const ConvShape& shape, at::MemoryFormat memory_format,
+           at::ScalarType /*type*/) {
+  if (instruction_set() == InstructionSet::generic) {
+    return false;
+  }
+  const bool channels_last = is_channels_last(memory_format);
+  switch (pass) {
+    case Pass::output:
+      return (shape.groups == 1 || !channels_last) && is_copied_in_bands(shape, channels_last);
+    case Pass::input_gradient:
+      return shape.groups == 1 && takes_input_gradient(shape);
+    case Pass::weight_gradient:
+      return shape.groups == 1 && is_copied_in_bands(shape, /*channels_last=*/true);
+  }
+  return false;
 }
 
-at::Tensor dense_output(const ConvShape& shape, at::MemoryFormat memory_format,
-                        const at::Tensor& input, const at::Tensor& weight,
-                        const std::optional<at::Tensor>& bias) {
+at::Tensor output(const ConvShape& shape, at::MemoryFormat memory_format, const at::Tensor& input,
+                  const at::Tensor& weight, const std::optional<at::Tensor>& bias) {
   const bool channels_last = is_channels_last(memory_format);
   const at::Tensor from = input.contiguous(memory_format);
   const bool as_it_lies = channels_last && weight.is_contiguous(memory_format);
@@ -425,9 +431,9 @@ at::Tensor dense_output(const ConvShape& shape, at::MemoryFormat memory_format,
   return output;
 }
 
-at::Tensor dense_input_gradient(const ConvShape& shape, at::MemoryFormat memory_format,
-                                const at::Tensor& gradient, const at::Tensor& weight,
-                                const std::optional<at::Tensor>& bias) {
+at::Tensor input_gradient(const ConvShape& shape, at::MemoryFormat memory_format,
+                          const at::Tensor& gradient, const at::Tensor& weight,
+                          const std::optional<at::Tensor>& bias) {
   const bool few = has_few_channels(shape);
   const std::optional<at::Tensor> added = bias ? std::optional(bias->contiguous()) : std::nullopt;
   at::Tensor result =
@@ -447,13 +453,17 @@ at::Tensor dense_input_gradient(const ConvShape& shape, at::MemoryFormat memory_
   });
 }
 
-at::Tensor dense_weight_gradient(const ConvShape& shape, at::MemoryFormat memory_format,
-                                 const at::Tensor& gradient, const at::Tensor& input) {
+at::Tensor weight_gradient(const ConvShape& shape, at::MemoryFormat memory_format,
+                           const at::Tensor& gradient, const at::Tensor& input) {
   return AT_DISPATCH_FLOATING_TYPES(gradient.scalar_type(), "dense_weight_gradient", [&] {
     return weight_gradient<scalar_t>(shape, memory_format,
                                      in_layout<scalar_t>(gradient, memory_format),
                                      in_layout<scalar_t>(input, memory_format));
   });
 }
+
+}  // namespace
+
+const ConvKernels kDenseKernels{takes_type, takes, output, input_gradient, weight_gradient};
 
 }  // namespace samepad::kernels

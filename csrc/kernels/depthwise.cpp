@@ -1,10 +1,11 @@
-#include "depthwise.h"
+// The depthwise kernels on tensors and threads.
 
 #include <ATen/Dispatch.h>
 #include <ATen/ops/empty.h>
 
 #include <algorithm>
 
+#include "conv_kernels.h"
 #include "depthwise_kernels.h"
 #include "threads.h"
 #include "workspace.h"
@@ -91,8 +92,6 @@ int64_t output_bytes(const ConvShape& shape, bool pixels) {
              : bytes_of(shape, pixels, shape.output[1], sizeof(Accumulator<T>));
 }
 
-}  // namespace
-
 bool fits_workspace(const ConvShape& shape) {
   constexpr double kElements = 16.0 * 1024 * 1024;
   constexpr double kLeastRows = 4;
@@ -107,9 +106,17 @@ bool fits_workspace(const ConvShape& shape) {
   return span(0, kLeastRows) * columns * static_cast<double>(shape.multiplier()) <= kElements;
 }
 
-at::Tensor depthwise_output(const ConvShape& shape, at::MemoryFormat memory_format,
-                            const at::Tensor& input, const at::Tensor& weight,
-                            const std::optional<at::Tensor>& bias) {
+bool takes_type(at::ScalarType type) {
+  return type == at::kFloat || type == at::kDouble || type == at::kBFloat16 || type == at::kHalf;
+}
+
+bool takes(Pass /*pass*/, const ConvShape& shape, at::MemoryFormat memory_format,
+           at::ScalarType /*type*/) {
+  return (shape.multiplier() == 1 || !by_pixels(memory_format)) && fits_workspace(shape);
+}
+
+at::Tensor output(const ConvShape& shape, at::MemoryFormat memory_format, const at::Tensor& input,
+                  const at::Tensor& weight, const std::optional<at::Tensor>& bias) {
   const bool pixels = by_pixels(memory_format);
   const at::Tensor from = input.contiguous(memory_format);
   const at::Tensor filters = weight.contiguous();
@@ -132,8 +139,10 @@ at::Tensor depthwise_output(const ConvShape& shape, at::MemoryFormat memory_form
   return output;
 }
 
-at::Tensor depthwise_input_gradient(const ConvShape& shape, at::MemoryFormat memory_format,
-                                    const at::Tensor& gradient, const at::Tensor& weight) {
+at::Tensor input_gradient(const ConvShape& shape, at::MemoryFormat memory_format,
+                          const at::Tensor& gradient, const at::Tensor& weight,
+                          const std::optional<at::Tensor>& bias) {
+  TORCH_INTERNAL_ASSERT(!bias, "depthwise transposed convolutions are PyTorch's");
   const bool pixels = by_pixels(memory_format);
   const at::Tensor from = gradient.contiguous(memory_format);
   const at::Tensor filters = weight.contiguous();
@@ -157,8 +166,8 @@ at::Tensor depthwise_input_gradient(const ConvShape& shape, at::MemoryFormat mem
   return result;
 }
 
-at::Tensor depthwise_weight_gradient(const ConvShape& shape, at::MemoryFormat memory_format,
-                                     const at::Tensor& gradient, const at::Tensor& input) {
+at::Tensor weight_gradient(const ConvShape& shape, at::MemoryFormat memory_format,
+                           const at::Tensor& gradient, const at::Tensor& input) {
   const bool pixels = by_pixels(memory_format);
   const at::Tensor by = gradient.contiguous(memory_format);
   const at::Tensor from = input.contiguous(memory_format);
@@ -202,5 +211,9 @@ at::Tensor depthwise_weight_gradient(const ConvShape& shape, at::MemoryFormat me
       });
   return result;
 }
+
+}  // namespace
+
+const ConvKernels kDepthwiseKernels{takes_type, takes, output, input_gradient, weight_gradient};
 
 }  // namespace samepad::kernels

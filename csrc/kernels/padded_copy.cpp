@@ -22,7 +22,7 @@ bool can_copy_padded(const at::Tensor& input) {
          input.is_contiguous(input.suggest_memory_format());
 }
 
-at::Tensor padded_copy(const at::Tensor& input, const std::vector<Pads<int64_t>>& pads) {
+at::Tensor padded_copy(const at::Tensor& input, at::ArrayRef<Pads<int64_t>> pads) {
   const auto dimensions = static_cast<int64_t>(pads.size());
   const bool channels_last = is_channels_last(input);
   std::vector<int64_t> sizes = input.sizes().vec();

@@ -4,9 +4,8 @@
 // zeros first.
 
 #include <ATen/core/Tensor.h>
+#include <c10/util/ArrayRef.h>
 #include <samepad/padding.h>
-
-#include <vector>
 
 namespace samepad::kernels {
 
@@ -15,6 +14,6 @@ bool can_copy_padded(const at::Tensor& input);
 
 /// `input` (N, C, ...) with `pads` zeros, none negative, around each dimension but the first two,
 /// in the layout of `input`. Bytes alone are moved, so any type will do; autograd sees nothing.
-at::Tensor padded_copy(const at::Tensor& input, const std::vector<Pads<int64_t>>& pads);
+at::Tensor padded_copy(const at::Tensor& input, at::ArrayRef<Pads<int64_t>> pads);
 
 }  // namespace samepad::kernels

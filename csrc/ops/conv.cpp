@@ -2,7 +2,6 @@
 // compilation and export see the ATen operators they are made of.
 
 #include <c10/util/Exception.h>
-#include <c10/util/accumulate.h>
 #include <c10/util/irange.h>
 #include <samepad/backends.h>
 #include <samepad/conv.h>
@@ -10,87 +9,79 @@
 
 #include <array>
 
+#include "choice/choice.h"
 #include "deferred_conv.h"
 #include "dispatch.h"
-#include "plan.h"
 
 namespace samepad {
 namespace {
 
 using detail::ConvArgs;
+using detail::ConvProblem;
 using detail::PadList;
-using detail::Plan;
-
-/// Checks the pads and chooses the plan.
-detail::Choice choose(const ConvArgs& args, const PadList& pads) {
-  check_fill(args, pads, args.fill);
-  check_fits(args, pads);
-  const detail::Choice choice = choose_plan(args, pads);
-  TORCH_CHECK(
-      choice.plan == Plan::symmetric || args.input.layout() == at::kStrided,
-      "padding that differs between the sides of a dimension needs a strided input, but got "
-      "layout ",
-      args.input.layout());
-  return choice;
-}
-
-at::Tensor run(const ConvArgs& args, const PadList& pads) {
-  if (args.deferrable && can_defer(args, pads)) {
-    return run_deferred(args, pads);
-  }
-  return run_plan(choose(args, pads).plan, args, pads);
-}
-
-PadList checked_pads(const ConvArgs& args, PadMode mode) {
-  TORCH_CHECK(mode != PadMode::causal || args.dimensions() == 1,
-              "padding='causal' is for conv1d alone, but got it in conv", args.dimensions(), "d");
-  return pads_for_mode(args, mode);
-}
-
-at::Tensor run_mode(const ConvArgs& args, PadMode mode) {
-  PadList pads = checked_pads(args, mode);
-  if (mode == PadMode::valid || !args.is_empty()) {
-    return run(args, pads);
-  }
-  ConvArgs filled = args;
-  fill_empty(filled, pads);
-  return drop_filled(args, run(filled, pads));
-}
 
 constexpr std::array kNames{"conv1d", "conv2d", "conv3d"};
 
-template <int64_t D>
-ConvArgs arguments(const at::Tensor& input, const at::Tensor& weight,
+// The two forms of the argument `padding`: the name of a mode, and amounts.
+using Mode = std::string_view;
+using Amounts = c10::SymIntArrayRef;
+
+/// `deferrable` says whether a graph that this is traced into may choose the plan each time that it
+/// runs.
+at::Tensor run(const ConvProblem& problem, bool deferrable) {
+  return problem.as_given(deferrable && can_defer(problem)
+                              ? run_deferred(problem)
+                              : choose_plan(problem).plan->run(problem));
+}
+
+ConvArgs arguments(int64_t dimensions, const at::Tensor& input, const at::Tensor& weight,
                    const std::optional<at::Tensor>& bias, c10::SymIntArrayRef stride,
-                   c10::SymIntArrayRef dilation, c10::SymInt groups,
-                   std::string_view padding_mode) {
-  ConvArgs args(kNames[D - 1], D, detail::WeightLayout::output_first, input, weight, bias, stride,
-                dilation, std::move(groups));
-  args.fill = detail::fill_name(padding_mode);
-  return args;
+                   c10::SymIntArrayRef dilation, c10::SymInt groups) {
+  return {kNames.at(dimensions - 1),
+          dimensions,
+          detail::WeightLayout::output_first,
+          detail::cast_for_autocast({input, weight, bias}),
+          stride,
+          dilation,
+          std::move(groups)};
 }
 
-template <int64_t D, bool Deferrable = false>
-at::Tensor conv_mode(const at::Tensor& input, const at::Tensor& weight,
-                     const std::optional<at::Tensor>& bias, c10::SymIntArrayRef stride,
-                     std::string_view padding, c10::SymIntArrayRef dilation, c10::SymInt groups,
-                     std::string_view padding_mode) {
-  auto args = arguments<D>(input, weight, bias, stride, dilation, std::move(groups), padding_mode);
+PadList checked_pads(const ConvArgs& args, PadMode mode) {
+  detail::check_causal(mode, args.dimensions() == 1, kNames.at(args.dimensions() - 1));
+  return pads_for_mode(args, mode);
+}
+
+ConvProblem problem_for(const ConvArgs& args, PadMode mode, const std::string& fill) {
+  return {args, checked_pads(args, mode), fill, /*as_torch=*/mode == PadMode::valid};
+}
+
+ConvProblem problem_for(const ConvArgs& args, Amounts padding, const std::string& fill) {
+  return {args, detail::pads_for_amounts(args.dimensions(), padding), fill, /*as_torch=*/true};
+}
+
+at::Tensor convolve(const ConvArgs& args, Amounts padding, const std::string& fill,
+                    bool deferrable) {
+  return run(problem_for(args, padding, fill), deferrable);
+}
+
+at::Tensor convolve(const ConvArgs& args, Mode padding, const std::string& fill, bool deferrable) {
   const PadMode mode = *Padding(padding).mode();
-  args.as_torch = mode == PadMode::valid;
-  args.deferrable = Deferrable;
-  return run_mode(args, mode);
+  if (mode == PadMode::valid || !args.is_empty()) {
+    return run(problem_for(args, mode, fill), deferrable);
+  }
+  PadList pads = checked_pads(args, mode);
+  ConvArgs filled = args;
+  fill_empty(filled, pads);
+  return drop_filled(args, run({filled, pads, fill, /*as_torch=*/false}, deferrable));
 }
 
-template <int64_t D, bool Deferrable = false>
-at::Tensor conv_amounts(const at::Tensor& input, const at::Tensor& weight,
-                        const std::optional<at::Tensor>& bias, c10::SymIntArrayRef stride,
-                        c10::SymIntArrayRef padding, c10::SymIntArrayRef dilation,
-                        c10::SymInt groups, std::string_view padding_mode) {
-  auto args = arguments<D>(input, weight, bias, stride, dilation, std::move(groups), padding_mode);
-  args.as_torch = true;
-  args.deferrable = Deferrable;
-  return run(args, detail::pads_for_amounts(D, padding));
+template <int64_t D, class PaddingArg, bool Deferrable = false>
+at::Tensor conv(const at::Tensor& input, const at::Tensor& weight,
+                const std::optional<at::Tensor>& bias, c10::SymIntArrayRef stride,
+                PaddingArg padding, c10::SymIntArrayRef dilation, c10::SymInt groups,
+                std::string_view padding_mode) {
+  return convolve(arguments(D, input, weight, bias, stride, dilation, std::move(groups)), padding,
+                  detail::fill_name(padding_mode), Deferrable);
 }
 
 template <int64_t D>
@@ -101,26 +92,28 @@ at::Tensor call(const at::Tensor& input, const at::Tensor& weight,
   const auto sym_stride = c10::fromIntArrayRefSlow(stride);
   const auto sym_dilation = c10::fromIntArrayRefSlow(dilation);
   if (const PadMode* mode = padding.mode()) {
-    static const auto op = detail::find_operator<decltype(conv_mode<D>)>(kNames[D - 1], "");
+    static const auto op = detail::find_operator<decltype(conv<D, Mode>)>(kNames[D - 1], "");
     return op.call(input, weight, bias, sym_stride, name(*mode), sym_dilation, groups,
                    padding_mode);
   }
-  static const auto op = detail::find_operator<decltype(conv_amounts<D>)>(kNames[D - 1], "padding");
+  static const auto op =
+      detail::find_operator<decltype(conv<D, Amounts>)>(kNames[D - 1], "padding");
   return op.call(input, weight, bias, sym_stride, c10::fromIntArrayRefSlow(padding.amounts(D)),
                  sym_dilation, groups, padding_mode);
 }
 
+template <int64_t D, bool Deferrable>
+void register_conv(torch::Library& m, const std::string& name) {
+  m.impl(name.c_str(), conv<D, Mode, Deferrable>);
+  m.impl((name + ".padding").c_str(), conv<D, Amounts, Deferrable>);
+}
+
 void register_kernels(torch::Library& m) {
-  m.impl("conv1d", conv_mode<1>);
-  m.impl("conv1d.padding", conv_amounts<1>);
-  m.impl("conv2d", conv_mode<2>);
-  m.impl("conv2d.padding", conv_amounts<2>);
-  m.impl("conv3d", conv_mode<3>);
-  m.impl("conv3d.padding", conv_amounts<3>);
-  m.impl("compiled_conv1d", conv_mode<1, true>);
-  m.impl("compiled_conv1d.padding", conv_amounts<1, true>);
-  m.impl("compiled_conv2d", conv_mode<2, true>);
-  m.impl("compiled_conv2d.padding", conv_amounts<2, true>);
+  register_conv<1, false>(m, "conv1d");
+  register_conv<2, false>(m, "conv2d");
+  register_conv<3, false>(m, "conv3d");
+  register_conv<1, true>(m, "compiled_conv1d");
+  register_conv<2, true>(m, "compiled_conv2d");
 }
 
 }  // namespace
@@ -153,33 +146,37 @@ ConvExplanation explain_conv(const at::Tensor& input, const at::Tensor& weight,
   TORCH_CHECK(weight.defined() && weight.dim() >= 3 && weight.dim() <= 5,
               "expected the weight of a convolution in 1, 2 or 3 dimensions, but got ",
               weight.defined() ? std::to_string(weight.dim()) + "D weight" : "none");
-  constexpr std::array kArguments{arguments<1>, arguments<2>, arguments<3>};
   const int64_t dimensions = weight.dim() - 2;
-  ConvArgs args =
-      kArguments.at(dimensions - 1)(input, weight, bias, c10::fromIntArrayRefSlow(stride),
-                                    c10::fromIntArrayRefSlow(dilation), groups, padding_mode);
-  const PadMode* const mode = padding.mode();
-  args.as_torch = mode == nullptr || *mode == PadMode::valid;
-  const PadList pads = mode != nullptr
-                           ? checked_pads(args, *mode)
-                           : detail::pads_for_amounts(
-                                 dimensions, c10::fromIntArrayRefSlow(padding.amounts(dimensions)));
+  const ConvArgs args = arguments(dimensions, input, weight, bias, c10::fromIntArrayRefSlow(stride),
+                                  c10::fromIntArrayRefSlow(dilation), groups);
   TORCH_CHECK(!input.unsafeGetTensorImpl()->has_symbolic_sizes_strides() && input.numel() > 0,
               "expected an input with elements, but got input of size: ", input.sym_sizes());
-  const auto [plan, reason] = choose(args, pads);
-  ConvExplanation result{name(plan), reason, {}, {}, bytes_copied(plan, args, pads), 0};
-  if (input.dim() == dimensions + 2) {
+  const std::string fill = detail::fill_name(padding_mode);
+  const PadMode* const mode = padding.mode();
+  const ConvProblem problem =
+      mode != nullptr
+          ? problem_for(args, *mode, fill)
+          : problem_for(args, c10::fromIntArrayRefSlow(padding.amounts(dimensions)), fill);
+  const auto [plan, reason] = choose_plan(problem);
+  ConvExplanation result{plan->name,
+                         reason,
+                         {problem.known_pads->begin(), problem.known_pads->end()},
+                         {},
+                         plan->bytes_copied(problem),
+                         // Per output element, a multiplication and an addition for each of a
+                         // filter's weights.
+                         2};
+  if (args.batched) {
     result.output_size.push_back(input.size(0));
   }
   result.output_size.push_back(weight.size(0));
-  for (const auto i : c10::irange(dimensions)) {
-    const Pads<int64_t> amounts{pads[i].before.expect_int(), pads[i].after.expect_int()};
-    result.pads.push_back(amounts);
-    result.output_size.push_back(
-        padded_output_size(input.size(args.axis(i)), args.extent(i), args.stride[i], amounts));
+  for (const int64_t size : problem.output_size()) {
+    result.output_size.push_back(size);
   }
-  // Per output element, a multiplication and an addition for each of a filter's weights.
-  result.flops = 2 * c10::multiply_integers(result.output_size) * weight.numel() / weight.size(0);
+  for (const int64_t size : result.output_size) {
+    result.flops = saturating_product(result.flops, size);
+  }
+  result.flops = saturating_product(result.flops, weight.numel() / weight.size(0));
   return result;
 }
 

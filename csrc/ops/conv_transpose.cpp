@@ -14,9 +14,8 @@
 #include <array>
 #include <limits>
 
-#include "conv_args.h"
 #include "dispatch.h"
-#include "own_conv.h"
+#include "plans/own.h"
 
 namespace samepad {
 namespace {
@@ -156,7 +155,7 @@ at::Tensor run(const TransposedArgs& args, const CutList& cuts) {
       parts.push_back(*call.part);
     }
   }
-  if (!parts.empty() && is_plain(args) && std::ranges::all_of(cuts, is_known)) {
+  if (!parts.empty() && args.plain && std::ranges::all_of(cuts, is_known)) {
     Dims output_size;
     Dims before;
     for (const auto i : c10::irange(args.dimensions())) {
@@ -164,8 +163,8 @@ at::Tensor run(const TransposedArgs& args, const CutList& cuts) {
       before.push_back(crop.before.expect_int());
       output_size.push_back((args.full_size(i) - crop.before - crop.after + tail).expect_int());
     }
-    if (can_run_transposed(args, output_size, before)) {
-      return run_transposed(args, output_size, before);
+    if (own_can_run_transposed(args, output_size, before)) {
+      return own_run_transposed(args, output_size, before);
     }
   }
   return detail::dense_part(convolve(args, padding, output_padding), parts);
@@ -184,14 +183,13 @@ void check_countable(const TransposedArgs& args) {
 
 at::Tensor run_mode(const TransposedArgs& args, PadMode mode) {
   const char* function = kNames.at(args.dimensions() - 1);
-  TORCH_CHECK(mode != PadMode::causal, "padding='causal' is for conv1d alone, but got it in ",
-              function);
+  detail::check_causal(mode, /*allowed=*/false, function);
   if (mode == PadMode::valid) {
     CutList cuts;
     for (const auto i : c10::irange(args.dimensions())) {
       cuts.push_back(cut_for_amounts(args, i, {0, 0}));
     }
-    return run(args, cuts);
+    return args.as_given(run(args, cuts));
   }
   for (const int64_t extra : args.output_padding) {
     TORCH_CHECK(extra == 0, "output_padding is for amounts of padding; with padding='", name(mode),
@@ -203,7 +201,7 @@ at::Tensor run_mode(const TransposedArgs& args, PadMode mode) {
     cuts.push_back(cut_for_mode(args, i, mode));
   }
   if (!args.is_empty()) {
-    return run(args, cuts);
+    return args.as_given(run(args, cuts));
   }
   TransposedArgs filled = args;
   PadList pads;
@@ -216,7 +214,7 @@ at::Tensor run_mode(const TransposedArgs& args, PadMode mode) {
       cuts[i] = {pads[i], 0};
     }
   }
-  return drop_filled(args, run(filled, cuts));
+  return args.as_given(drop_filled(args, run(filled, cuts)));
 }
 
 template <int64_t D>
@@ -224,8 +222,9 @@ TransposedArgs arguments(const at::Tensor& input, const at::Tensor& weight,
                          const std::optional<at::Tensor>& bias, c10::SymIntArrayRef stride,
                          c10::SymIntArrayRef output_padding, c10::SymInt groups,
                          c10::SymIntArrayRef dilation, at::OptionalSymIntArrayRef output_size) {
-  TransposedArgs args{ConvArgs(kNames[D - 1], D, detail::WeightLayout::input_first, input, weight,
-                               bias, stride, dilation, std::move(groups)),
+  TransposedArgs args{ConvArgs(kNames[D - 1], D, detail::WeightLayout::input_first,
+                               detail::cast_for_autocast({input, weight, bias}), stride, dilation,
+                               std::move(groups)),
                       {},
                       detail::expand("output_padding", output_padding, D, {.least = 0})};
   check_countable(args);
@@ -272,7 +271,7 @@ at::Tensor conv_transpose_amounts(const at::Tensor& input, const at::Tensor& wei
     const auto amount = [](const c10::SymInt& a) { return a.guard_int(__FILE__, __LINE__); };
     cuts.push_back(cut_for_amounts(args, i, {amount(pads[i].before), amount(pads[i].after)}));
   }
-  return run(args, cuts);
+  return args.as_given(run(args, cuts));
 }
 
 template <int64_t D>

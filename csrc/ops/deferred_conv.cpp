@@ -6,64 +6,46 @@
 #include <torch/csrc/autograd/custom_function.h>
 #include <torch/library.h>
 
-#include <algorithm>
-#include <array>
 #include <tuple>
 
+#include "autograd/differentiable.h"
+#include "choice/choice.h"
 #include "dispatch.h"
-#include "own_conv.h"
-#include "plan.h"
 
 namespace samepad::detail {
 namespace {
 
-using Mask = std::array<bool, 3>;
-
-ConvArgs arguments(const at::Tensor& input, const at::Tensor& weight,
-                   const std::optional<at::Tensor>& bias, c10::SymIntArrayRef stride,
-                   c10::SymIntArrayRef dilation, const c10::SymInt& groups) {
-  return {"deferred_conv",
-          static_cast<int64_t>(stride.size()),
-          WeightLayout::output_first,
-          input,
-          weight,
-          bias,
-          stride,
-          dilation,
-          groups};
+ConvProblem problem_of(const at::Tensor& input, const at::Tensor& weight,
+                       const std::optional<at::Tensor>& bias, c10::SymIntArrayRef pads,
+                       c10::SymIntArrayRef stride, c10::SymIntArrayRef dilation,
+                       const c10::SymInt& groups) {
+  const auto dimensions = static_cast<int64_t>(stride.size());
+  return {ConvArgs("deferred_conv", dimensions, WeightLayout::output_first, {input, weight, bias},
+                   stride, dilation, groups),
+          pads_for_amounts(dimensions, pads), "constant", /*as_torch=*/false};
 }
 
-std::vector<c10::SymInt> output_sizes(const ConvArgs& args, const PadList& pads) {
-  std::vector<c10::SymInt> sizes{args.input.sym_size(0), args.weight.sym_size(0)};
-  for (int64_t i = 0; i < args.dimensions(); ++i) {
-    sizes.push_back(padded_output_size(args.size(i), args.extent(i), args.stride[i], pads[i]));
-  }
-  return sizes;
-}
-
-// On CPU: for these sizes, the plan that an eager call would have.
+// On CPU: the plan that an eager call would have for these sizes.
 
 at::Tensor output(const at::Tensor& input, const at::Tensor& weight,
                   const std::optional<at::Tensor>& bias, c10::SymIntArrayRef pads,
                   c10::SymIntArrayRef stride, c10::SymIntArrayRef dilation,
                   const c10::SymInt& groups) {
-  const ConvArgs args = arguments(input, weight, bias, stride, dilation, groups);
-  const PadList amounts = pads_for_amounts(args.dimensions(), pads);
-  check_fits(args, amounts);
-  return run_plan(choose_plan(args, amounts).plan, args, amounts).contiguous(output_format(args));
+  const ConvProblem problem = problem_of(input, weight, bias, pads, stride, dilation, groups);
+  return choose_plan(problem).plan->run(problem).contiguous(problem.output_format());
 }
 
 std::tuple<at::Tensor, at::Tensor, at::Tensor> gradients(
     const at::Tensor& gradient, const at::Tensor& input, const at::Tensor& weight,
     c10::SymIntArrayRef pads, c10::SymIntArrayRef stride, c10::SymIntArrayRef dilation,
-    const c10::SymInt& groups, Mask wanted) {
-  const ConvArgs args = arguments(input, weight, std::nullopt, stride, dilation, groups);
-  const PadList amounts = pads_for_amounts(args.dimensions(), pads);
-  const auto expected = output_sizes(args, amounts);
+    const c10::SymInt& groups, GradientMask wanted) {
+  const ConvProblem problem =
+      problem_of(input, weight, std::nullopt, pads, stride, dilation, groups);
+  const auto expected = problem.output_sizes();
   TORCH_CHECK(gradient.sym_sizes() == c10::SymIntArrayRef(expected), "expected a gradient of size ",
               c10::SymIntArrayRef(expected), ", but got ", gradient.sizes());
-  auto [x, w, b] = plan_gradients(choose_plan(args, amounts).plan, args, amounts, gradient, wanted);
-  const auto format = output_format(args);
+  auto [x, w, b] = choose_plan(problem).plan->gradients(problem, gradient, wanted);
+  const auto format = problem.output_format();
   return {wanted[0] ? x.contiguous(format) : x, wanted[1] ? w.contiguous(format) : w, b};
 }
 
@@ -73,17 +55,16 @@ at::Tensor output_like(const at::Tensor& input, const at::Tensor& weight,
                        const std::optional<at::Tensor>& bias, c10::SymIntArrayRef pads,
                        c10::SymIntArrayRef stride, c10::SymIntArrayRef dilation,
                        const c10::SymInt& groups) {
-  const ConvArgs args = arguments(input, weight, bias, stride, dilation, groups);
-  const PadList amounts = pads_for_amounts(args.dimensions(), pads);
-  return at::empty_symint(output_sizes(args, amounts), input.options(), output_format(args));
+  const ConvProblem problem = problem_of(input, weight, bias, pads, stride, dilation, groups);
+  return at::empty_symint(problem.output_sizes(), input.options(), problem.output_format());
 }
 
 std::tuple<at::Tensor, at::Tensor, at::Tensor> gradients_like(
     const at::Tensor& gradient, const at::Tensor& input, const at::Tensor& weight,
-    c10::SymIntArrayRef /*pads*/, c10::SymIntArrayRef stride, c10::SymIntArrayRef dilation,
-    const c10::SymInt& groups, Mask wanted) {
+    c10::SymIntArrayRef pads, c10::SymIntArrayRef stride, c10::SymIntArrayRef dilation,
+    const c10::SymInt& groups, GradientMask wanted) {
   const auto format =
-      output_format(arguments(input, weight, std::nullopt, stride, dilation, groups));
+      problem_of(input, weight, std::nullopt, pads, stride, dilation, groups).output_format();
   const auto like = [&](const at::Tensor& tensor) {
     return at::empty_symint(tensor.sym_sizes(), gradient.options(), format);
   };
@@ -91,97 +72,74 @@ std::tuple<at::Tensor, at::Tensor, at::Tensor> gradients_like(
           wanted[2] ? at::empty_symint({weight.sym_size(0)}, gradient.options()) : at::Tensor()};
 }
 
-at::Tensor call(const at::Tensor& input, const at::Tensor& weight,
-                const std::optional<at::Tensor>& bias, c10::SymIntArrayRef pads,
-                c10::SymIntArrayRef stride, c10::SymIntArrayRef dilation,
-                const c10::SymInt& groups) {
-  static const auto op = find_operator<decltype(output)>("deferred_conv", "");
-  return op.call(input, weight, bias, pads, stride, dilation, groups);
-}
+/// What both operators take beside tensors.
+struct Settings {
+  std::vector<c10::SymInt> pads;
+  SymDims stride;
+  SymDims dilation;
 
-bool has_tangent(const at::Tensor& input, const at::Tensor& weight,
-                 const std::optional<at::Tensor>& bias) {
-  const auto has = [](const at::Tensor& tensor) { return tensor._fw_grad(/*level=*/0).defined(); };
-  return has(input) || has(weight) || (bias && has(*bias));
-}
-
-class Deferred : public torch::autograd::Function<Deferred> {
- public:
-  static at::Tensor forward(torch::autograd::AutogradContext* context, const at::Tensor& input,
-                            const at::Tensor& weight, const std::optional<at::Tensor>& bias,
-                            c10::SymIntArrayRef pads, c10::SymIntArrayRef stride,
-                            c10::SymIntArrayRef dilation, const c10::SymInt& groups) {
-    context->save_for_backward({input, weight});
-    auto& saved = context->saved_data;
-    saved["pads"] = pads;
-    saved["stride"] = stride;
-    saved["dilation"] = dilation;
-    saved["groups"] = groups;
-    saved["has_bias"] = bias.has_value();
-    const at::AutoDispatchBelowADInplaceOrView below;
-    return call(input, weight, bias, pads, stride, dilation, groups);
-  }
-
-  static torch::autograd::variable_list backward(torch::autograd::AutogradContext* context,
-                                                 const torch::autograd::variable_list& outputs) {
-    torch::autograd::variable_list result(7);
-    if (!outputs[0].defined()) {
-      return result;
+  explicit Settings(const ConvProblem& problem)
+      : stride(problem.stride.begin(), problem.stride.end()),
+        dilation(problem.dilation.begin(), problem.dilation.end()) {
+    for (const auto& pad : problem.pads) {
+      pads.insert(pads.end(), {pad.before, pad.after});
     }
-    const auto tensors = context->get_saved_variables();
-    auto& saved = context->saved_data;
-    const Mask wanted{context->needs_input_grad(0), context->needs_input_grad(1),
-                      saved["has_bias"].toBool() && context->needs_input_grad(2)};
-    static const auto op = find_operator<decltype(gradients)>("deferred_conv_backward", "");
-    std::tie(result[0], result[1], result[2]) =
-        op.call(outputs[0], tensors[0], tensors[1], saved["pads"].toSymIntVector(),
-                saved["stride"].toSymIntVector(), saved["dilation"].toSymIntVector(),
-                saved["groups"].toSymInt(), wanted);
-    return result;
   }
 };
 
-at::Tensor differentiable(const at::Tensor& input, const at::Tensor& weight,
-                          const std::optional<at::Tensor>& bias, c10::SymIntArrayRef pads,
-                          c10::SymIntArrayRef stride, c10::SymIntArrayRef dilation,
-                          const c10::SymInt& groups) {
+at::Tensor call(const ConvProblem& problem) {
+  static const auto op = find_operator<decltype(output)>("deferred_conv", "");
+  const auto [pads, stride, dilation] = Settings(problem);
+  return op.call(problem.input, problem.weight, problem.bias, pads, stride, dilation,
+                 problem.groups);
+}
+
+at::Tensor call_below_autograd(const ConvProblem& problem) {
+  const at::AutoDispatchBelowADInplaceOrView below;
+  return call(problem);
+}
+
+Gradients call_gradients(const ConvProblem& problem, const at::Tensor& gradient,
+                         GradientMask wanted) {
+  static const auto op = find_operator<decltype(gradients)>("deferred_conv_backward", "");
+  const auto [pads, stride, dilation] = Settings(problem);
+  const auto [x, w, b] = op.call(gradient, problem.input, problem.weight, pads, stride, dilation,
+                                 problem.groups, wanted);
+  return {x, w, b};
+}
+
+bool has_tangent(const ConvArgs& args) {
+  const auto has = [](const at::Tensor& tensor) { return tensor._fw_grad(/*level=*/0).defined(); };
+  return has(args.input) || has(args.weight) || (args.bias && has(*args.bias));
+}
+
+at::Tensor differentiable_output(const at::Tensor& input, const at::Tensor& weight,
+                                 const std::optional<at::Tensor>& bias, c10::SymIntArrayRef pads,
+                                 c10::SymIntArrayRef stride, c10::SymIntArrayRef dilation,
+                                 const c10::SymInt& groups) {
+  const ConvProblem problem = problem_of(input, weight, bias, pads, stride, dilation, groups);
   // Forward mode around a compiled graph sees through what eager calls are made of.
-  return has_tangent(input, weight, bias)
-             ? output(input, weight, bias, pads, stride, dilation, groups)
-             : Deferred::apply(input, weight, bias, pads, stride, dilation, groups);
+  return has_tangent(problem) ? output(input, weight, bias, pads, stride, dilation, groups)
+                              : differentiable<call_below_autograd, call_gradients>(problem);
 }
 
 /// Whether torch.func's transforms or forward mode look on, which know ATen's operators alone.
 bool is_transformed(const ConvArgs& args) {
   return c10::impl::tls_is_dispatch_key_included(c10::DispatchKey::FuncTorchDynamicLayerBackMode) ||
-         has_tangent(args.input, args.weight, args.bias);
+         has_tangent(args);
 }
 
 }  // namespace
 
-bool can_defer(const ConvArgs& args, const PadList& pads) {
-  const bool depthwise = args.weight.sym_size(1).maybe_as_int() == 1 &&
-                         args.input.sym_size(args.axis(-1)).maybe_as_int() == args.groups;
-  const auto type = args.input.scalar_type();
-  const bool has_kernels = type == at::kFloat || type == at::kDouble ||
-                           (depthwise && (type == at::kBFloat16 || type == at::kHalf));
-  const bool theirs = is_symmetric(args, pads) && (args.as_torch || !depthwise);
-  return has_kernels && !theirs && args.dimensions() <= 2 && args.fill == "constant" &&
-         args.input.is_cpu() && !is_plain(args) && !is_transformed(args);
+bool can_defer(const ConvProblem& problem) {
+  // These are PyTorch's convolution alone, which a compiler knows better.
+  const bool pytorchs = problem.symmetric && (problem.as_torch || !problem.depthwise);
+  return !problem.plain && !pytorchs && !is_transformed(problem) &&
+         std::ranges::any_of(
+             plans(), [&](const Plan* plan) { return plan->own_kernels && plan->takes(problem); });
 }
 
-at::Tensor run_deferred(const ConvArgs& args, const PadList& pads) {
-  std::vector<c10::SymInt> amounts;
-  for (const auto& pad : pads) {
-    amounts.insert(amounts.end(), {pad.before, pad.after});
-  }
-  const SymDims stride(args.stride.begin(), args.stride.end());
-  const SymDims dilation(args.dilation.begin(), args.dilation.end());
-  const bool batched = args.input.dim() == args.dimensions() + 2;
-  const at::Tensor output = call(batched ? args.input : args.input.unsqueeze(0), args.weight,
-                                 args.bias, amounts, stride, dilation, args.groups);
-  return batched ? output : output.squeeze(0);
-}
+at::Tensor run_deferred(const ConvProblem& problem) { return call(problem); }
 
 TORCH_LIBRARY_IMPL(samepad, CPU, m) {
   m.impl("deferred_conv", output);
@@ -193,6 +151,6 @@ TORCH_LIBRARY_IMPL(samepad, Meta, m) {
   m.impl("deferred_conv_backward", gradients_like);
 }
 
-TORCH_LIBRARY_IMPL(samepad, Autograd, m) { m.impl("deferred_conv", differentiable); }
+TORCH_LIBRARY_IMPL(samepad, Autograd, m) { m.impl("deferred_conv", differentiable_output); }
 
 }  // namespace samepad::detail

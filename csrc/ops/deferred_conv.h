@@ -4,15 +4,15 @@
 // graph runs, for the sizes that it then has, rather than the plan that a graph can see through.
 // Exported programs keep to ATen's operators instead, to run where samepad is not.
 
-#include "conv_args.h"
+#include "problem/conv_problem.h"
 
 namespace samepad::detail {
 
-/// Whether a convolution that is being traced is better left to run time: whether kernels of the
-/// project's own may then compute it, and no transform is to see through it. Whoever asks has seen
-/// that the tensors are of no subclass.
-bool can_defer(const ConvArgs& args, const PadList& pads);
+/// Whether a convolution that is being traced is better left to run time: whether a plan with
+/// kernels of the project's own may then compute it, and no transform is to see through it. Whoever
+/// asks has seen that the tensors are of no subclass.
+bool can_defer(const ConvProblem& problem);
 
-at::Tensor run_deferred(const ConvArgs& args, const PadList& pads);
+at::Tensor run_deferred(const ConvProblem& problem);
 
 }  // namespace samepad::detail

@@ -7,7 +7,7 @@
 #include <torch/library.h>
 
 #include "dispatch.h"
-#include "sliding_window.h"
+#include "problem/sliding_window.h"
 
 namespace samepad {
 namespace {

@@ -32,9 +32,8 @@
 #include <cmath>
 #include <limits>
 
-#include "conv_args.h"
 #include "dispatch.h"
-#include "sliding_window.h"
+#include "problem/conv_problem.h"
 
 namespace samepad {
 namespace {
@@ -271,8 +270,7 @@ Outputs run(const Pool& pool, const PadList& pads, bool ceil_mode) {
 
 template <class Pool>
 Outputs run_mode(const char* function, const Pool& pool, PadMode mode, bool ceil_mode) {
-  TORCH_CHECK(mode != PadMode::causal, "padding='causal' is for conv1d alone, but got it in ",
-              function);
+  detail::check_causal(mode, /*allowed=*/false, function);
   if (mode == PadMode::valid) {
     return pool.run(pool.input, std::vector<int64_t>(pool.dimensions(), 0), ceil_mode);
   }

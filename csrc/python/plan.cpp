@@ -1,10 +1,9 @@
-#include "../ops/plan.h"
-
 #include <pybind11/stl.h>
 #include <samepad/backends.h>
 
-#include <algorithm>
+#include <optional>
 
+#include "../ops/choice/choice.h"
 #include "arguments.h"
 #include "bindings.h"
 
@@ -14,20 +13,17 @@ namespace {
 /// PlanGuard as a context manager.
 class ForcePlan {
  public:
-  explicit ForcePlan(const std::string& name) {
-    const auto& names = detail::kPlanNames;
-    const auto* const found = std::ranges::find(names, name);
-    if (found == names.end()) {
-      throw py::value_error("expected a plan's name, but got '" + name + "'");
+  explicit ForcePlan(std::string name) : name_(std::move(name)) {
+    if (detail::find_plan(name_) == nullptr) {
+      throw py::value_error("expected a plan's name, but got '" + name_ + "'");
     }
-    plan_ = static_cast<detail::Plan>(found - names.begin());
   }
 
-  void enter() { guard_.emplace(plan_); }
+  void enter() { guard_.emplace(name_); }
   void exit(const py::args& /*exception*/) { guard_.reset(); }
 
  private:
-  detail::Plan plan_;
+  std::string name_;
   std::optional<detail::PlanGuard> guard_;
 };
 
@@ -71,14 +67,14 @@ void register_plan(py::module_& m) {
   m.def("_explain_conv", wrap(explain), py::arg("input"), py::arg("weight"), py::arg("bias"),
         py::arg("stride"), py::arg("padding"), py::arg("dilation"), py::arg("groups"),
         py::arg("padding_mode"));
-  m.attr("_plan_names") = py::tuple(py::cast(detail::kPlanNames));
+  m.def("_plans", backends::plans);
   m.def("_benchmark", backends::benchmark);
   m.def("_set_benchmark", backends::set_benchmark, py::arg("enabled"));
   m.def("_measurements", measurements);
   m.def("_reset_measurements", backends::reset_measurements);
   py::class_<ForcePlan>(m, "_force_plan",
                         "Inside the context, this thread runs the named plan wherever it can.")
-      .def(py::init<const std::string&>(), py::arg("plan"))
+      .def(py::init<std::string>(), py::arg("plan"))
       .def("__enter__", &ForcePlan::enter)
       .def("__exit__", &ForcePlan::exit);
 }

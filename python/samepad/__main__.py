@@ -32,7 +32,7 @@ def info() -> int:
         "threads": torch.get_num_threads(),
         "instruction set": torch.backends.cpu.get_cpu_capability(),
         "CUDA": torch.version.cuda if torch.cuda.is_available() else "not available",
-        "plans": ", ".join(_C._plan_names),
+        "plans": ", ".join(samepad.backends.plans()),
         "plans by measurement": samepad.backends.benchmark,
     }
     width = max(map(len, rows))

@@ -18,7 +18,7 @@ from typing import Any
 
 from samepad import _C
 
-__all__ = ["Measurement", "measurements", "reset"]
+__all__ = ["Measurement", "measurements", "plans", "reset"]
 
 #: Whether plans are measured; False at first.
 benchmark: bool
@@ -38,6 +38,11 @@ class Measurement:
         """A line: the plans' times, then the convolution."""
         times = ", ".join(f"{plan} {value * 1e6:.0f} us" for plan, value in self.seconds.items())
         return f"{times}: {self.convolution}"
+
+
+def plans() -> dict[str, str]:
+    """The plans: the ways in which a convolution may be computed, and what each of them does."""
+    return dict(_C._plans())
 
 
 def measurements() -> list[Measurement]:

@@ -1,7 +1,6 @@
 """What a convolution will run."""
 
 from dataclasses import dataclass
-from typing import Literal
 
 from torch import Tensor, nn
 
@@ -15,19 +14,19 @@ __all__ = ["Explanation", "explain"]
 class Explanation:
     """What a convolution runs for one input. `print` it for a summary."""
 
-    #: "symmetric": PyTorch's convolution pads both sides alike. "crop": it computes more outputs,
-    #: of which a part is copied. "pad": the input is padded into a copy first. "depthwise" and
-    #: "dense": samepad's own kernels, with the padding inside.
-    plan: Literal["symmetric", "crop", "pad", "depthwise", "dense"]
+    #: The plan's name; `samepad.backends.plans` says what each of them does.
+    plan: str
     #: Why that plan.
     reason: str
     #: Elements before and after each spatial dimension.
     pads: tuple[tuple[int, int], ...]
     #: Size of the output, all dimensions.
     output_size: tuple[int, ...]
-    #: Bytes of the input or of the output that are copied, beside the convolution itself.
+    #: Bytes of the input or of the output that are copied, beside the convolution itself; 2^63 - 1
+    #: where there are more.
     bytes_copied: int
-    #: Multiplications and additions, those with padding too, as torch's FlopCounterMode counts.
+    #: Multiplications and additions, those with padding too, as torch's FlopCounterMode counts; 2^63
+    #: - 1 where there are more.
     flops: int
 
     def __str__(self) -> str:
@@ -79,4 +78,4 @@ def explain(layer: nn.Module, input: Tensor) -> Explanation:
         layer.groups,
         layer.padding_mode,
     )
-    return Explanation(*explained)  # type: ignore[arg-type]
+    return Explanation(*explained)

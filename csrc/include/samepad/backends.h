@@ -16,14 +16,15 @@ namespace samepad {
 
 /// What a call of conv1d, conv2d or conv3d runs.
 struct ConvExplanation {
-  /// "symmetric" (PyTorch's convolution pads), "crop" (it computes more, of which a part is
-  /// copied), "pad" (the input is padded into a copy first) or "depthwise" (samepad's own kernels).
-  std::string plan;
+  std::string plan;    ///< the plan's name; `backends::plans` says what each of them does
   std::string reason;  ///< why that plan
   std::vector<Pads<int64_t>> pads;
   std::vector<int64_t> output_size;  ///< all dimensions of the output
-  int64_t bytes_copied;              ///< of the input or the output, beside the convolution
-  int64_t flops;                     ///< two for each multiplication of the output's, padding too
+  /// Of the input or the output, beside the convolution; the largest int64_t where there are more.
+  int64_t bytes_copied;
+  /// Two for each multiplication of the output's, padding too; the largest int64_t where there are
+  /// more.
+  int64_t flops;
 };
 
 /// Explains the convolution with these arguments, of as many dimensions as the weight has; see
@@ -39,6 +40,9 @@ SAMEPAD_API ConvExplanation explain_conv(const at::Tensor& input, const at::Tens
                                          std::string_view padding_mode = "zeros");
 
 namespace backends {
+
+/// The name of each plan, by which a convolution may be computed, and what it does, in a sentence.
+SAMEPAD_API std::vector<std::pair<std::string, std::string>> plans();
 
 /// Whether a convolution that several plans can compute is measured, once for each combination of
 /// sizes, layout, type, device and number of threads, and then computed by the fastest; otherwise a

@@ -74,6 +74,12 @@ constexpr Pads<Int> split(const Int& total, PadMode mode) {
 
 }  // namespace detail
 
+/// a b for a, b >= 0, or the largest int64_t where the product exceeds it.
+constexpr int64_t saturating_product(int64_t a, int64_t b) {
+  constexpr int64_t kMost = std::numeric_limits<int64_t>::max();
+  return a > 0 && b > kMost / a ? kMost : a * b;
+}
+
 /// Whether the kernel's extent (k - 1) d + 1 exceeds int64_t.
 constexpr bool extent_overflows(int64_t kernel, int64_t dilation) {
   return kernel - 1 > (std::numeric_limits<int64_t>::max() - 1) / dilation;

@@ -43,6 +43,11 @@ bool SlidingWindow::is_empty() const {
   return false;
 }
 
+void check_causal(PadMode mode, bool allowed, const char* function) {
+  TORCH_CHECK(mode != PadMode::causal || allowed, "padding='causal' is for conv1d alone, but got ",
+              "it in ", function);
+}
+
 PadList pads_for_mode(const SlidingWindow& window, PadMode mode) {
   PadList pads;
   for (const auto i : c10::irange(window.dimensions())) {
@@ -90,6 +95,18 @@ std::optional<Pads<int64_t>> known(const Pads<c10::SymInt>& pads) {
   const auto before = pads.before.maybe_as_int();
   const auto after = pads.after.maybe_as_int();
   return before && after ? std::make_optional(Pads<int64_t>{*before, *after}) : std::nullopt;
+}
+
+std::optional<KnownPads> known_pads(const PadList& pads) {
+  KnownPads numbers;
+  for (const auto& pad : pads) {
+    const auto amounts = known(pad);
+    if (!amounts) {
+      return std::nullopt;
+    }
+    numbers.push_back(*amounts);
+  }
+  return numbers;
 }
 
 void check_fill(const SlidingWindow& window, const PadList& pads, std::string_view fill) {

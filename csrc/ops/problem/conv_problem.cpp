@@ -1,26 +1,13 @@
-#include "conv_args.h"
+#include "conv_problem.h"
 
 #include <ATen/TensorSubclassLikeUtils.h>
 #include <ATen/autocast_mode.h>
 #include <ATen/core/grad_mode.h>
 #include <c10/util/Exception.h>
-#include <samepad/padding.h>
+#include <c10/util/irange.h>
 
 namespace samepad::detail {
 namespace {
-
-/// Casts as the convolution's own autocast rule will, but ahead of the padding, so that a padded
-/// copy is made in the smaller type.
-void autocast(ConvArgs& args) {
-  const auto device = args.input.device().type();
-  if (!at::autocast::is_autocast_available(device) || !at::autocast::is_autocast_enabled(device)) {
-    return;
-  }
-  const auto type = at::autocast::get_autocast_dtype(device);
-  args.input = at::autocast::cached_cast(type, args.input, device);
-  args.weight = at::autocast::cached_cast(type, args.weight, device);
-  args.bias = at::autocast::cached_cast(type, args.bias, device);
-}
 
 /// `tensor` must be of the input's type and on its device.
 void check_like_input(const char* argument, const at::Tensor& tensor, const at::Tensor& input) {
@@ -72,30 +59,32 @@ void check_channels(const ConvArgs& args, WeightLayout layout) {
 /// PyTorch's transposed convolutions count with `int`.
 Range limits(WeightLayout layout) { return layout == WeightLayout::input_first ? kInt : Range{}; }
 
+bool is_symmetric(const ConvProblem& problem) {
+  for (const auto i : c10::irange(problem.dimensions())) {
+    const auto amounts = known(problem.pads[i]);
+    // An amount that is symbolic: PyTorch's convolution takes it as it is.
+    if (problem.as_torch && problem.pads_with_zeros() && !amounts && !problem.is_empty(i) &&
+        problem.pads[i].before.is_same(problem.pads[i].after)) {
+      continue;
+    }
+    if (!amounts || amounts->before != amounts->after || amounts->before < 0 ||
+        problem.is_empty(i) || (!problem.pads_with_zeros() && amounts->before != 0)) {
+      return false;
+    }
+  }
+  return true;
+}
+
+bool is_depthwise(const ConvArgs& args) {
+  const auto groups = args.groups.maybe_as_int();
+  return groups && *groups > 1 && args.input.sym_size(1).maybe_as_int() == groups;
+}
+
 }  // namespace
 
 bool is_plain(const at::Tensor& tensor) {
   return !at::isTensorSubclassLike(tensor) && !tensor.is_neg() && !tensor._is_zerotensor() &&
          !tensor._fw_grad(/*level=*/0).defined();
-}
-
-bool is_plain(const ConvArgs& args) {
-  return is_plain(args.input) && is_plain(args.weight) && (!args.bias || is_plain(*args.bias));
-}
-
-at::MemoryFormat output_format(const ConvArgs& args) {
-  const auto is_channels_last = [](const at::Tensor& tensor) {
-    return tensor.suggest_memory_format() == at::MemoryFormat::ChannelsLast;
-  };
-  return args.dimensions() == 2 && (is_channels_last(args.input) || is_channels_last(args.weight))
-             ? at::MemoryFormat::ChannelsLast
-             : at::MemoryFormat::Contiguous;
-}
-
-bool needs_gradient(const at::Tensor& input, const at::Tensor& weight,
-                    const std::optional<at::Tensor>& bias) {
-  return at::GradMode::is_enabled() &&
-         (input.requires_grad() || weight.requires_grad() || (bias && bias->requires_grad()));
 }
 
 std::string fill_name(std::string_view padding_mode) {
@@ -117,23 +106,88 @@ void check_input_dimensions(const char* function, int64_t dimensions, const at::
               function, ", but got input of size: ", input.sym_sizes());
 }
 
-ConvArgs::ConvArgs(const char* function, int64_t dimensions, WeightLayout layout, at::Tensor input_,
-                   at::Tensor weight_, std::optional<at::Tensor> bias_, c10::SymIntArrayRef stride_,
-                   c10::SymIntArrayRef dilation_, c10::SymInt groups_)
-    : SlidingWindow{std::move(input_),
+ConvTensors cast_for_autocast(ConvTensors tensors) {
+  if (!tensors.input.defined() || !tensors.weight.defined()) {
+    return tensors;  // the check of the arguments names what is missing
+  }
+  const auto device = tensors.input.device().type();
+  if (at::autocast::is_autocast_available(device) && at::autocast::is_autocast_enabled(device)) {
+    const auto type = at::autocast::get_autocast_dtype(device);
+    tensors.input = at::autocast::cached_cast(type, tensors.input, device);
+    tensors.weight = at::autocast::cached_cast(type, tensors.weight, device);
+    tensors.bias = at::autocast::cached_cast(type, tensors.bias, device);
+  }
+  return tensors;
+}
+
+ConvArgs::ConvArgs(const char* function, int64_t dimensions, WeightLayout layout,
+                   ConvTensors tensors, c10::SymIntArrayRef stride_, c10::SymIntArrayRef dilation_,
+                   c10::SymInt groups_)
+    : SlidingWindow{std::move(tensors.input),
                     {},
                     expand("stride", stride_, dimensions, limits(layout)),
                     expand("dilation", dilation_, dimensions, limits(layout))},
-      weight(std::move(weight_)),
-      bias(bias_ && bias_->defined() ? std::move(bias_) : std::nullopt),
+      weight(std::move(tensors.weight)),
+      bias(tensors.bias && tensors.bias->defined() ? std::move(tensors.bias) : std::nullopt),
       groups(std::move(groups_)) {
   TORCH_CHECK(input.defined() && weight.defined(),
               "expected input and weight to be tensors, but one is undefined");
-  autocast(*this);
   check_tensors(function, *this, dimensions);
   check_channels(*this, layout);
   kernel = expand("kernel_size", weight.sym_sizes().slice(2), dimensions);
   check_extents(kernel, dilation);
+  batched = input.dim() == dimensions + 2;
+  if (!batched) {
+    input = input.unsqueeze(0);
+  }
+  plain = is_plain(input) && is_plain(weight) && (!bias || is_plain(*bias));
+}
+
+bool ConvArgs::needs_gradient() const {
+  return at::GradMode::is_enabled() &&
+         (input.requires_grad() || weight.requires_grad() || (bias && bias->requires_grad()));
+}
+
+at::MemoryFormat ConvArgs::output_format() const {
+  const auto is_channels_last = [](const at::Tensor& tensor) {
+    return tensor.suggest_memory_format() == at::MemoryFormat::ChannelsLast;
+  };
+  return dimensions() == 2 && (is_channels_last(input) || is_channels_last(weight))
+             ? at::MemoryFormat::ChannelsLast
+             : at::MemoryFormat::Contiguous;
+}
+
+ConvProblem::ConvProblem(ConvArgs args, PadList pads_, std::string fill_, bool as_torch_)
+    : ConvArgs(std::move(args)),
+      pads(std::move(pads_)),
+      fill(std::move(fill_)),
+      as_torch(as_torch_),
+      known_pads(detail::known_pads(pads)),
+      symmetric(is_symmetric(*this)),
+      depthwise(is_depthwise(*this)) {
+  check_fill(*this, pads, fill);
+  check_fits(*this, pads);
+  TORCH_CHECK(symmetric || input.layout() == at::kStrided,
+              "padding that differs between the sides of a dimension needs a strided input, but "
+              "got layout ",
+              input.layout());
+}
+
+Dims ConvProblem::output_size() const {
+  Dims sizes;
+  for (const auto i : c10::irange(dimensions())) {
+    sizes.push_back(
+        padded_output_size(size(i).expect_int(), extent(i), stride[i], known_pads->at(i)));
+  }
+  return sizes;
+}
+
+std::vector<c10::SymInt> ConvProblem::output_sizes() const {
+  std::vector<c10::SymInt> sizes{input.sym_size(0), weight.sym_size(0)};
+  for (const auto i : c10::irange(dimensions())) {
+    sizes.push_back(padded_output_size(size(i), extent(i), stride[i], pads[i]));
+  }
+  return sizes;
 }
 
 }  // namespace samepad::detail

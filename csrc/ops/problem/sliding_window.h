@@ -22,6 +22,7 @@ using SymDims = c10::SmallVector<c10::SymInt, 3>;
 
 /// Padding of each spatial dimension; symbolic where the input's sizes are.
 using PadList = c10::SmallVector<Pads<c10::SymInt>, 3>;
+using KnownPads = c10::SmallVector<Pads<int64_t>, 3>;
 
 /// What an argument's values may be.
 struct Range {
@@ -59,6 +60,10 @@ struct SlidingWindow {
   int64_t extent(int64_t i) const { return kernel_extent(kernel[i], dilation[i]); }
 };
 
+/// Causal padding is for convolutions of one dimension alone: throws, naming `function`, where
+/// `mode` asks for it and it is not `allowed`.
+void check_causal(PadMode mode, bool allowed, const char* function);
+
 /// What `mode` pads `window` by.
 PadList pads_for_mode(const SlidingWindow& window, PadMode mode);
 
@@ -66,8 +71,11 @@ PadList pads_for_mode(const SlidingWindow& window, PadMode mode);
 /// after of each dimension in turn, which alone may be negative.
 PadList pads_for_amounts(int64_t dimensions, c10::SymIntArrayRef amounts);
 
-/// The pads, where both are known.
+/// The pads of one dimension as numbers, where both are known.
 std::optional<Pads<int64_t>> known(const Pads<c10::SymInt>& pads);
+
+/// The pads of all dimensions as numbers, where all are known.
+std::optional<KnownPads> known_pads(const PadList& pads);
 
 // Checks of pads. What is symbolic is left to what is called with it, which guards.
 

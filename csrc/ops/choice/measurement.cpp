@@ -5,7 +5,9 @@
 #include <ATen/core/grad_mode.h>
 #include <ATen/ops/ones_like.h>
 #include <c10/core/impl/VirtualGuardImpl.h>
+#include <c10/util/Exception.h>
 #include <c10/util/hash.h>
+#include <pthread.h>
 #include <samepad/backends.h>
 
 #include <algorithm>
@@ -20,15 +22,14 @@ namespace samepad {
 namespace {
 
 using backends::Measurement;
-using detail::ConvArgs;
-using detail::PadList;
+using detail::ConvProblem;
 using detail::Plan;
 
 /// Everything that the time of a plan depends on.
 using Key = std::vector<int64_t>;
 
 struct Entry {
-  Plan fastest;
+  const Plan* fastest;
   Measurement measurement;
 };
 
@@ -42,6 +43,12 @@ struct Memory {
 
 Memory& memory() {
   static Memory result;
+  // A process that forks while another of its threads holds the mutex would leave it locked in the
+  // child, where no thread is left to unlock it. So it is held across the fork by the thread that
+  // forks.
+  static const int registered = pthread_atfork(
+      [] { result.mutex.lock(); }, [] { result.mutex.unlock(); }, [] { result.mutex.unlock(); });
+  TORCH_INTERNAL_ASSERT(registered == 0);
   return result;
 }
 
@@ -54,56 +61,56 @@ bool needs_gradient(const at::Tensor& tensor) {
   return at::GradMode::is_enabled() && tensor.requires_grad();
 }
 
-Key key_of(const ConvArgs& args, const PadList& pads) {
-  Key key{args.dimensions(),
-          static_cast<int64_t>(args.input.scalar_type()),
-          static_cast<int64_t>(args.input.device().type()),
-          args.input.device().index(),
+Key key_of(const ConvProblem& problem) {
+  Key key{problem.dimensions(),
+          static_cast<int64_t>(problem.input.scalar_type()),
+          static_cast<int64_t>(problem.input.device().type()),
+          problem.input.device().index(),
           static_cast<int64_t>(at::get_num_threads()),
-          static_cast<int64_t>(needs_gradient(args.input)),
-          static_cast<int64_t>(needs_gradient(args.weight)),
-          static_cast<int64_t>(args.bias.has_value()),
-          args.groups.expect_int()};
+          static_cast<int64_t>(needs_gradient(problem.input)),
+          static_cast<int64_t>(needs_gradient(problem.weight)),
+          static_cast<int64_t>(problem.bias.has_value()),
+          problem.groups.expect_int()};
   const auto append = [&](at::IntArrayRef values) {
     key.insert(key.end(), values.begin(), values.end());
   };
-  append(args.input.sizes());
-  append(args.input.strides());
-  append(args.weight.sizes());
-  append(args.weight.strides());
-  append(args.stride);
-  append(args.dilation);
-  for (const auto& pad : pads) {
+  append(problem.input.sizes());
+  append(problem.input.strides());
+  append(problem.weight.sizes());
+  append(problem.weight.strides());
+  append(problem.stride);
+  append(problem.dilation);
+  for (const auto& pad : problem.pads) {
     append({pad.before.expect_int(), pad.after.expect_int()});
   }
   return key;
 }
 
-std::string describe(const ConvArgs& args, const PadList& pads) {
+std::string describe(const ConvProblem& problem) {
   std::ostringstream text;
-  text << "conv" << args.dimensions() << "d of " << args.input.sizes() << " "
-       << args.input.scalar_type() << " " << args.input.device() << " by " << args.weight.sizes()
-       << ", stride " << at::IntArrayRef(args.stride) << ", dilation "
-       << at::IntArrayRef(args.dilation) << ", pads";
-  for (const auto& pad : pads) {
+  text << "conv" << problem.dimensions() << "d of " << problem.input.sizes() << " "
+       << problem.input.scalar_type() << " " << problem.input.device() << " by "
+       << problem.weight.sizes() << ", stride " << at::IntArrayRef(problem.stride) << ", dilation "
+       << at::IntArrayRef(problem.dilation) << ", pads";
+  for (const auto& pad : problem.pads) {
     text << " (" << pad.before << ", " << pad.after << ")";
   }
   text << ", " << at::get_num_threads() << " threads"
-       << (needs_gradient(args.input) || needs_gradient(args.weight) ? ", training" : "");
+       << (needs_gradient(problem.input) || needs_gradient(problem.weight) ? ", training" : "");
   return text.str();
 }
 
 /// Seconds of a call, and where gradients are wanted of its backward pass too.
-double time(Plan plan, const ConvArgs& args, const PadList& pads) {
-  const c10::impl::VirtualGuardImpl device(args.input.device().type());
+double time(const Plan& plan, const ConvProblem& problem) {
+  const c10::impl::VirtualGuardImpl device(problem.input.device().type());
   const auto now = [&] {
-    if (!args.input.is_cpu()) {
-      device.synchronizeDevice(args.input.device().index());
+    if (!problem.input.is_cpu()) {
+      device.synchronizeDevice(problem.input.device().index());
     }
     return std::chrono::steady_clock::now();
   };
   const auto start = now();
-  const at::Tensor output = run_plan(plan, args, pads);
+  const at::Tensor output = plan.run(problem);
   if (output.requires_grad()) {
     output.backward(at::ones_like(output));
   }
@@ -122,34 +129,37 @@ class Unhooked {
   bool previous_;
 };
 
-Entry measure(const ConvArgs& given, const PadList& pads, c10::ArrayRef<Plan> plans) {
+Entry measure(const ConvProblem& given, c10::ArrayRef<const Plan*> candidates) {
   constexpr int kRounds = 7;
   constexpr double kEnough = 0.2;
   const Unhooked unhooked;
   // Tensors of their own: hooks and gradients of the caller's are none of a measurement's business.
-  ConvArgs args = given;
-  args.input = given.input.detach().requires_grad_(needs_gradient(given.input));
-  args.weight = given.weight.detach().requires_grad_(needs_gradient(given.weight));
+  const auto copy = [](const at::Tensor& tensor) {
+    return tensor.detach().requires_grad_(needs_gradient(tensor));
+  };
+  ConvProblem problem = given;
+  problem.input = copy(given.input);
+  problem.weight = copy(given.weight);
   if (given.bias) {
-    args.bias = given.bias->detach().requires_grad_(needs_gradient(*given.bias));
+    problem.bias = copy(*given.bias);
   }
-  std::vector<std::pair<Plan, double>> times;
-  for (const Plan plan : plans) {
-    time(plan, args, pads);  // for the first time, with fresh memory
+  std::vector<std::pair<const Plan*, double>> times;
+  for (const Plan* const plan : candidates) {
+    time(*plan, problem);  // the first call works with fresh memory and is not counted
     times.emplace_back(plan, std::numeric_limits<double>::infinity());
   }
   double spent = 0;
   for (int round = 0; round < kRounds && spent < kEnough; ++round) {
     for (auto& [plan, least] : times) {
-      const double seconds = time(plan, args, pads);
+      const double seconds = time(*plan, problem);
       spent += seconds;
       least = std::min(least, seconds);
     }
   }
-  std::ranges::sort(times, {}, &std::pair<Plan, double>::second);
-  Entry entry{times.front().first, {describe(given, pads), {}}};
+  std::ranges::sort(times, {}, &std::pair<const Plan*, double>::second);
+  Entry entry{times.front().first, {describe(given), {}}};
   for (const auto& [plan, seconds] : times) {
-    entry.measurement.times.emplace_back(detail::name(plan), seconds);
+    entry.measurement.times.emplace_back(plan->name, seconds);
   }
   return entry;
 }
@@ -158,9 +168,9 @@ Entry measure(const ConvArgs& given, const PadList& pads, c10::ArrayRef<Plan> pl
 
 namespace detail {
 
-Plan fastest_plan(const ConvArgs& args, const PadList& pads, c10::ArrayRef<Plan> plans) {
+const Plan* fastest_plan(const ConvProblem& problem, c10::ArrayRef<const Plan*> candidates) {
   Memory& known = memory();
-  const Key key = key_of(args, pads);
+  const Key key = key_of(problem);
   {
     const std::scoped_lock lock(known.mutex);
     if (const auto found = known.entries.find(key); found != known.entries.end()) {
@@ -168,10 +178,10 @@ Plan fastest_plan(const ConvArgs& args, const PadList& pads, c10::ArrayRef<Plan>
     }
   }
   // Without the lock: other threads go on, and where two measure the same, the first one counts.
-  const Entry entry = measure(args, pads, plans);
+  const Entry entry = measure(problem, candidates);
   const std::scoped_lock lock(known.mutex);
   const auto [place, added] = known.entries.try_emplace(key, entry);
-  const Plan fastest = place->second.fastest;
+  const Plan* const fastest = place->second.fastest;
   if (added) {
     known.order.push_back(key);
     if (known.order.size() > kMost) {

@@ -1,0 +1,15 @@
+#pragma once
+
+// The choice of plans by measurement.
+
+#include <c10/util/ArrayRef.h>
+
+#include "../plans/plan.h"
+
+namespace samepad::detail {
+
+/// The fastest of `candidates`, which can all run: measured the first time that a convolution of
+/// these sizes is met, remembered afterwards.
+const Plan* fastest_plan(const ConvProblem& problem, c10::ArrayRef<const Plan*> candidates);
+
+}  // namespace samepad::detail

@@ -1,0 +1,124 @@
+#include <c10/util/irange.h>
+
+#include <algorithm>
+#include <limits>
+
+#include "library.h"
+
+namespace samepad::detail {
+namespace {
+
+/// Past this, n + 2 p might not fit int64_t, and nobody would want the outputs that it adds.
+constexpr int64_t kMostPadding = std::numeric_limits<int32_t>::max();
+
+bool can_run(const ConvProblem& problem) {
+  if (problem.symmetric || !problem.pads_with_zeros() || !problem.known_pads) {
+    return false;
+  }
+  for (const auto i : c10::irange(problem.dimensions())) {
+    const auto& [before, after] = (*problem.known_pads)[i];
+    if (std::min(before, after) < 0 || std::max(before, after) > kMostPadding ||
+        problem.stride[i] > kMostPadding || !problem.size(i).maybe_as_int() ||
+        problem.is_empty(i)) {
+      return false;
+    }
+  }
+  return true;
+}
+
+/// The symmetric padding of dimension i, from which the wanted outputs are cut.
+int64_t padding(const ConvProblem& problem, int64_t i) {
+  return crop_padding((*problem.known_pads)[i], problem.stride[i]);
+}
+
+/// The size of dimension i of the output before it is cut.
+int64_t whole_size(const ConvProblem& problem, int64_t i) {
+  const int64_t p = padding(problem, i);
+  return padded_output_size(problem.size(i).expect_int(), problem.extent(i), problem.stride[i],
+                            Pads<int64_t>{p, p});
+}
+
+/// The estimated costs of this plan and of `pad` are compared: this one copies the output and
+/// computes more of it, the other one copies the input. The unit is one element that is copied
+/// around padding. In it an output element costs two, 32 multiplications and additions cost one,
+/// and the calls that cut the output cost about as much as 5000 (measured in float32 with AVX2;
+/// benchmarks/README.md).
+const char* advantage(const ConvProblem& problem) {
+  constexpr double kOperationsPerCopy = 32;
+  constexpr double kOutputCopy = 2;
+  constexpr double kCalls = 5000;
+  if (!problem.input.is_cpu() || !problem.plain) {
+    return nullptr;  // not measured elsewhere, where `pad` is what everybody runs
+  }
+  double wanted = 1;
+  double computed = 1;
+  double padded = 1;
+  const Dims output = problem.output_size();
+  for (const auto i : c10::irange(problem.dimensions())) {
+    const auto& [before, after] = (*problem.known_pads)[i];
+    const int64_t p = padding(problem, i);
+    // Here oneDNN's backward pass of a depthwise convolution falls back to its reference code.
+    if (problem.depthwise && p >= problem.extent(i) - 1 && p > 0 && problem.needs_gradient()) {
+      return nullptr;
+    }
+    wanted *= static_cast<double>(output[i]);
+    computed *= static_cast<double>(whole_size(problem, i));
+    padded *= static_cast<double>(problem.size(i).expect_int() + before + after);
+  }
+  const auto filters = static_cast<double>(problem.weight.size(0));
+  const auto operations_per_output =
+      static_cast<double>(problem.weight.numel()) / std::max(filters, 1.0);
+  const auto batch = static_cast<double>(problem.input.size(0));
+  const double crop_cost =
+      kCalls +
+      batch * filters *
+          (wanted * kOutputCopy + (computed - wanted) * operations_per_output / kOperationsPerCopy);
+  const double pad_cost = batch * static_cast<double>(problem.input.size(1)) * padded;
+  return crop_cost < pad_cost ? "its extra outputs cost less than a copy" : nullptr;
+}
+
+at::Tensor run(const ConvProblem& problem) {
+  SymDims both_sides;
+  for (const auto i : c10::irange(problem.dimensions())) {
+    both_sides.emplace_back(padding(problem, i));
+  }
+  const at::Tensor whole = library_convolution(problem, problem.input, both_sides);
+  const Dims wanted = problem.output_size();
+  std::vector<Part> parts;
+  for (const auto i : c10::irange(problem.dimensions())) {
+    if (wanted[i] != whole.size(problem.axis(i))) {
+      const int64_t start = crop_offset((*problem.known_pads)[i], problem.stride[i]);
+      parts.push_back({problem.axis(i), start, start + wanted[i]});
+    }
+  }
+  return dense_part(whole, parts);
+}
+
+/// The part of the output is copied, where it is not the whole.
+int64_t bytes_copied(const ConvProblem& problem) {
+  const Dims wanted = problem.output_size();
+  for (const auto i : c10::irange(problem.dimensions())) {
+    if (wanted[i] != whole_size(problem, i)) {
+      return count_bytes(problem, problem.weight.size(0), wanted);
+    }
+  }
+  return 0;
+}
+
+}  // namespace
+
+extern const Plan kCrop{
+    .name = "crop",
+    .summary =
+        "PyTorch's convolution with more padding than is wanted, on both sides alike, and a "
+        "copy of the part of its output that is wanted",
+    .own_kernels = false,
+    .takes = takes_everything,
+    .can_run = can_run,
+    .advantage = advantage,
+    .run = run,
+    .gradients = padded_gradients,
+    .bytes_copied = bytes_copied,
+};
+
+}  // namespace samepad::detail

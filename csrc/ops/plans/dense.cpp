@@ -1,0 +1,67 @@
+#include <c10/util/accumulate.h>
+
+#include "../../kernels/threads.h"
+#include "own.h"
+
+namespace samepad::detail {
+namespace {
+
+bool takes(const ConvProblem& problem) { return !problem.depthwise && own_takes(problem); }
+
+bool can_run(const ConvProblem& problem) { return !problem.depthwise && own_can_run(problem); }
+
+/// Whether many elements of few channels make an output, as where audio enters a net: PyTorch's
+/// libraries, which copy them side by side, are faster there (benchmarks/README.md).
+bool is_long(const ConvProblem& problem) {
+  constexpr int64_t kFewChannels = 8;
+  constexpr int64_t kManyElements = 128;
+  return problem.groups.expect_int() == 1 && problem.weight.size(1) < kFewChannels &&
+         c10::multiply_integers(problem.kernel) > kManyElements;
+}
+
+double multiplications(const ConvProblem& problem) {
+  auto count =
+      static_cast<double>(problem.weight.numel()) * static_cast<double>(problem.input.size(0));
+  for (const int64_t size : problem.output_size()) {
+    count *= static_cast<double>(size);
+  }
+  return count;
+}
+
+/// Where the pads are equal, PyTorch's convolution, which then copies nothing either, is often the
+/// faster one (benchmarks/README.md).
+const char* advantage(const ConvProblem& problem) {
+  constexpr double kFewMultiplications = 8e6;
+  if (is_long(problem)) {
+    return nullptr;
+  }
+  if (!problem.symmetric) {
+    return "there are kernels that pad on the way";
+  }
+  if (c10::multiply_integers(problem.kernel) == 1) {
+    return kernels::mkl_is_narrow() && problem.groups.expect_int() == 1
+               ? "it is a product of matrices, for which MKL does not use this CPU's AVX-512"
+               : nullptr;
+  }
+  return multiplications(problem) < kFewMultiplications
+             ? "it is small, and a call of PyTorch's costs more"
+             : nullptr;
+}
+
+}  // namespace
+
+extern const Plan kDense{
+    .name = "dense",
+    .summary =
+        "samepad's own kernels for convolutions that are not depthwise, with the padding "
+        "inside; nothing is copied",
+    .own_kernels = true,
+    .takes = takes,
+    .can_run = can_run,
+    .advantage = advantage,
+    .run = own_run,
+    .gradients = own_gradients,
+    .bytes_copied = copies_nothing,
+};
+
+}  // namespace samepad::detail

@@ -1,0 +1,228 @@
+#include "own.h"
+
+#include <c10/util/irange.h>
+
+#include "../autograd/differentiable.h"
+#include "library.h"
+
+namespace samepad::detail {
+namespace {
+
+using kernels::ConvKernels;
+using kernels::ConvShape;
+using kernels::Pass;
+
+const ConvKernels& kernels_for(const ConvProblem& problem) {
+  return problem.depthwise ? kernels::kDepthwiseKernels : kernels::kDenseKernels;
+}
+
+/// The kernels have two spatial dimensions; of one, the height is 1.
+at::Tensor in_two_dimensions(int64_t dimensions, const at::Tensor& tensor) {
+  return dimensions == 1 ? tensor.unsqueeze(2) : tensor;
+}
+
+at::Tensor in_given_dimensions(int64_t dimensions, const at::Tensor& tensor) {
+  return dimensions == 1 ? tensor.squeeze(2) : tensor;
+}
+
+/// What the kernels compute: this convolution in two dimensions. Its input and its output have
+/// these sizes, and `before` elements of padding come first.
+ConvShape shape_of(const ConvArgs& args, int64_t batch, const Dims& input, const Dims& output,
+                   const Dims& before) {
+  ConvShape shape{.batch = batch,
+                  .channels = args.weight.size(1) * args.groups.expect_int(),
+                  .filters = args.weight.size(0),
+                  .groups = args.groups.expect_int(),
+                  .input = {1, 1},
+                  .output = {1, 1},
+                  .kernel = {1, 1},
+                  .stride = {1, 1},
+                  .dilation = {1, 1},
+                  .before = {0, 0}};
+  const int64_t first = 2 - args.dimensions();
+  for (const auto i : c10::irange(args.dimensions())) {
+    shape.input[first + i] = input[i];
+    shape.output[first + i] = output[i];
+    shape.kernel[first + i] = args.kernel[i];
+    shape.stride[first + i] = args.stride[i];
+    shape.dilation[first + i] = args.dilation[i];
+    shape.before[first + i] = before[i];
+  }
+  return shape;
+}
+
+ConvShape shape_of(const ConvProblem& problem) {
+  Dims input;
+  Dims before;
+  for (const auto i : c10::irange(problem.dimensions())) {
+    input.push_back(problem.size(i).expect_int());
+    before.push_back((*problem.known_pads)[i].before);
+  }
+  return shape_of(problem, problem.input.size(0), input, problem.output_size(), before);
+}
+
+/// What does not depend on sizes.
+bool takes_tensors(const ConvArgs& args, const ConvKernels& kernels) {
+  return args.dimensions() <= 2 && args.input.is_cpu() && args.input.layout() == at::kStrided &&
+         args.weight.layout() == at::kStrided && kernels.takes_type(args.input.scalar_type());
+}
+
+at::Tensor output(const ConvProblem& problem) {
+  const int64_t dimensions = problem.dimensions();
+  return in_given_dimensions(
+      dimensions,
+      kernels_for(problem).output(shape_of(problem), problem.output_format(),
+                                  in_two_dimensions(dimensions, problem.input),
+                                  in_two_dimensions(dimensions, problem.weight), problem.bias));
+}
+
+/// Whether kernels may compute what a backward pass makes of these tensors: nothing looks on, and
+/// nothing is to differentiate it again.
+bool is_last(const ConvProblem& problem, const at::Tensor& gradient) {
+  return !at::GradMode::is_enabled() && problem.plain && is_plain(gradient);
+}
+
+/// The sum over everything but the channels.
+at::Tensor bias_gradient(const at::Tensor& gradient) {
+  std::vector<int64_t> axes{0};
+  for (const auto axis : c10::irange(2, gradient.dim())) {
+    axes.push_back(axis);
+  }
+  return gradient.sum(axes);
+}
+
+// The transposed convolution, which is the input's gradient of a convolution. Autograd keeps the
+// settings of that one: the input of the transposed convolution is like its output.
+
+/// The padding of the convolution that a transposed one is the gradient of.
+PadList transposed_pads(const ConvArgs& args, const Dims& output_size, const Dims& before) {
+  PadList pads;
+  for (const auto i : c10::irange(args.dimensions())) {
+    const int64_t spanned = (args.size(i).expect_int() - 1) * args.stride[i] + args.extent(i);
+    pads.push_back({before[i], spanned - output_size[i] - before[i]});
+  }
+  return pads;
+}
+
+ConvShape transposed_shape(const ConvArgs& args, const Dims& output_size, const Dims& before) {
+  Dims input_size;
+  for (const auto i : c10::irange(args.dimensions())) {
+    input_size.push_back(args.size(i).expect_int());
+  }
+  return shape_of(args, args.input.size(0), output_size, input_size, before);
+}
+
+at::Tensor transposed_output(const ConvArgs& args, const Dims& output_size, const Dims& before) {
+  const int64_t dimensions = args.dimensions();
+  return in_given_dimensions(dimensions,
+                             kernels::kDenseKernels.input_gradient(
+                                 transposed_shape(args, output_size, before), args.output_format(),
+                                 in_two_dimensions(dimensions, args.input),
+                                 in_two_dimensions(dimensions, args.weight), args.bias));
+}
+
+class Transposed : public torch::autograd::Function<Transposed> {
+ public:
+  static at::Tensor forward(torch::autograd::AutogradContext* context, const at::Tensor& input,
+                            const at::Tensor& weight, const std::optional<at::Tensor>& /*bias*/,
+                            const ConvArgs& args, const Dims& output_size, const Dims& before) {
+    save(context, input, weight, args, transposed_pads(args, output_size, before));
+    return transposed_output(args, output_size, before);
+  }
+
+  /// The gradient is the convolution's input: convolving it gives the input's gradient.
+  static torch::autograd::variable_list backward(torch::autograd::AutogradContext* context,
+                                                 const torch::autograd::variable_list& outputs) {
+    torch::autograd::variable_list result(6);
+    const at::Tensor& gradient = outputs[0];
+    if (!gradient.defined()) {
+      return result;
+    }
+    const Saved saved(context);
+    const ConvProblem problem = saved.problem(gradient, saved.weight);
+    if (saved.wanted[0]) {
+      result[0] = is_last(problem, saved.input) ? output(problem) : padded_output(problem);
+    }
+    if (saved.wanted[1]) {
+      result[1] = own_gradients(problem, saved.input, {false, true, false})[1];
+    }
+    if (saved.wanted[2]) {
+      result[2] = bias_gradient(gradient);
+    }
+    return result;
+  }
+};
+
+}  // namespace
+
+bool own_takes(const ConvProblem& problem) {
+  return problem.pads_with_zeros() && takes_tensors(problem, kernels_for(problem));
+}
+
+bool own_can_run(const ConvProblem& problem) {
+  return own_takes(problem) && problem.plain && problem.known_pads && problem.input.numel() > 0 &&
+         problem.weight.numel() > 0 &&
+         kernels_for(problem).takes(Pass::output, shape_of(problem), problem.output_format(),
+                                    problem.input.scalar_type());
+}
+
+at::Tensor own_run(const ConvProblem& problem) {
+  return differentiable<output, own_gradients>(problem);
+}
+
+Gradients own_gradients(const ConvProblem& problem, const at::Tensor& gradient,
+                        GradientMask wanted) {
+  if (!is_last(problem, gradient)) {
+    return padded_gradients(problem, gradient, wanted);
+  }
+  const ConvKernels& kernels = kernels_for(problem);
+  const ConvShape shape = shape_of(problem);
+  const at::MemoryFormat format = problem.output_format();
+  const auto takes = [&](Pass pass) {
+    return kernels.takes(pass, shape, format, problem.input.scalar_type());
+  };
+  const bool takes_weight = takes(Pass::weight_gradient);
+  const GradientMask own{wanted[0] && takes(Pass::input_gradient), wanted[1] && takes_weight,
+                         wanted[2] && takes_weight};
+  Gradients result;
+  if (own != wanted) {
+    result = padded_gradients(problem, gradient,
+                              {wanted[0] && !own[0], wanted[1] && !own[1], wanted[2] && !own[2]});
+  }
+  const int64_t dimensions = problem.dimensions();
+  const auto two = [&](const at::Tensor& tensor) { return in_two_dimensions(dimensions, tensor); };
+  if (own[0]) {
+    result[0] = in_given_dimensions(
+        dimensions,
+        kernels.input_gradient(shape, format, two(gradient), two(problem.weight), std::nullopt));
+  }
+  if (own[1]) {
+    result[1] = in_given_dimensions(
+        dimensions, kernels.weight_gradient(shape, format, two(gradient), two(problem.input)));
+  }
+  if (own[2]) {
+    result[2] = bias_gradient(gradient);
+  }
+  return result;
+}
+
+bool own_can_run_transposed(const ConvArgs& args, const Dims& output_size, const Dims& before) {
+  if (!takes_tensors(args, kernels::kDenseKernels) || !args.plain || args.groups != 1 ||
+      args.input.numel() == 0 || args.weight.numel() == 0) {
+    return false;
+  }
+  const ConvShape shape = transposed_shape(args, output_size, before);
+  const auto takes = [&](Pass pass, at::MemoryFormat format) {
+    return kernels::kDenseKernels.takes(pass, shape, format, args.input.scalar_type());
+  };
+  return takes(Pass::input_gradient, args.output_format()) &&
+         takes(Pass::output, at::MemoryFormat::ChannelsLast);
+}
+
+at::Tensor own_run_transposed(const ConvArgs& args, const Dims& output_size, const Dims& before) {
+  return args.needs_gradient()
+             ? Transposed::apply(args.input, args.weight, args.bias, args, output_size, before)
+             : transposed_output(args, output_size, before);
+}
+
+}  // namespace samepad::detail

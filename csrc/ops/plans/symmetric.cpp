@@ -1,0 +1,34 @@
+#include "library.h"
+
+namespace samepad::detail {
+namespace {
+
+bool can_run(const ConvProblem& problem) { return problem.symmetric; }
+
+const char* advantage(const ConvProblem& /*problem*/) { return "the pads are equal on both sides"; }
+
+at::Tensor run(const ConvProblem& problem) {
+  SymDims padding;
+  for (const auto& pad : problem.pads) {
+    padding.push_back(pad.before);
+  }
+  return library_convolution(problem, problem.input, padding);
+}
+
+}  // namespace
+
+extern const Plan kSymmetric{
+    .name = "symmetric",
+    .summary =
+        "PyTorch's convolution with its own padding, where both sides of each dimension "
+        "get the same; nothing is copied",
+    .own_kernels = false,
+    .takes = takes_everything,
+    .can_run = can_run,
+    .advantage = advantage,
+    .run = run,
+    .gradients = padded_gradients,
+    .bytes_copied = copies_nothing,
+};
+
+}  // namespace samepad::detail
