@@ -1,6 +1,7 @@
 // samepad::conv1d, conv2d and conv3d: composite operators, so that autograd, autocast, functorch,
 // compilation and export see the ATen operators they are made of.
 
+#include <ATen/ops/empty.h>
 #include <c10/util/Exception.h>
 #include <c10/util/irange.h>
 #include <samepad/backends.h>
@@ -12,6 +13,8 @@
 #include "choice/choice.h"
 #include "deferred_conv.h"
 #include "dispatch.h"
+#include "plans/library.h"
+#include "static_layer.h"
 
 namespace samepad {
 namespace {
@@ -178,6 +181,27 @@ ConvExplanation explain_conv(const at::Tensor& input, const at::Tensor& weight,
   }
   result.flops = saturating_product(result.flops, weight.numel() / weight.size(0));
   return result;
+}
+
+detail::StaticLayer detail::static_conv(at::IntArrayRef input_size, at::IntArrayRef kernel_size,
+                                        at::IntArrayRef stride, at::IntArrayRef dilation,
+                                        const Padding& padding, std::string_view padding_mode) {
+  const auto of_size = [](at::IntArrayRef spatial) {
+    std::vector<int64_t> sizes{1, 1};
+    sizes.insert(sizes.end(), spatial.begin(), spatial.end());
+    return at::empty(sizes, at::TensorOptions(at::kMeta));
+  };
+  const auto dimensions = static_cast<int64_t>(input_size.size());
+  const ConvArgs args =
+      arguments(dimensions, of_size(input_size), of_size(kernel_size), std::nullopt,
+                c10::fromIntArrayRefSlow(stride), c10::fromIntArrayRefSlow(dilation), 1);
+  const PadList pads = pads_for(args, padding);
+  // Equal amounts are filled by nn.Conv*d itself, whatever with.
+  const bool equal =
+      std::ranges::all_of(pads, [](const auto& pad) { return pad.before == pad.after; });
+  const auto [inside, copied] =
+      split_pads({args, pads, equal ? "constant" : fill_name(padding_mode), /*as_torch=*/false});
+  return {.padding = inside, .pads = *known_pads(copied)};
 }
 
 SAMEPAD_REGISTER_COMPOSITE(register_kernels)

@@ -16,6 +16,7 @@
 
 #include "dispatch.h"
 #include "plans/own.h"
+#include "static_layer.h"
 
 namespace samepad {
 namespace {
@@ -330,6 +331,30 @@ at::Tensor conv_transpose3d(const at::Tensor& input, const at::Tensor& weight,
                             at::IntArrayRef dilation, at::OptionalIntArrayRef output_size) {
   return dispatch<3>(input, weight, bias, stride, padding, output_padding, groups, dilation,
                      output_size);
+}
+
+detail::StaticLayer detail::static_conv_transpose(at::IntArrayRef input_size,
+                                                  at::IntArrayRef output_size,
+                                                  at::IntArrayRef kernel_size,
+                                                  at::IntArrayRef stride, at::IntArrayRef dilation,
+                                                  const Padding& padding) {
+  const auto dimensions = static_cast<int64_t>(input_size.size());
+  StaticLayer layer;
+  for (const auto i : c10::irange(dimensions)) {
+    const int64_t extent = kernel_extent(kernel_size[i], dilation[i]);
+    const int64_t full = (input_size[i] - 1) * stride[i] + extent;
+    const Pads<int64_t> crop =
+        padding.mode() != nullptr
+            ? mode_pads(*padding.mode(), output_size[i], extent, stride[i])
+            : *known(pads_for_amounts(dimensions,
+                                      c10::fromIntArrayRefSlow(padding.amounts(dimensions)))[i]);
+    const auto fit = fit_transposed(stride[i], dilation[i], crop,
+                                    output_size[i] - full + crop.before + crop.after);
+    layer.padding.push_back(fit.padding);
+    layer.output_padding.push_back(fit.output_padding);
+    layer.crops.push_back({fit.skipped, fit.dropped});
+  }
+  return layer;
 }
 
 SAMEPAD_REGISTER_COMPOSITE(register_kernels)

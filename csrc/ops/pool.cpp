@@ -12,6 +12,7 @@
 #include <ATen/ops/avg_pool2d.h>
 #include <ATen/ops/avg_pool3d.h>
 #include <ATen/ops/clamp_max.h>
+#include <ATen/ops/empty.h>
 #include <ATen/ops/floor_divide.h>
 #include <ATen/ops/max_pool1d.h>
 #include <ATen/ops/max_pool1d_with_indices.h>
@@ -34,13 +35,16 @@
 
 #include "dispatch.h"
 #include "problem/conv_problem.h"
+#include "static_layer.h"
 
 namespace samepad {
 namespace {
 
 using detail::Dims;
+using detail::KnownPads;
 using detail::PadList;
 using detail::SlidingWindow;
+using detail::StaticLayer;
 
 /// The result and, where asked for, the indices.
 using Outputs = std::vector<at::Tensor>;
@@ -174,33 +178,46 @@ struct AvgPool : SlidingWindow {
   }
 };
 
-/// A pool of PyTorch's that has the wanted windows among its own.
-struct Fit {
-  Dims padding;
-  bool ceil_mode;
-  std::vector<detail::Part> parts;
-};
-
+/// A pool of PyTorch's that has the wanted windows among its own, where there is one.
 template <class Pool>
-std::optional<Fit> fit(const Pool& window, const PadList& pads, const Dims& wanted,
-                       bool ceil_mode) {
-  Fit result{{}, ceil_mode, {}};
-  for (const auto i : c10::irange(window.dimensions())) {
-    const int64_t n = window.size(i).expect_int();
-    const Pads<int64_t> amounts{pads[i].before.expect_int(), pads[i].after.expect_int()};
-    const auto found = fit_pool(n, window.kernel[i], window.stride[i], window.dilation[i], amounts,
-                                ceil_mode, wanted[i], window.counts_padding());
-    if (!found || !window.fits(i)) {
+std::optional<StaticLayer> fit(const Pool& pool, const KnownPads& pads, const Dims& wanted,
+                               bool ceil_mode) {
+  StaticLayer layer{.ceil_mode = ceil_mode};
+  for (const auto i : c10::irange(pool.dimensions())) {
+    const int64_t n = pool.size(i).expect_int();
+    const auto found = fit_pool(n, pool.kernel[i], pool.stride[i], pool.dilation[i], pads[i],
+                                ceil_mode, wanted[i], pool.counts_padding());
+    if (!found || !pool.fits(i)) {
       return std::nullopt;
     }
     const int64_t p = found->padding;
-    result.padding.push_back(p);
-    if (found->skipped > 0 ||
-        pooled_output_size(n, window.extent(i), window.stride[i], {p, p}, ceil_mode) > wanted[i]) {
-      result.parts.push_back({window.axis(i), found->skipped, found->skipped + wanted[i]});
+    const int64_t windows =
+        pooled_output_size(n, pool.extent(i), pool.stride[i], {p, p}, ceil_mode);
+    layer.padding.push_back(p);
+    layer.crops.push_back({found->skipped, windows - found->skipped - wanted[i]});
+  }
+  return layer;
+}
+
+/// How PyTorch's pool computes the wanted windows: of the input as it is if there is a way, else of
+/// a padded one.
+template <class Pool>
+StaticLayer static_pool(const Pool& pool, const KnownPads& pads, const Dims& wanted,
+                        bool ceil_mode) {
+  for (const bool rounding_up : {ceil_mode, true}) {
+    if (const auto found = fit(pool, pads, wanted, rounding_up)) {
+      return *found;
     }
   }
-  return result;
+  StaticLayer layer{.padding = Dims(pool.dimensions(), 0), .ceil_mode = ceil_mode, .pads = pads};
+  for (const auto i : c10::irange(pool.dimensions())) {
+    const int64_t padded = pool.size(i).expect_int() + pads[i].before + pads[i].after;
+    // Rounded up, a last window may start in padding that is part of the input by now.
+    layer.crops.push_back(
+        {0, pooled_output_size(padded, pool.extent(i), pool.stride[i], {0, 0}, ceil_mode) -
+                wanted[i]});
+  }
+  return layer;
 }
 
 /// Output sizes, or nothing where they are symbolic. Where they are rounded up, whether a last
@@ -235,7 +252,15 @@ std::optional<Dims> symmetric(const SlidingWindow& window, const PadList& pads) 
   return padding;
 }
 
-void keep(Outputs& outputs, const std::vector<detail::Part>& parts) {
+/// Takes `crops` from the outputs, so that the wanted windows are left.
+void crop(Outputs& outputs, const SlidingWindow& window, const KnownPads& crops,
+          const Dims& wanted) {
+  std::vector<detail::Part> parts;
+  for (const auto i : c10::irange(window.dimensions())) {
+    if (crops[i].before > 0 || crops[i].after > 0) {
+      parts.push_back({window.axis(i), crops[i].before, crops[i].before + wanted[i]});
+    }
+  }
   for (at::Tensor& output : outputs) {
     output = detail::dense_part(output, parts);
   }
@@ -249,22 +274,10 @@ Outputs run(const Pool& pool, const PadList& pads, bool ceil_mode) {
     const auto padding = symmetric(pool, pads);
     return padding ? pool.run(pool.input, *padding, ceil_mode) : pool.run_padded(pads, ceil_mode);
   }
-  for (const bool rounding_up : {ceil_mode, true}) {
-    if (const auto found = fit(pool, pads, *wanted, rounding_up)) {
-      Outputs outputs = pool.run(pool.input, found->padding, found->ceil_mode);
-      keep(outputs, found->parts);
-      return outputs;
-    }
-  }
-  Outputs outputs = pool.run_padded(pads, ceil_mode);
-  std::vector<detail::Part> parts;
-  for (const auto i : c10::irange(pool.dimensions())) {
-    // Rounded up, a last window may start in padding that is part of the input by now.
-    if (outputs[0].size(pool.axis(i)) > (*wanted)[i]) {
-      parts.push_back({pool.axis(i), 0, (*wanted)[i]});
-    }
-  }
-  keep(outputs, parts);
+  const StaticLayer layer = static_pool(pool, *detail::known_pads(pads), *wanted, ceil_mode);
+  Outputs outputs = layer.pads.empty() ? pool.run(pool.input, layer.padding, layer.ceil_mode)
+                                       : pool.run_padded(pads, ceil_mode);
+  crop(outputs, pool, layer.crops, *wanted);
   return outputs;
 }
 
@@ -417,6 +430,28 @@ at::Tensor call_avg_pool(const at::Tensor& input, at::IntArrayRef kernel_size,
       divisor_override);
 }
 
+/// A window over an input of this size, without memory, for what depends on sizes alone.
+SlidingWindow window_of_size(at::IntArrayRef input_size, at::IntArrayRef kernel_size,
+                             at::IntArrayRef stride, at::IntArrayRef dilation) {
+  std::vector<int64_t> sizes{1, 1};
+  sizes.insert(sizes.end(), input_size.begin(), input_size.end());
+  return {at::empty(sizes, at::TensorOptions(at::kMeta)), Dims(kernel_size), Dims(stride),
+          Dims(dilation)};
+}
+
+/// SAME has no size to round up, whatever `ceil_mode` says.
+template <class Pool>
+StaticLayer static_pool(const Pool& pool, const Padding& padding, bool ceil_mode) {
+  const bool rounds_up = ceil_mode && padding.mode() == nullptr;
+  const KnownPads pads = *detail::known_pads(detail::pads_for(pool, padding));
+  Dims wanted;
+  for (const auto i : c10::irange(pool.dimensions())) {
+    wanted.push_back(pooled_output_size(pool.size(i).expect_int(), pool.extent(i), pool.stride[i],
+                                        pads[i], rounds_up));
+  }
+  return static_pool(pool, pads, wanted, rounds_up);
+}
+
 template <int64_t D>
 void register_max_pool(torch::Library& m) {
   const std::string max = kMaxNames[D - 1];
@@ -494,6 +529,27 @@ at::Tensor avg_pool3d(const at::Tensor& input, at::IntArrayRef kernel_size, at::
   return call_avg_pool<3>(input, kernel_size, stride, padding, ceil_mode, count_include_pad,
                           divisor_override);
 }
+
+namespace detail {
+
+StaticLayer static_max_pool(at::IntArrayRef input_size, at::IntArrayRef kernel_size,
+                            at::IntArrayRef stride, at::IntArrayRef dilation,
+                            const Padding& padding, bool ceil_mode) {
+  const MaxPool pool{window_of_size(input_size, kernel_size, stride, dilation),
+                     /*with_indices=*/false};
+  return static_pool(pool, padding, ceil_mode);
+}
+
+StaticLayer static_avg_pool(at::IntArrayRef input_size, at::IntArrayRef kernel_size,
+                            at::IntArrayRef stride, const Padding& padding, bool ceil_mode,
+                            bool count_include_pad, bool divided) {
+  const std::vector<int64_t> undilated(input_size.size(), 1);
+  const AvgPool pool{window_of_size(input_size, kernel_size, stride, undilated), count_include_pad,
+                     divided ? std::make_optional<int64_t>(1) : std::nullopt};
+  return static_pool(pool, padding, ceil_mode);
+}
+
+}  // namespace detail
 
 SAMEPAD_REGISTER_COMPOSITE(register_kernels)
 

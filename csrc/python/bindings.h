@@ -1,5 +1,7 @@
 #pragma once
 
+#include <c10/util/ArrayRef.h>
+#include <samepad/padding.h>
 #include <torch/csrc/Exceptions.h>
 #include <torch/csrc/utils/pybind.h>
 
@@ -12,6 +14,15 @@ namespace samepad::python {
 template <class Function>
 auto wrap(Function&& function) {
   return torch::wrap_pybind_function(std::forward<Function>(function));
+}
+
+/// A tuple of (before, after).
+inline py::tuple pairs(at::ArrayRef<Pads<int64_t>> pads) {
+  py::tuple result(pads.size());
+  for (size_t i = 0; i < pads.size(); ++i) {
+    result[i] = py::make_tuple(pads[i].before, pads[i].after);
+  }
+  return result;
 }
 
 /// The docstring of a function that calls an operator.
@@ -32,6 +43,9 @@ void register_pool(py::module_& m);
 
 /// Which plan runs, and how it is chosen.
 void register_plan(py::module_& m);
+
+/// What layers of torch.nn compute what a SAME layer computes for one size.
+void register_static_layers(py::module_& m);
 
 /// Whether what watches calls in Python is to see an operator.
 void register_watched(py::module_& m);

@@ -10,5 +10,6 @@ PYBIND11_MODULE(_C, m) {
   samepad::python::register_conv_transpose(m);
   samepad::python::register_pool(m);
   samepad::python::register_plan(m);
+  samepad::python::register_static_layers(m);
   samepad::python::register_watched(m);
 }

@@ -16,11 +16,7 @@ py::tuple same_padding(const py::object& input_size, const py::object& kernel_si
       kArguments.integers("input_size", input_size),
       kArguments.integers("kernel_size", kernel_size), kArguments.integers("stride", stride),
       kArguments.integers("dilation", dilation), *padding.mode());
-  py::tuple result(pads.size());
-  for (size_t i = 0; i < pads.size(); ++i) {
-    result[i] = py::make_tuple(pads[i].before, pads[i].after);
-  }
-  return result;
+  return pairs(pads);
 }
 
 at::Tensor pad(const py::object& input, const py::object& kernel_size, const py::object& stride,
@@ -38,43 +34,12 @@ at::Tensor pad(const py::object& input, const py::object& kernel_size, const py:
   return samepad::pad(input_, kernel_size_, stride_, dilation_, *padding_.mode(), mode_, value_);
 }
 
-using Pair = std::pair<int64_t, int64_t>;
-
-/// (padding, skipped, dropped), or nothing; see samepad::fit_pool.
-std::optional<std::tuple<int64_t, int64_t, int64_t>> fit_pool(int64_t n, int64_t kernel,
-                                                              int64_t stride, int64_t dilation,
-                                                              Pair pads, bool ceil_mode,
-                                                              int64_t wanted, bool counts) {
-  const auto fit = samepad::fit_pool(n, kernel, stride, dilation, {pads.first, pads.second},
-                                     ceil_mode, wanted, counts);
-  if (!fit) {
-    return std::nullopt;
-  }
-  const int64_t p = fit->padding;
-  const int64_t windows =
-      pooled_output_size(n, kernel_extent(kernel, dilation), stride, {p, p}, ceil_mode);
-  return {{p, fit->skipped, windows - fit->skipped - wanted}};
-}
-
-/// (padding, output_padding, skipped, dropped); see samepad::fit_transposed.
-std::tuple<int64_t, int64_t, int64_t, int64_t> fit_transposed(int64_t stride, int64_t dilation,
-                                                              Pair crop, int64_t tail) {
-  const auto fit =
-      samepad::fit_transposed(stride, dilation, Pads<int64_t>{crop.first, crop.second}, tail);
-  return {fit.padding, fit.output_padding, fit.skipped, fit.dropped};
-}
-
 }  // namespace
 
 void register_padding(py::module_& m) {
   m.def("pad", wrap(pad), py::arg("input"), py::arg("kernel_size"), py::arg("stride") = 1,
         py::arg("dilation") = 1, py::arg("padding") = "same", py::arg("mode") = "constant",
         py::arg("value") = py::none(), kOperatorDoc);
-  m.def("_fit_pool", fit_pool, py::arg("n"), py::arg("kernel"), py::arg("stride"),
-        py::arg("dilation"), py::arg("pads"), py::arg("ceil_mode"), py::arg("wanted"),
-        py::arg("counts"));
-  m.def("_fit_transposed", fit_transposed, py::arg("stride"), py::arg("dilation"), py::arg("crop"),
-        py::arg("tail"));
   m.def("same_padding", wrap(same_padding), py::arg("input_size"), py::arg("kernel_size"),
         py::arg("stride") = 1, py::arg("dilation") = 1, py::arg("mode") = "same",
         R"(The (before, after) padding of each dimension.

@@ -44,11 +44,7 @@ py::tuple explain(const py::object& input, const py::object& weight, const py::o
     return explain_conv(input_, weight_, bias_, stride_, padding_, dilation_, groups_,
                         padding_mode_);
   }();
-  const py::tuple pads(explained.pads.size());
-  for (size_t i = 0; i < explained.pads.size(); ++i) {
-    pads[i] = py::make_tuple(explained.pads[i].before, explained.pads[i].after);
-  }
-  return py::make_tuple(explained.plan, explained.reason, pads,
+  return py::make_tuple(explained.plan, explained.reason, pairs(explained.pads),
                         py::tuple(py::cast(explained.output_size)), explained.bytes_copied,
                         explained.flops);
 }

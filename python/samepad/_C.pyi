@@ -1,5 +1,6 @@
+from collections.abc import Sequence
 from types import TracebackType
-from typing import Literal
+from typing import Any
 
 from torch import Tensor
 
@@ -44,19 +45,44 @@ def same_padding(
     dilation: IntOrTuple = 1,
     mode: Mode | str = "same",
 ) -> tuple[tuple[int, int], ...]: ...
-def _fit_pool(
-    n: int,
-    kernel: int,
-    stride: int,
-    dilation: int,
-    pads: tuple[int, int],
+
+# The layer's settings, the pads to add to its input, and the crops to take from its output.
+_StaticLayer = tuple[dict[str, Any], tuple[tuple[int, int], ...], tuple[tuple[int, int], ...]]
+_Sizes = Sequence[int]
+
+def _static_conv(
+    input_size: _Sizes,
+    kernel_size: _Sizes,
+    stride: _Sizes,
+    dilation: _Sizes,
+    padding: Padding,
+    padding_mode: str,
+) -> _StaticLayer: ...
+def _static_conv_transpose(
+    input_size: _Sizes,
+    output_size: _Sizes,
+    kernel_size: _Sizes,
+    stride: _Sizes,
+    dilation: _Sizes,
+    padding: Padding,
+) -> _StaticLayer: ...
+def _static_max_pool(
+    input_size: _Sizes,
+    kernel_size: _Sizes,
+    stride: _Sizes,
+    dilation: _Sizes,
+    padding: Padding,
     ceil_mode: bool,
-    wanted: int,
-    counts: bool,
-) -> tuple[int, int, int] | None: ...
-def _fit_transposed(
-    stride: int, dilation: int, crop: tuple[int, int], tail: int
-) -> tuple[int, int, int, int]: ...
+) -> _StaticLayer: ...
+def _static_avg_pool(
+    input_size: _Sizes,
+    kernel_size: _Sizes,
+    stride: _Sizes,
+    padding: Padding,
+    ceil_mode: bool,
+    count_include_pad: bool,
+    divided: bool,
+) -> _StaticLayer: ...
 def _explain_conv(
     input: Tensor,
     weight: Tensor,
@@ -66,7 +92,7 @@ def _explain_conv(
     dilation: IntOrTuple,
     groups: int,
     padding_mode: str,
-) -> tuple[object, ...]: ...
+) -> tuple[str, str, tuple[tuple[int, int], ...], tuple[int, ...], int, int]: ...
 def _benchmark() -> bool: ...
 def _set_benchmark(enabled: bool) -> None: ...
 def _measurements() -> list[tuple[str, list[tuple[str, float]]]]: ...
@@ -83,5 +109,4 @@ class _force_plan:
     ) -> None: ...
 
 def is_watched(*tensors: Tensor | None) -> bool: ...
-
 def _plans() -> list[tuple[str, str]]: ...

@@ -12,7 +12,7 @@ from typing import Any
 import torch
 
 import samepad
-from samepad import _C, _build
+from samepad import _build
 from samepad._files import OPENERS
 from samepad.keras.errors import saved_model
 from samepad.source import write_source

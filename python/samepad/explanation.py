@@ -25,8 +25,8 @@ class Explanation:
     #: Bytes of the input or of the output that are copied, beside the convolution itself; 2^63 - 1
     #: where there are more.
     bytes_copied: int
-    #: Multiplications and additions, those with padding too, as torch's FlopCounterMode counts; 2^63
-    #: - 1 where there are more.
+    #: Multiplications and additions, those with padding too, as torch's FlopCounterMode counts;
+    #: 2^63 - 1 where there are more.
     flops: int
 
     def __str__(self) -> str:

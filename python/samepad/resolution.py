@@ -57,103 +57,70 @@ def _each(value: Any, dimensions: int) -> tuple[Any, ...]:
     return values * dimensions if len(values) == 1 else values
 
 
-def _pairs(layer: Any, size: Sequence[int], dilation: Sequence[int]) -> tuple[Pair, ...]:
-    """What the layer's padding comes to around `size` elements."""
-    if isinstance(layer.padding, str):
-        return _C.same_padding(size, layer.kernel_size, layer.stride, dilation, layer.padding)
-    amounts = _each(layer.padding, len(size))
-    return tuple(amount if isinstance(amount, tuple) else (amount, amount) for amount in amounts)
+def _conv(layer: _SamePadConvNd, call: _Call) -> _Plan:
+    settings, pads, _ = _C._static_conv(
+        call.input_size,
+        layer.kernel_size,
+        layer.stride,
+        layer.dilation,
+        layer.padding,
+        layer.padding_mode,
+    )
+    own = settings["padding"]
+    # nn.Conv*d keeps the amounts of its other padding modes a second time.
+    settings["_reversed_padding_repeated_twice"] = tuple(p for p in reversed(own) for _ in range(2))
+    if any(map(any, pads)):
+        settings["padding_mode"] = "zeros"
+    return _Plan(tuple(settings.items()), pads=pads)
 
 
-def _conv_plan(layer: _SamePadConvNd, call: _Call) -> _Plan:
-    pairs = _pairs(layer, call.input_size, layer.dilation)
-    symmetric = all(before == after for before, after in pairs)
-    # What both sides have, the convolution can add itself.
-    if layer.padding_mode == "zeros" or symmetric:
-        own = tuple(max(0, min(pair)) for pair in pairs)
-    else:
-        own = (0,) * len(pairs)
-    changes: list[tuple[str, Any]] = [
-        ("padding", own),
-        ("_reversed_padding_repeated_twice", tuple(p for p in reversed(own) for _ in range(2))),
-    ]
-    if not symmetric:
-        changes.append(("padding_mode", "zeros"))
-    rest = tuple((before - p, after - p) for (before, after), p in zip(pairs, own, strict=True))
-    return _Plan(tuple(changes), pads=rest)
-
-
-def _conv_transpose_plan(layer: _SamePadConvTransposeNd, call: _Call) -> _Plan:
-    crops = _pairs(layer, call.output_size, layer.dilation)
-    fits = []
-    for n, m, k, s, d, crop in zip(
+def _conv_transpose(layer: _SamePadConvTransposeNd, call: _Call) -> _Plan:
+    settings, _, crops = _C._static_conv_transpose(
         call.input_size,
         call.output_size,
         layer.kernel_size,
         layer.stride,
         layer.dilation,
-        crops,
-        strict=True,
-    ):
-        full = (n - 1) * s + (k - 1) * d + 1
-        fits.append(_C._fit_transposed(s, d, crop, m - full + sum(crop)))
-    padding, output_padding, skipped, dropped = zip(*fits, strict=True)
-    return _Plan(
-        (("padding", padding), ("output_padding", output_padding)),
-        crops=tuple(zip(skipped, dropped, strict=True)),
+        layer.padding,
     )
+    return _Plan(tuple(settings.items()), crops=crops)
 
 
-def _pool_plan(layer: Any, call: _Call) -> _Plan:
-    dimensions = layer._dimensions
-    kernel, stride, dilation = (
-        _each(value, dimensions)
-        for value in (layer.kernel_size, layer.stride, getattr(layer, "dilation", 1))
+def _max_pool(layer: Any, call: _Call) -> _Plan:
+    settings, pads, crops = _C._static_max_pool(
+        call.input_size,
+        _each(layer.kernel_size, layer._dimensions),
+        _each(layer.stride, layer._dimensions),
+        _each(layer.dilation, layer._dimensions),
+        layer.padding,
+        layer.ceil_mode,
     )
-    pairs = _pairs(layer, call.input_size, dilation)
-    counts = getattr(layer, "count_include_pad", False)
-    divided = bool(getattr(layer, "divisor_override", None))
-    # SAME has no size to round up, as in the operators.
-    rounds_up = layer.ceil_mode and not isinstance(layer.padding, str)
-    for ceil_mode in (rounds_up, True):
-        fits = [
-            _C._fit_pool(n, k, s, d, pair, ceil_mode, wanted, counts and not divided)
-            for n, wanted, k, s, d, pair in zip(
-                call.input_size, call.output_size, kernel, stride, dilation, pairs, strict=True
-            )
-        ]
-        found = [fit for fit in fits if fit is not None]
-        if len(found) < dimensions:
-            continue
-        padding, skipped, dropped = zip(*found, strict=True)
-        # nn.AvgPool3d refuses an input shorter than the kernel.
-        if not isinstance(layer, nn.AvgPool3d) or all(
-            n >= k for n, k in zip(call.input_size, kernel, strict=True)
-        ):
-            return _Plan(
-                (("padding", padding), ("ceil_mode", ceil_mode)),
-                crops=tuple(zip(skipped, dropped, strict=True)),
-            )
-    if isinstance(layer, _SamePadAvgPoolNd) and not counts and not divided:
-        raise _UnresolvableError("no plain pool leaves such a padding out of its means")
-    if isinstance(layer, _SamePadMaxPoolNd) and call.integral:
+    if pads and call.integral:
         raise _UnresolvableError("no plain layer pads integers by what a maximum ignores")
-    # Rounded up, a last window may start in padding that is part of the input by now.
-    crops = []
-    for n, wanted, k, s, d, pair in zip(
-        call.input_size, call.output_size, kernel, stride, dilation, pairs, strict=True
-    ):
-        fit = _C._fit_pool(n + sum(pair), k, s, d, (0, 0), rounds_up, wanted, counts=False)
-        crops.append((0, fit[2] if fit else 0))
-    changes = (("padding", (0,) * dimensions), ("ceil_mode", rounds_up))
-    return _Plan(changes, pads=pairs, crops=tuple(crops))
+    return _Plan(tuple(settings.items()), pads, crops)
+
+
+def _avg_pool(layer: Any, call: _Call) -> _Plan:
+    divided = bool(getattr(layer, "divisor_override", None))
+    settings, pads, crops = _C._static_avg_pool(
+        call.input_size,
+        _each(layer.kernel_size, layer._dimensions),
+        _each(layer.stride, layer._dimensions),
+        layer.padding,
+        layer.ceil_mode,
+        layer.count_include_pad,
+        divided,
+    )
+    if pads and not layer.count_include_pad and not divided:
+        raise _UnresolvableError("no plain pool leaves such a padding out of its means")
+    return _Plan(tuple(settings.items()), pads, crops)
 
 
 _PLANS: dict[type[nn.Module], Callable[[Any, _Call], _Plan]] = {
-    _SamePadConvNd: _conv_plan,
-    _SamePadConvTransposeNd: _conv_transpose_plan,
-    _SamePadMaxPoolNd: _pool_plan,
-    _SamePadAvgPoolNd: _pool_plan,
+    _SamePadConvNd: _conv,
+    _SamePadConvTransposeNd: _conv_transpose,
+    _SamePadMaxPoolNd: _max_pool,
+    _SamePadAvgPoolNd: _avg_pool,
 }
 
 

@@ -36,8 +36,6 @@ at::Tensor add_zeros(const at::Tensor& tensor, const KnownPads& pads) {
   return add_padding(tensor, amounts, "constant");
 }
 
-SymDims as_symbols(const Dims& values) { return {values.begin(), values.end()}; }
-
 SymDims no_output_padding(const ConvProblem& problem) { return SymDims(problem.dimensions(), 0); }
 
 }  // namespace
@@ -66,7 +64,7 @@ SplitPads split_pads(const ConvProblem& problem) {
     const int64_t inside = amounts && problem.pads_with_zeros() && !problem.is_empty(i)
                                ? std::max<int64_t>(0, std::min(amounts->before, amounts->after))
                                : 0;
-    split.inside.emplace_back(inside);
+    split.inside.push_back(inside);
     split.copied.push_back({pad.before - inside, pad.after - inside});
   }
   return split;
@@ -74,7 +72,8 @@ SplitPads split_pads(const ConvProblem& problem) {
 
 at::Tensor padded_output(const ConvProblem& problem) {
   const auto [inside, copied] = split_pads(problem);
-  return library_convolution(problem, add_zeros(problem.input, *known_pads(copied)), inside);
+  return library_convolution(problem, add_zeros(problem.input, *known_pads(copied)),
+                             as_symbols(inside));
 }
 
 Gradients padded_gradients(const ConvProblem& problem, const at::Tensor& gradient,
@@ -84,8 +83,8 @@ Gradients padded_gradients(const ConvProblem& problem, const at::Tensor& gradien
   const c10::SymInt filters = problem.weight.sym_size(0);
   auto [input, weight, bias] = at::convolution_backward_symint(
       gradient, add_zeros(problem.input, pads), problem.weight, at::OptionalSymIntArrayRef(filters),
-      as_symbols(problem.stride), inside, as_symbols(problem.dilation), /*transposed=*/false,
-      no_output_padding(problem), problem.groups, wanted);
+      as_symbols(problem.stride), as_symbols(inside), as_symbols(problem.dilation),
+      /*transposed=*/false, no_output_padding(problem), problem.groups, wanted);
   if (wanted[0]) {
     for (auto& [before, after] : pads) {
       before = -before;

@@ -9,6 +9,9 @@ namespace samepad::detail {
 /// These plans take convolutions of every kind.
 inline bool takes_everything(const ConvProblem& /*problem*/) { return true; }
 
+/// Values as PyTorch's operators for symbolic sizes take them.
+inline SymDims as_symbols(const Dims& values) { return {values.begin(), values.end()}; }
+
 /// PyTorch's convolution of `input`, with `padding` zeros on both sides of each dimension.
 at::Tensor library_convolution(const ConvProblem& problem, const at::Tensor& input,
                                const SymDims& padding);
@@ -16,7 +19,7 @@ at::Tensor library_convolution(const ConvProblem& problem, const at::Tensor& inp
 /// What PyTorch's convolution adds of the pads itself, on both sides alike, and the rest, which a
 /// copy of the input has to bring.
 struct SplitPads {
-  SymDims inside;
+  Dims inside;
   PadList copied;
 };
 SplitPads split_pads(const ConvProblem& problem);

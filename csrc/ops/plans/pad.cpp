@@ -25,7 +25,8 @@ at::Tensor run(const ConvProblem& problem) {
     return differentiable<padded_output, padded_gradients>(problem);
   }
   const auto [inside, copied] = split_pads(problem);
-  return library_convolution(problem, add_padding(problem.input, copied, problem.fill), inside);
+  return library_convolution(problem, add_padding(problem.input, copied, problem.fill),
+                             as_symbols(inside));
 }
 
 /// The padded input is copied, where the convolution does not add all of the padding itself.

@@ -82,6 +82,13 @@ PadList pads_for_amounts(int64_t dimensions, c10::SymIntArrayRef amounts) {
   return pads;
 }
 
+PadList pads_for(const SlidingWindow& window, const Padding& padding) {
+  const int64_t dimensions = window.dimensions();
+  return padding.mode() != nullptr
+             ? pads_for_mode(window, *padding.mode())
+             : pads_for_amounts(dimensions, c10::fromIntArrayRefSlow(padding.amounts(dimensions)));
+}
+
 void check_not_negative(const char* function, const PadList& pads) {
   for (const auto& pad : pads) {
     const auto amounts = known(pad);

@@ -7,6 +7,7 @@
 #include <c10/core/SymIntArrayRef.h>
 #include <c10/util/SmallVector.h>
 #include <samepad/padding.h>
+#include <samepad/padding_argument.h>
 
 #include <cstdint>
 #include <limits>
@@ -70,6 +71,9 @@ PadList pads_for_mode(const SlidingWindow& window, PadMode mode);
 /// Amounts as the operators take them: one for all dimensions, one per dimension, or before and
 /// after of each dimension in turn, which alone may be negative.
 PadList pads_for_amounts(int64_t dimensions, c10::SymIntArrayRef amounts);
+
+/// What `padding`, a mode or amounts, pads `window` by.
+PadList pads_for(const SlidingWindow& window, const Padding& padding);
 
 /// The pads of one dimension as numbers, where both are known.
 std::optional<Pads<int64_t>> known(const Pads<c10::SymInt>& pads);
