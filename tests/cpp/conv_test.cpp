@@ -1,6 +1,7 @@
 #include <ATen/ATen.h>
 #include <gtest/gtest.h>
 #include <ops/choice/choice.h>
+#include <samepad/backends.h>
 #include <samepad/conv.h>
 
 #include "case.h"
@@ -34,7 +35,7 @@ struct Tensors {
 };
 
 class Conv
-    : public ::testing::TestWithParam<std::tuple<Case, PadMode, std::optional<const char*>>> {};
+    : public ::testing::TestWithParam<std::tuple<Case, PadMode, std::optional<std::string>>> {};
 
 TEST_P(Conv, AgreesWithTheNaiveLoop) {
   const auto& [c, mode, plan] = GetParam();
@@ -63,18 +64,25 @@ TEST_P(Conv, AgreesWithTheNaiveLoop) {
       conv(t.input, t.weight, t.bias, c.stride, pairs, c.dilation, c.groups, "zeros"), output));
 }
 
-constexpr std::optional<const char*> kPlans[] = {std::nullopt, "crop", "pad", "depthwise", "dense"};
+/// No plan, which leaves the choice to samepad, and each one of the table.
+std::vector<std::optional<std::string>> every_plan() {
+  std::vector<std::optional<std::string>> result{std::nullopt};
+  for (const auto& [name, summary] : backends::plans()) {
+    result.emplace_back(name);
+  }
+  return result;
+}
 
 INSTANTIATE_TEST_SUITE_P(Same, Conv,
                          ::testing::Combine(::testing::ValuesIn(kCases),
                                             ::testing::Values(PadMode::same, PadMode::same_lower),
-                                            ::testing::ValuesIn(kPlans)));
+                                            ::testing::ValuesIn(every_plan())));
 
 // The cases of one dimension come first.
 INSTANTIATE_TEST_SUITE_P(Causal, Conv,
                          ::testing::Combine(::testing::ValuesIn(kCases, kCases + 5),
                                             ::testing::Values(PadMode::causal),
-                                            ::testing::ValuesIn(kPlans)));
+                                            ::testing::ValuesIn(every_plan())));
 
 TEST(Conv, StrideOneIsAtensSame) {
   const Tensors t(kCases[5]);

@@ -22,7 +22,7 @@ import samepad.functional
 import torch
 from numpy.lib.stride_tricks import sliding_window_view
 from numpy.typing import NDArray
-from samepad import _C
+from samepad import _C, backends
 from torch import Tensor
 
 Array = NDArray[Any]
@@ -363,7 +363,7 @@ def draw(rng: random.Random, seed: int) -> Case:
         options,
         dtype,
         rng.choice(layouts),
-        rng.choice([None, "crop", "pad", "depthwise", "dense"]) if family == "conv" else None,
+        rng.choice([None, *backends.plans()]) if family == "conv" else None,
     )
     _check_legal(case, family)
     return case

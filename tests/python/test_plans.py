@@ -1,0 +1,95 @@
+"""Every plan of the table, forced on random convolutions, against a loop in float64."""
+
+from pathlib import Path
+from typing import Any
+
+import naive
+import numpy as np
+import pytest
+import samepad
+import torch
+from samepad import _C, backends
+
+README = Path(__file__).parents[2] / "README.md"
+
+
+def draw(rng: np.random.Generator, plan: str) -> tuple[Any, ...]:
+    """A convolution, its shape chosen so that the plan is often one that can run."""
+    dimensions = int(rng.integers(1, 3))
+    groups = int(rng.choice([1, 1, 2, 4]))
+    per_group = 1 if plan == "depthwise" else int(rng.integers(1, 4))
+    groups = max(groups, 2) if plan == "depthwise" else groups
+    filters = groups * int(rng.integers(1, 4))
+    size = tuple(int(n) for n in rng.integers(1, 9, dimensions))
+    kernel = tuple(int(k) for k in rng.integers(1, 5, dimensions))
+    options = {
+        "stride": tuple(int(s) for s in rng.integers(1, 5, dimensions)),
+        "dilation": tuple(int(d) for d in rng.integers(1, 3, dimensions)),
+        "groups": groups,
+    }
+    batch = int(rng.integers(1, 3))
+    shapes = ((batch, groups * per_group, *size), (filters, per_group, *kernel), (filters,))
+    tensors = [torch.tensor(rng.standard_normal(shape), requires_grad=True) for shape in shapes]
+    if dimensions == 2 and rng.random() < 0.5:
+        tensors[0] = tensors[0].detach().contiguous(memory_format=torch.channels_last)
+        tensors[0].requires_grad_()
+    return tensors, options, str(rng.choice(["same", "same_lower"]))
+
+
+@pytest.mark.parametrize("plan", backends.plans())
+def test_plan_agrees_with_the_loop(plan: str) -> None:
+    rng = np.random.default_rng(5)
+    ran = 0
+    for _ in range(60):
+        tensors, options, mode = draw(rng, plan)
+        dimensions = tensors[0].dim() - 2
+        run = getattr(samepad.functional, f"conv{dimensions}d")
+        with _C._force_plan(plan):
+            explained = _C._explain_conv(
+                *tensors,
+                options["stride"],
+                mode,
+                options["dilation"],
+                options["groups"],
+                "zeros",
+            )
+            output = run(*tensors, padding=mode, **options)
+        if explained[0] != plan:
+            continue
+        ran += 1
+        pads = [
+            naive.pads(mode, n, k, s, d)
+            for n, k, s, d in zip(
+                tensors[0].shape[2:],
+                tensors[1].shape[2:],
+                options["stride"],
+                options["dilation"],
+                strict=True,
+            )
+        ]
+        message = f"{[tuple(t.shape) for t in tensors]} {options} {mode}"
+        arrays = [tensor.detach().numpy() for tensor in tensors]
+        expected = naive.conv(
+            *arrays, options["stride"], pads, options["dilation"], options["groups"]
+        )
+        np.testing.assert_allclose(
+            output.detach().numpy(), expected, rtol=1e-10, atol=1e-10, err_msg=message
+        )
+        # The convolution is linear in each argument, so an argument times its gradient is the
+        # output (without the bias's part, for input and weight) times what came to backward.
+        gradient = torch.tensor(rng.standard_normal(output.shape))
+        gradients = torch.autograd.grad(output, tensors, gradient)
+        total = float((gradient * output.detach()).sum())
+        from_bias = float((gradients[2] * tensors[2].detach()).sum())
+        for tensor, own in zip(tensors[:2], gradients[:2], strict=True):
+            assert own.shape == tensor.shape, message
+            assert float((own * tensor.detach()).sum()) == pytest.approx(
+                total - from_bias, abs=1e-8
+            ), message
+    assert ran >= 10
+
+
+def test_names_are_those_of_the_table() -> None:
+    for plan, summary in backends.plans().items():
+        assert f"`{plan}`" in README.read_text()
+        assert len(summary) > 20
