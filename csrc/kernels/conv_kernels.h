@@ -4,7 +4,7 @@
 
 #include <ATen/core/Tensor.h>
 
-#include "conv_shape.h"
+#include "common/conv_shape.h"
 
 namespace samepad::kernels {
 

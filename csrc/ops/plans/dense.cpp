@@ -1,6 +1,6 @@
 #include <c10/util/accumulate.h>
 
-#include "../../kernels/threads.h"
+#include "../../kernels/common/cpu.h"
 #include "own.h"
 
 namespace samepad::detail {

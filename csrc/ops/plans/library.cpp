@@ -10,7 +10,7 @@
 
 #include <algorithm>
 
-#include "../../kernels/padded_copy.h"
+#include "../../kernels/common/padded_copy.h"
 
 namespace samepad::detail {
 namespace {

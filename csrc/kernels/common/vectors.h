@@ -11,14 +11,9 @@
 #include <cstdint>
 #include <type_traits>
 
-#include "depthwise_kernels.h"
+#include "arithmetic.h"
 
 namespace samepad::kernels::SAMEPAD_ISA {
-
-/// Division that rounds up, or down, for any sign of a.
-constexpr int64_t ceil_div(int64_t a, int64_t b) { return a >= 0 ? (a + b - 1) / b : -(-a / b); }
-constexpr int64_t floor_div(int64_t a, int64_t b) { return a >= 0 ? a / b : -ceil_div(-a, b); }
-constexpr int64_t floor_mod(int64_t a, int64_t b) { return a - floor_div(a, b) * b; }
 
 template <class Acc>
 using Vec = at::vec::Vectorized<Acc>;

@@ -1,6 +1,6 @@
 #pragma once
 
-// What files that are compiled once for each instruction set include first.
+// Included first by the files that are compiled once for each instruction set.
 
 // GCC takes the deliberately undefined values of its own AVX-512 intrinsics for mistakes.
 #if defined(__GNUC__) && !defined(__clang__)

@@ -1,18 +1,15 @@
 #pragma once
 
 // Depthwise convolutions on plain memory: what there is for each instruction set. Nothing here
-// knows tensors; csrc/kernels/depthwise.cpp calls it.
+// knows tensors; depthwise.cpp calls it.
 
 #include <cstdint>
 #include <type_traits>
 
-#include "conv_shape.h"
+#include "../common/arithmetic.h"
+#include "../common/conv_shape.h"
 
 namespace samepad::kernels {
-
-/// What sums of products of T are kept in, and weights and biases given in.
-template <class T>
-using Accumulator = std::conditional_t<std::is_same_v<T, double>, double, float>;
 
 /// The most columns of a kernel that pairs of planes are computed with.
 inline constexpr int kMostPairColumns = 7;

@@ -5,15 +5,15 @@
 
 #include <algorithm>
 
-#include "conv_kernels.h"
-#include "depthwise_kernels.h"
-#include "threads.h"
-#include "workspace.h"
+#include "../common/cpu.h"
+#include "../common/workspace.h"
+#include "../conv_kernels.h"
+#include "kernels.h"
 
 namespace samepad::kernels {
 namespace {
 
-/// Of a vector of AVX2.
+/// Bytes that a vector of AVX2 holds.
 constexpr int64_t kAvx2Bytes = 32;
 
 /// The kernels for this CPU. `bytes` is the length of what vectors have to be filled with: wide

@@ -1,12 +1,12 @@
 // The depthwise kernels for one instruction set, SAMEPAD_ISA: compiled once for each, with its
 // flags (csrc/kernels/CMakeLists.txt).
 
-#include "instruction_set.h"
+#include "../common/compiler_warnings.h"
 
-#include "depthwise_kernels.h"
+#include "kernels.h"
 
-#include "depthwise_pixels.h"
-#include "depthwise_planes.h"
+#include "pixels.h"
+#include "planes.h"
 
 namespace samepad::kernels::SAMEPAD_ISA {
 

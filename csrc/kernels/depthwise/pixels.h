@@ -6,9 +6,9 @@
 // once for all of them; taps that fall on padding are left out at the borders. The input's gradient
 // is computed likewise, one phase of the stride after the other.
 
-#include "depthwise_pixel_rows.h"
-#include "vectors.h"
-#include "workspace.h"
+#include "../common/vectors.h"
+#include "../common/workspace.h"
+#include "pixel_rows.h"
 
 namespace samepad::kernels::SAMEPAD_ISA {
 

@@ -26,7 +26,7 @@ struct ConvShape {
   Pair before;  ///< padding before
 
   int64_t extent(int axis) const { return (kernel[axis] - 1) * dilation[axis] + 1; }
-  /// How many outputs before one read input that it reads too.
+  /// How many of the outputs just before an output have windows that overlap with its own.
   int64_t overlap(int axis) const {
     return std::min((extent(axis) - 1) / stride[axis], output[axis]);
   }

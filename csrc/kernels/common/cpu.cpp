@@ -1,4 +1,4 @@
-#include "threads.h"
+#include "cpu.h"
 
 #include <ATen/Version.h>
 

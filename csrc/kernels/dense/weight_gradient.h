@@ -6,12 +6,12 @@
 // band of output rows read input that is copied with the padding around it, as the output's kernels
 // have it: in whichever layout it lies. A few products meet a block of a few vectors of filters.
 
-#include "dense_band.h"
-#include "dense_kernels.h"
-#include "dense_pixels.h"
-#include "dense_planes.h"
-#include "vectors.h"
-#include "workspace.h"
+#include "../common/vectors.h"
+#include "../common/workspace.h"
+#include "band.h"
+#include "kernels.h"
+#include "pixels.h"
+#include "planes.h"
 
 namespace samepad::kernels::SAMEPAD_ISA {
 

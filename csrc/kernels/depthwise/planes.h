@@ -10,11 +10,11 @@
 // the instruction set has it. The input's gradient is the same sums over the output's gradient, one
 // for each phase of the stride.
 
-#include "rows.h"
-#include "vectors.h"
-#include "workspace.h"
+#include "../common/rows.h"
+#include "../common/vectors.h"
+#include "../common/workspace.h"
 #ifdef CPU_CAPABILITY_AVX512
-#include "depthwise_plane_pairs.h"
+#include "plane_pairs.h"
 #endif
 
 namespace samepad::kernels::SAMEPAD_ISA {

@@ -7,6 +7,8 @@
 #include <algorithm>
 #include <cstdint>
 
+#include "arithmetic.h"
+
 namespace samepad::kernels {
 
 /// The instruction sets that kernels are compiled for.
@@ -24,7 +26,7 @@ template <class Run>
 void share_out(int64_t tasks, int64_t operations, const Run& run) {
   constexpr int64_t kWorthwhile = 65536;
   const int64_t each = std::max<int64_t>(operations, 1);
-  at::parallel_for(0, tasks, (kWorthwhile + each - 1) / each, run);
+  at::parallel_for(0, tasks, ceil_div(kWorthwhile, each), run);
 }
 
 }  // namespace samepad::kernels

@@ -11,11 +11,11 @@
 
 #include <utility>
 
-#include "dense_band.h"
-#include "dense_kernels.h"
-#include "rows.h"
-#include "vectors.h"
-#include "workspace.h"
+#include "../common/rows.h"
+#include "../common/vectors.h"
+#include "../common/workspace.h"
+#include "band.h"
+#include "kernels.h"
 
 namespace samepad::kernels::SAMEPAD_ISA {
 

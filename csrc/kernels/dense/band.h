@@ -4,8 +4,8 @@
 
 #include <algorithm>
 
-#include "conv_shape.h"
-#include "vectors.h"
+#include "../common/conv_shape.h"
+#include "../common/vectors.h"
 
 namespace samepad::kernels::SAMEPAD_ISA {
 

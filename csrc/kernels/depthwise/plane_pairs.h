@@ -9,9 +9,9 @@
 
 #include <immintrin.h>
 
-#include "rows.h"
-#include "vectors.h"
-#include "workspace.h"
+#include "../common/rows.h"
+#include "../common/vectors.h"
+#include "../common/workspace.h"
 
 namespace samepad::kernels::SAMEPAD_ISA {
 

@@ -9,10 +9,10 @@
 // summed up, one phase of the stride after another, and written once. So every element is summed up
 // in the same order, whatever the bands are.
 
-#include "dense_kernels.h"
-#include "dense_planes.h"
-#include "vectors.h"
-#include "workspace.h"
+#include "../common/vectors.h"
+#include "../common/workspace.h"
+#include "kernels.h"
+#include "planes.h"
 
 namespace samepad::kernels::SAMEPAD_ISA {
 
@@ -65,10 +65,10 @@ void interleave(const T* from, int64_t sequences, int64_t pitch, int64_t total, 
 
 /// Computes bands of output rows, and the rows of the input's gradient that they end.
 template <class T>
-class FewChannelGradient {
+class Col2ImGradient {
  public:
-  FewChannelGradient(const ConvShape& shape, bool channels_last, int64_t band_rows,
-                     Workspace& workspace)
+  Col2ImGradient(const ConvShape& shape, bool channels_last, int64_t band_rows,
+                 Workspace& workspace)
       : shape_(shape),
         channels_last_(channels_last),
         band_rows_(band_rows),
@@ -223,11 +223,11 @@ class FewChannelGradient {
 };
 
 template <class T>
-void dense_few_channel_input_gradient(const ConvShape& shape, const T* gradient, const T* weight,
-                                      const T* bias, T* result, bool channels_last,
-                                      int64_t band_rows, int64_t begin, int64_t end) {
+void dense_col2im_input_gradient(const ConvShape& shape, const T* gradient, const T* weight,
+                                 const T* bias, T* result, bool channels_last, int64_t band_rows,
+                                 int64_t begin, int64_t end) {
   Workspace workspace;
-  FewChannelGradient<T>(shape, channels_last, band_rows, workspace)
+  Col2ImGradient<T>(shape, channels_last, band_rows, workspace)
       .run(gradient, weight, bias, result, begin, end);
 }
 

@@ -3,7 +3,7 @@
 // Dense and grouped convolutions on plain memory: what there is for each instruction set. Nothing
 // here knows tensors; csrc/kernels/dense.cpp calls it.
 
-#include "conv_shape.h"
+#include "../common/conv_shape.h"
 
 namespace samepad::kernels {
 
@@ -48,9 +48,9 @@ struct DenseKernels {
   /// The input's gradient, for inputs of few channels, in their layout. `weight` is (channels,
   /// kernel height, kernel width, filters). The output's gradient is read in bands of so many rows,
   /// image by image; [begin, end) says which.
-  void (*few_channel_input_gradient)(const ConvShape& shape, const T* gradient, const T* weight,
-                                     const T* bias, T* result, bool channels_last,
-                                     int64_t band_rows, int64_t begin, int64_t end);
+  void (*col2im_input_gradient)(const ConvShape& shape, const T* gradient, const T* weight,
+                                const T* bias, T* result, bool channels_last, int64_t band_rows,
+                                int64_t begin, int64_t end);
 
   /// Products [begin, end) of the weight's gradient, in blocks of filters: (blocks, products,
   /// block), where products are in the order of the layout. It is summed up over bands of so many

@@ -7,10 +7,11 @@
 #include <algorithm>
 #include <numeric>
 
-#include "conv_kernels.h"
-#include "dense_kernels.h"
-#include "threads.h"
-#include "workspace.h"
+#include "../common/arithmetic.h"
+#include "../common/cpu.h"
+#include "../common/workspace.h"
+#include "../conv_kernels.h"
+#include "kernels.h"
 
 namespace samepad::kernels {
 namespace {
@@ -43,7 +44,7 @@ at::Tensor in_layout(const at::Tensor& tensor, at::MemoryFormat memory_format) {
   const int64_t pixels = tensor.size(2) * tensor.size(3);
   const int64_t rows = to_pixels ? channels : pixels;
   const int64_t columns = to_pixels ? pixels : channels;
-  const int64_t parts = (rows + kRows - 1) / kRows;
+  const int64_t parts = ceil_div(rows, kRows);
   const T* const from = tensor.const_data_ptr<T>();
   T* const to = result.mutable_data_ptr<T>();
   share_out(tensor.size(0) * parts, kRows * columns, [&](int64_t begin, int64_t end) {
@@ -90,11 +91,11 @@ class Parts {
  public:
   Parts(const ConvShape& shape, bool channels_last, int64_t block)
       : rows_(shape.batch * shape.output[0]),
-        bands_(parts(rows_, band_rows(shape, channels_last))),
+        bands_(ceil_div(rows_, band_rows(shape, channels_last))),
         groups_(shape.groups),
         filters_(shape.filters / shape.groups),
         block_(block),
-        blocks_(parts(filters_, block)) {
+        blocks_(ceil_div(filters_, block)) {
     // Few of them are not worth what every thread does for itself: the input is copied, the weight
     // read.
     constexpr int64_t kLeastPixels = 128;
@@ -102,10 +103,10 @@ class Parts {
     const int64_t threads = at::get_num_threads();
     // Bands for all threads alike; where there are too few, filters are shared.
     if (bands_ > threads || rows_ * shape.output[1] >= threads * kLeastPixels) {
-      bands_ = std::min(rows_, parts(bands_, threads) * threads);
+      bands_ = std::min(rows_, ceil_div(bands_, threads) * threads);
     }
-    shares_ = std::clamp<int64_t>(parts(threads, bands_ * groups_), 1,
-                                  std::min(blocks_, parts(filters_, kLeastFilters)));
+    shares_ = std::clamp<int64_t>(ceil_div(threads, bands_ * groups_), 1,
+                                  std::min(blocks_, ceil_div(filters_, kLeastFilters)));
   }
 
   int64_t bands() const { return bands_; }
@@ -124,8 +125,6 @@ class Parts {
   }
 
  private:
-  static int64_t parts(int64_t whole, int64_t part) { return (whole + part - 1) / part; }
-
   int64_t rows_;
   int64_t bands_;
   int64_t groups_;
@@ -172,7 +171,7 @@ void pixel_output(const ConvShape& shape, const T* input, const DenseWeight<T>& 
 template <class T>
 T* take_packed(const ConvShape& shape, Workspace& workspace) {
   const int64_t block = kernels<T>().block;
-  const int64_t blocks = (shape.filters + block - 1) / block;
+  const int64_t blocks = ceil_div(shape.filters, block);
   return workspace.take<T>(blocks * block * shape.channels * shape.taps());
 }
 
@@ -191,8 +190,7 @@ struct Phase {
     const int64_t stride = shape.stride[axis];
     const int64_t kernel = shape.kernel[axis];
     const int64_t common = std::gcd(stride, shape.dilation[axis]);
-    const auto up = [](int64_t a, int64_t b) { return (a + b - 1) / b; };
-    count = up(shape.input[axis] - first, stride);
+    count = ceil_div(shape.input[axis] - first, stride);
     tap_step = stride / common;
     dilation = shape.dilation[axis] / common;
     // Tap t of output i reads position i stride + t dilation - before.
@@ -203,7 +201,7 @@ struct Phase {
     while (tap < std::min(tap_step, kernel) && !reads(tap)) {
       ++tap;
     }
-    taps = tap < tap_step && tap < kernel ? up(kernel - tap, tap_step) : 0;
+    taps = tap < tap_step && tap < kernel ? ceil_div(kernel - tap, tap_step) : 0;
     const int64_t output = (first + shape.before[axis] - tap * shape.dilation[axis]) / stride;
     before = (taps - 1) * dilation - output;
   }
@@ -226,7 +224,7 @@ void pack_phase(const ConvShape& shape, const Phase& vertical, const Phase& hori
           horizontal.tap + (horizontal.taps - 1 - t % horizontal.taps) * horizontal.tap_step;
       for (int64_t c = 0; c < shape.channels; c += block) {
         const int64_t count = std::min(block, shape.channels - c);
-        const int64_t pitch = (count + lanes - 1) / lanes * lanes;
+        const int64_t pitch = ceil_div(count, lanes) * lanes;
         T* to = packed + c * products + t * shape.filters * pitch;
         for (int64_t f = 0; f < shape.filters; ++f, to += pitch) {
           const T* const from =
@@ -296,18 +294,18 @@ int64_t product_rows(const ConvShape& shape) {
 /// The input's gradient where the input has few channels; all are in `result`'s layout, the weight
 /// contiguous.
 template <class T>
-void few_channel_input_gradient(const ConvShape& shape, bool channels_last,
-                                const at::Tensor& gradient, const at::Tensor& weight,
-                                const std::optional<at::Tensor>& bias, at::Tensor& result) {
+void col2im_input_gradient(const ConvShape& shape, bool channels_last, const at::Tensor& gradient,
+                           const at::Tensor& weight, const std::optional<at::Tensor>& bias,
+                           at::Tensor& result) {
   const int64_t products = shape.channels * shape.taps();
   const int64_t rows = product_rows(shape);
-  const int64_t bands = shape.batch * ((shape.output[0] + rows - 1) / rows);
+  const int64_t bands = shape.batch * ceil_div(shape.output[0], rows);
   Workspace workspace;
   T* const transposed = workspace.take<T>(weight.numel());
   kernels<T>().transpose(weight.const_data_ptr<T>(), shape.filters, products, products, transposed,
                          shape.filters);
   share_out(bands, operations(shape) / bands, [&](int64_t begin, int64_t end) {
-    kernels<T>().few_channel_input_gradient(
+    kernels<T>().col2im_input_gradient(
         shape, gradient.const_data_ptr<T>(), transposed, bias ? bias->const_data_ptr<T>() : nullptr,
         result.mutable_data_ptr<T>(), channels_last, rows, begin, end);
   });
@@ -319,7 +317,7 @@ at::Tensor weight_gradient(const ConvShape& shape, at::MemoryFormat memory_forma
                            const at::Tensor& gradient, const at::Tensor& input) {
   const DenseKernels<T>& run = kernels<T>();
   const int64_t products = shape.channels * shape.taps();
-  const int64_t blocks = (shape.filters + run.block - 1) / run.block;
+  const int64_t blocks = ceil_div(shape.filters, run.block);
   Workspace workspace;
   auto* const sums = workspace.take<T>(blocks * products * run.block);
   const int64_t rows = band_rows(shape, /*channels_last=*/true);
@@ -358,10 +356,9 @@ ConvShape largest_phase(const ConvShape& shape) {
   result.input = shape.output;
   result.stride = {1, 1};
   for (const int axis : {0, 1}) {
-    const auto up = [](int64_t a, int64_t b) { return (a + b - 1) / b; };
     const int64_t common = std::gcd(shape.stride[axis], shape.dilation[axis]);
-    result.output[axis] = up(shape.input[axis], shape.stride[axis]);
-    result.kernel[axis] = up(shape.kernel[axis], shape.stride[axis] / common);
+    result.output[axis] = ceil_div(shape.input[axis], shape.stride[axis]);
+    result.kernel[axis] = ceil_div(shape.kernel[axis], shape.stride[axis] / common);
     result.dilation[axis] = shape.dilation[axis] / common;
   }
   return result;
@@ -418,10 +415,9 @@ at::Tensor output(const ConvShape& shape, at::MemoryFormat memory_format, const 
       auto* const packed = take_packed<scalar_t>(shape, workspace);
       const int64_t products = shape.channels * shape.taps();
       const int64_t block = kernels<scalar_t>().block;
-      share_out(
-          (shape.filters + block - 1) / block, block * products, [&](int64_t begin, int64_t end) {
-            kernels<scalar_t>().pack_blocks(w.data, shape.filters, products, begin, end, packed);
-          });
+      share_out(ceil_div(shape.filters, block), block * products, [&](int64_t begin, int64_t end) {
+        kernels<scalar_t>().pack_blocks(w.data, shape.filters, products, begin, end, packed);
+      });
       w = {packed, w.channels_last, true};
     }
     pixel_output<scalar_t>(shape, from.const_data_ptr<scalar_t>(), w, b,
@@ -441,7 +437,7 @@ at::Tensor input_gradient(const ConvShape& shape, at::MemoryFormat memory_format
                 few ? memory_format : at::MemoryFormat::ChannelsLast);
   return AT_DISPATCH_FLOATING_TYPES(gradient.scalar_type(), "dense_input_gradient", [&] {
     if (few) {
-      few_channel_input_gradient<scalar_t>(
+      col2im_input_gradient<scalar_t>(
           shape, is_channels_last(memory_format), in_layout<scalar_t>(gradient, memory_format),
           in_layout<scalar_t>(weight, at::MemoryFormat::Contiguous), added, result);
       return result;

@@ -4,8 +4,8 @@
 // stride 1 or 2. Neighbouring pixels read some of the same input, which is loaded once for all of
 // them, and a row of weights stays in registers.
 
-#include "vectors.h"
-#include "workspace.h"
+#include "../common/vectors.h"
+#include "../common/workspace.h"
 
 namespace samepad::kernels::SAMEPAD_ISA {
 
