@@ -34,27 +34,47 @@ detail::Choice choose(const ConvArgs& args, const PadList& pads) {
   return choice;
 }
 
-at::Tensor run(const ConvArgs& args, const PadList& pads) {
+/// `mode` is what has asked for the pads, where they are symbolic.
+at::Tensor run(const ConvArgs& args, const PadList& pads,
+               std::optional<PadMode> mode = std::nullopt) {
   if (args.deferrable && can_defer(args, pads)) {
-    return run_deferred(args, pads);
+    return run_deferred(args, pads, mode);
   }
   return run_plan(choose(args, pads).plan, args, pads);
 }
 
-PadList checked_pads(const ConvArgs& args, PadMode mode) {
+void check_mode(const ConvArgs& args, PadMode mode) {
   TORCH_CHECK(mode != PadMode::causal || args.dimensions() == 1,
               "padding='causal' is for conv1d alone, but got it in conv", args.dimensions(), "d");
-  return pads_for_mode(args, mode);
+}
+
+/// Padding that is not of zeros, where sizes are symbolic. What `pads_for_windows` has more than
+/// the mode asks for is added as zeros, as reflection may have no elements for it.
+at::Tensor run_filled(const ConvArgs& args, PadMode mode) {
+  const PadList pads = pads_for_mode(args, mode);
+  check_fill(args, pads, args.fill);
+  ConvArgs filled = args;
+  filled.input = detail::add_padding(args.input, pads, args.fill);
+  filled.fill = "constant";
+  PadList rest = pads_for_windows(args, mode);
+  for (const auto i : c10::irange(args.dimensions())) {
+    rest[i] = {0, rest[i].after - pads[i].after};
+  }
+  return run(filled, rest);
 }
 
 at::Tensor run_mode(const ConvArgs& args, PadMode mode) {
-  PadList pads = checked_pads(args, mode);
-  if (mode == PadMode::valid || !args.is_empty()) {
+  check_mode(args, mode);
+  PadList pads = pads_for_windows(args, mode);
+  if (mode != PadMode::valid && args.is_empty()) {
+    ConvArgs filled = args;
+    fill_empty(filled, pads);
+    return drop_filled(args, run(filled, pads));
+  }
+  if (detail::are_known(pads)) {
     return run(args, pads);
   }
-  ConvArgs filled = args;
-  fill_empty(filled, pads);
-  return drop_filled(args, run(filled, pads));
+  return args.fill == "constant" ? run(args, pads, mode) : run_filled(args, mode);
 }
 
 constexpr std::array kNames{"conv1d", "conv2d", "conv3d"};
@@ -160,8 +180,11 @@ ConvExplanation explain_conv(const at::Tensor& input, const at::Tensor& weight,
                                     c10::fromIntArrayRefSlow(dilation), groups, padding_mode);
   const PadMode* const mode = padding.mode();
   args.as_torch = mode == nullptr || *mode == PadMode::valid;
+  if (mode != nullptr) {
+    check_mode(args, *mode);
+  }
   const PadList pads = mode != nullptr
-                           ? checked_pads(args, *mode)
+                           ? pads_for_mode(args, *mode)
                            : detail::pads_for_amounts(
                                  dimensions, c10::fromIntArrayRefSlow(padding.amounts(dimensions)));
   TORCH_CHECK(!input.unsafeGetTensorImpl()->has_symbolic_sizes_strides() && input.numel() > 0,

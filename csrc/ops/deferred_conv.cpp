@@ -3,11 +3,13 @@
 #include <ATen/core/LegacyTypeDispatch.h>
 #include <ATen/ops/empty.h>
 #include <c10/core/impl/LocalDispatchKeySet.h>
+#include <samepad/padding_argument.h>
 #include <torch/csrc/autograd/custom_function.h>
 #include <torch/library.h>
 
 #include <algorithm>
 #include <array>
+#include <string_view>
 #include <tuple>
 
 #include "dispatch.h"
@@ -33,6 +35,14 @@ ConvArgs arguments(const at::Tensor& input, const at::Tensor& weight,
           groups};
 }
 
+/// The name of the mode that the pads follow from when the graph runs; none where they are given.
+using ModeName = std::optional<std::string_view>;
+
+PadList pads_of(const ConvArgs& args, ModeName mode, c10::SymIntArrayRef pads) {
+  return mode ? pads_for_windows(args, *Padding(*mode).mode())
+              : pads_for_amounts(args.dimensions(), pads);
+}
+
 std::vector<c10::SymInt> output_sizes(const ConvArgs& args, const PadList& pads) {
   std::vector<c10::SymInt> sizes{args.input.sym_size(0), args.weight.sym_size(0)};
   for (int64_t i = 0; i < args.dimensions(); ++i) {
@@ -44,21 +54,21 @@ std::vector<c10::SymInt> output_sizes(const ConvArgs& args, const PadList& pads)
 // On CPU: for these sizes, the plan that an eager call would have.
 
 at::Tensor output(const at::Tensor& input, const at::Tensor& weight,
-                  const std::optional<at::Tensor>& bias, c10::SymIntArrayRef pads,
+                  const std::optional<at::Tensor>& bias, ModeName mode, c10::SymIntArrayRef pads,
                   c10::SymIntArrayRef stride, c10::SymIntArrayRef dilation,
                   const c10::SymInt& groups) {
   const ConvArgs args = arguments(input, weight, bias, stride, dilation, groups);
-  const PadList amounts = pads_for_amounts(args.dimensions(), pads);
+  const PadList amounts = pads_of(args, mode, pads);
   check_fits(args, amounts);
   return run_plan(choose_plan(args, amounts).plan, args, amounts).contiguous(output_format(args));
 }
 
 std::tuple<at::Tensor, at::Tensor, at::Tensor> gradients(
-    const at::Tensor& gradient, const at::Tensor& input, const at::Tensor& weight,
+    const at::Tensor& gradient, const at::Tensor& input, const at::Tensor& weight, ModeName mode,
     c10::SymIntArrayRef pads, c10::SymIntArrayRef stride, c10::SymIntArrayRef dilation,
     const c10::SymInt& groups, Mask wanted) {
   const ConvArgs args = arguments(input, weight, std::nullopt, stride, dilation, groups);
-  const PadList amounts = pads_for_amounts(args.dimensions(), pads);
+  const PadList amounts = pads_of(args, mode, pads);
   const auto expected = output_sizes(args, amounts);
   TORCH_CHECK(gradient.sym_sizes() == c10::SymIntArrayRef(expected), "expected a gradient of size ",
               c10::SymIntArrayRef(expected), ", but got ", gradient.sizes());
@@ -70,18 +80,18 @@ std::tuple<at::Tensor, at::Tensor, at::Tensor> gradients(
 // Sizes, types and layouts alone.
 
 at::Tensor output_like(const at::Tensor& input, const at::Tensor& weight,
-                       const std::optional<at::Tensor>& bias, c10::SymIntArrayRef pads,
-                       c10::SymIntArrayRef stride, c10::SymIntArrayRef dilation,
-                       const c10::SymInt& groups) {
+                       const std::optional<at::Tensor>& bias, ModeName mode,
+                       c10::SymIntArrayRef pads, c10::SymIntArrayRef stride,
+                       c10::SymIntArrayRef dilation, const c10::SymInt& groups) {
   const ConvArgs args = arguments(input, weight, bias, stride, dilation, groups);
-  const PadList amounts = pads_for_amounts(args.dimensions(), pads);
+  const PadList amounts = pads_of(args, mode, pads);
   return at::empty_symint(output_sizes(args, amounts), input.options(), output_format(args));
 }
 
 std::tuple<at::Tensor, at::Tensor, at::Tensor> gradients_like(
     const at::Tensor& gradient, const at::Tensor& input, const at::Tensor& weight,
-    c10::SymIntArrayRef /*pads*/, c10::SymIntArrayRef stride, c10::SymIntArrayRef dilation,
-    const c10::SymInt& groups, Mask wanted) {
+    ModeName /*mode*/, c10::SymIntArrayRef /*pads*/, c10::SymIntArrayRef stride,
+    c10::SymIntArrayRef dilation, const c10::SymInt& groups, Mask wanted) {
   const auto format =
       output_format(arguments(input, weight, std::nullopt, stride, dilation, groups));
   const auto like = [&](const at::Tensor& tensor) {
@@ -92,11 +102,11 @@ std::tuple<at::Tensor, at::Tensor, at::Tensor> gradients_like(
 }
 
 at::Tensor call(const at::Tensor& input, const at::Tensor& weight,
-                const std::optional<at::Tensor>& bias, c10::SymIntArrayRef pads,
+                const std::optional<at::Tensor>& bias, ModeName mode, c10::SymIntArrayRef pads,
                 c10::SymIntArrayRef stride, c10::SymIntArrayRef dilation,
                 const c10::SymInt& groups) {
   static const auto op = find_operator<decltype(output)>("deferred_conv", "");
-  return op.call(input, weight, bias, pads, stride, dilation, groups);
+  return op.call(input, weight, bias, mode, pads, stride, dilation, groups);
 }
 
 bool has_tangent(const at::Tensor& input, const at::Tensor& weight,
@@ -109,22 +119,23 @@ class Deferred : public torch::autograd::Function<Deferred> {
  public:
   static at::Tensor forward(torch::autograd::AutogradContext* context, const at::Tensor& input,
                             const at::Tensor& weight, const std::optional<at::Tensor>& bias,
-                            c10::SymIntArrayRef pads, c10::SymIntArrayRef stride,
+                            ModeName mode, c10::SymIntArrayRef pads, c10::SymIntArrayRef stride,
                             c10::SymIntArrayRef dilation, const c10::SymInt& groups) {
     context->save_for_backward({input, weight});
     auto& saved = context->saved_data;
+    saved["mode"] = mode;
     saved["pads"] = pads;
     saved["stride"] = stride;
     saved["dilation"] = dilation;
     saved["groups"] = groups;
     saved["has_bias"] = bias.has_value();
     const at::AutoDispatchBelowADInplaceOrView below;
-    return call(input, weight, bias, pads, stride, dilation, groups);
+    return call(input, weight, bias, mode, pads, stride, dilation, groups);
   }
 
   static torch::autograd::variable_list backward(torch::autograd::AutogradContext* context,
                                                  const torch::autograd::variable_list& outputs) {
-    torch::autograd::variable_list result(7);
+    torch::autograd::variable_list result(8);
     if (!outputs[0].defined()) {
       return result;
     }
@@ -134,21 +145,21 @@ class Deferred : public torch::autograd::Function<Deferred> {
                       saved["has_bias"].toBool() && context->needs_input_grad(2)};
     static const auto op = find_operator<decltype(gradients)>("deferred_conv_backward", "");
     std::tie(result[0], result[1], result[2]) =
-        op.call(outputs[0], tensors[0], tensors[1], saved["pads"].toSymIntVector(),
-                saved["stride"].toSymIntVector(), saved["dilation"].toSymIntVector(),
-                saved["groups"].toSymInt(), wanted);
+        op.call(outputs[0], tensors[0], tensors[1], saved["mode"].toOptional<std::string_view>(),
+                saved["pads"].toSymIntVector(), saved["stride"].toSymIntVector(),
+                saved["dilation"].toSymIntVector(), saved["groups"].toSymInt(), wanted);
     return result;
   }
 };
 
 at::Tensor differentiable(const at::Tensor& input, const at::Tensor& weight,
-                          const std::optional<at::Tensor>& bias, c10::SymIntArrayRef pads,
-                          c10::SymIntArrayRef stride, c10::SymIntArrayRef dilation,
-                          const c10::SymInt& groups) {
+                          const std::optional<at::Tensor>& bias, ModeName mode,
+                          c10::SymIntArrayRef pads, c10::SymIntArrayRef stride,
+                          c10::SymIntArrayRef dilation, const c10::SymInt& groups) {
   // Forward mode around a compiled graph sees through what eager calls are made of.
   return has_tangent(input, weight, bias)
-             ? output(input, weight, bias, pads, stride, dilation, groups)
-             : Deferred::apply(input, weight, bias, pads, stride, dilation, groups);
+             ? output(input, weight, bias, mode, pads, stride, dilation, groups)
+             : Deferred::apply(input, weight, bias, mode, pads, stride, dilation, groups);
 }
 
 /// Whether torch.func's transforms or forward mode look on, which know ATen's operators alone.
@@ -170,16 +181,19 @@ bool can_defer(const ConvArgs& args, const PadList& pads) {
          args.input.is_cpu() && !is_plain(args) && !is_transformed(args);
 }
 
-at::Tensor run_deferred(const ConvArgs& args, const PadList& pads) {
+at::Tensor run_deferred(const ConvArgs& args, const PadList& pads, std::optional<PadMode> mode) {
   std::vector<c10::SymInt> amounts;
   for (const auto& pad : pads) {
-    amounts.insert(amounts.end(), {pad.before, pad.after});
+    if (!mode) {
+      amounts.insert(amounts.end(), {pad.before, pad.after});
+    }
   }
   const SymDims stride(args.stride.begin(), args.stride.end());
   const SymDims dilation(args.dilation.begin(), args.dilation.end());
   const bool batched = args.input.dim() == args.dimensions() + 2;
   const at::Tensor output = call(batched ? args.input : args.input.unsqueeze(0), args.weight,
-                                 args.bias, amounts, stride, dilation, args.groups);
+                                 args.bias, mode ? ModeName(samepad::name(*mode)) : std::nullopt,
+                                 amounts, stride, dilation, args.groups);
   return batched ? output : output.squeeze(0);
 }
 

@@ -13,6 +13,8 @@ namespace samepad::detail {
 /// that the tensors are of no subclass.
 bool can_defer(const ConvArgs& args, const PadList& pads);
 
-at::Tensor run_deferred(const ConvArgs& args, const PadList& pads);
+/// With a `mode` the pads, which follow from it, are left to run time too: a graph does not compute
+/// amounts that it has no use for.
+at::Tensor run_deferred(const ConvArgs& args, const PadList& pads, std::optional<PadMode> mode);
 
 }  // namespace samepad::detail

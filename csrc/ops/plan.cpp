@@ -90,7 +90,7 @@ at::Tensor run_crop(const ConvArgs& args, const PadList& pads) {
 /// Whether the padded copy can be made by a kernel, and made again for backward rather than kept.
 bool can_run_padded_conv(const ConvArgs& args, const PadList& pads) {
   return args.fill == "constant" && args.input.is_floating_point() && is_plain(args) &&
-         std::ranges::all_of(pads, [](const auto& pad) { return known(pad).has_value(); });
+         are_known(pads);
 }
 
 /// What of the pads the convolution cannot add itself, beside what it can.

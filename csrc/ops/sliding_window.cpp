@@ -57,6 +57,17 @@ PadList pads_for_mode(const SlidingWindow& window, PadMode mode) {
   return pads;
 }
 
+PadList pads_for_windows(const SlidingWindow& window, PadMode mode) {
+  PadList pads = pads_for_mode(window, mode);
+  for (const auto i : c10::irange(window.dimensions())) {
+    if (!known(pads[i])) {
+      pads[i].after = pads[i].after +
+                      unread_padding(window.size(i), window.extent(i), window.stride[i], pads[i]);
+    }
+  }
+  return pads;
+}
+
 PadList pads_for_amounts(int64_t dimensions, c10::SymIntArrayRef amounts) {
   const auto count = static_cast<int64_t>(amounts.size());
   TORCH_CHECK(count == 1 || count == dimensions || count == 2 * dimensions,
@@ -90,6 +101,10 @@ std::optional<Pads<int64_t>> known(const Pads<c10::SymInt>& pads) {
   const auto before = pads.before.maybe_as_int();
   const auto after = pads.after.maybe_as_int();
   return before && after ? std::make_optional(Pads<int64_t>{*before, *after}) : std::nullopt;
+}
+
+bool are_known(const PadList& pads) {
+  return std::ranges::all_of(pads, [](const auto& pad) { return known(pad).has_value(); });
 }
 
 void check_fill(const SlidingWindow& window, const PadList& pads, std::string_view fill) {
