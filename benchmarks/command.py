@@ -12,7 +12,17 @@ from tqdm import tqdm
 from benchmarks.plot import plot
 from benchmarks.process import environment
 from benchmarks.report import markdown
-from benchmarks.sections import calls, compiled, layers, memory, net, pools, processes, scaling
+from benchmarks.sections import (
+    calls,
+    compiled,
+    layers,
+    memory,
+    net,
+    open_sizes,
+    pools,
+    processes,
+    scaling,
+)
 from benchmarks.tables import VARIANTS, Settings, Table
 
 Section = Callable[[Settings], list[Table]]
@@ -28,6 +38,7 @@ SECTIONS: dict[str, Section] = {
     "pools": pools.pools_and_transposed,
     "net": net.efficientnet_lite0,
     "compiled": compiled.compiled,
+    "open sizes": open_sizes.open_sizes,
     "bfloat16": layers.bfloat16,
     "scaling": scaling.scaling,
 }

@@ -7,12 +7,18 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import torch
+
 Pair = tuple[int, int]
 
 
 def same_pads(size: int, kernel: int, stride: int, dilation: int) -> Pair:
     """The padding before and after, as TensorFlow documents it and people write it by hand."""
-    total = max(0, (-(-size // stride) - 1) * stride + (kernel - 1) * dilation + 1 - size)
+    extent = (kernel - 1) * dilation + 1
+    # With sizes that a graph leaves open this form is the best for what is computed from it.
+    total = (size - 1) // stride * stride + extent - size
+    if extent < stride:
+        total = torch.sym_max(total, 0)
     return total // 2, total - total // 2
 
 

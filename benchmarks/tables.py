@@ -12,7 +12,7 @@ from torch import Tensor, nn
 Placed = TypeVar("Placed", Tensor, nn.Module)
 
 #: By table's unit: what a figure (seconds, bytes, a number) is multiplied with.
-UNITS = {"us": 1e6, "ms": 1e3, "MB": 1e-6, "kernels": 1.0}
+UNITS = {"us": 1e6, "ms": 1e3, "s": 1.0, "MB": 1e-6, "kernels": 1.0}
 
 
 @dataclass(frozen=True)

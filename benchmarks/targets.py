@@ -3,6 +3,7 @@
 from collections.abc import Iterable
 from dataclasses import dataclass
 
+from benchmarks.sections.open_sizes import WAYS
 from benchmarks.tables import VARIANTS, Table, geometric_mean
 
 
@@ -46,6 +47,7 @@ def _titles(kind: str = "", training: bool = False) -> tuple[str, str]:
 _LITE0_NCHW, _LITE0_LAST = _titles("EfficientNet-Lite0, ")
 _POOLS, _POOLS_TRAINED = (_titles("pools and transposed, ", training) for training in (False, True))
 _COMPILED, _COMPILED_TRAINED = (_titles("compiled, ", training) for training in (False, True))
+_OPEN_SIZES = tuple(f"open sizes, {way}" for way in WAYS)
 _SAVED = tuple(f"bytes saved for backward, {layout}" for layout in ("NCHW", "channels_last"))
 
 TARGETS = [
@@ -86,6 +88,7 @@ TARGETS = [
     ),
     Target("compiled, inference, both layouts", _COMPILED, 1.05),
     Target("compiled, training step, both layouts", _COMPILED_TRAINED, 1.05),
+    Target("compiling and exporting with open sizes", _OPEN_SIZES, 1.30, 1.30, "by hand"),
 ]
 
 

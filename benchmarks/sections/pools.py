@@ -15,9 +15,12 @@ from benchmarks.timing import Case, compare
 
 
 class _Pool(nn.Module):
-    """What pools written by hand have in common: 3x3, stride 2."""
+    """What pools written by hand have in common."""
 
-    kernel_size, stride, dilation = (3, 3), (2, 2), (1, 1)
+    def __init__(self, kernel_size: int, stride: int) -> None:
+        """For both dimensions."""
+        super().__init__()
+        self.kernel_size, self.stride, self.dilation = (kernel_size,) * 2, (stride,) * 2, (1, 1)
 
 
 class PadMaxPool2d(_Pool):
@@ -66,11 +69,11 @@ def _layers(channels: int) -> dict[str, tuple[nn.Module, ...]]:
     """By name: torch's with symmetric padding, what is written by hand and samepad's."""
     return {
         "MaxPool2d 3x3/2": (
-            nn.MaxPool2d(3, 2, padding=1), PadMaxPool2d(), samepad.SamePadMaxPool2d(3, 2),
+            nn.MaxPool2d(3, 2, padding=1), PadMaxPool2d(3, 2), samepad.SamePadMaxPool2d(3, 2),
         ),
         "AvgPool2d 3x3/2": (
             nn.AvgPool2d(3, 2, padding=1, count_include_pad=False),
-            PadAvgPool2d(),
+            PadAvgPool2d(3, 2),
             samepad.SamePadAvgPool2d(3, 2),
         ),
         "ConvTranspose2d 3x3/2": _transposed(3, channels),

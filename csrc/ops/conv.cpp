@@ -49,13 +49,8 @@ ConvArgs arguments(int64_t dimensions, const at::Tensor& input, const at::Tensor
           std::move(groups)};
 }
 
-PadList checked_pads(const ConvArgs& args, PadMode mode) {
+void check_mode(const ConvArgs& args, PadMode mode) {
   detail::check_causal(mode, args.dimensions() == 1, kNames.at(args.dimensions() - 1));
-  return pads_for_mode(args, mode);
-}
-
-ConvProblem problem_for(const ConvArgs& args, PadMode mode, const std::string& fill) {
-  return {args, checked_pads(args, mode), fill, /*as_torch=*/mode == PadMode::valid};
 }
 
 ConvProblem problem_for(const ConvArgs& args, Amounts padding, const std::string& fill) {
@@ -67,15 +62,34 @@ at::Tensor convolve(const ConvArgs& args, Amounts padding, const std::string& fi
   return run(problem_for(args, padding, fill), deferrable);
 }
 
+/// Padding that is not of zeros, where sizes are symbolic. What `pads_for_windows` has more than
+/// the mode asks for is added as zeros, as reflection may have no elements for it.
+at::Tensor run_filled(const ConvArgs& args, PadMode mode, const std::string& fill,
+                      bool deferrable) {
+  const PadList pads = pads_for_mode(args, mode);
+  check_fill(args, pads, fill);
+  ConvArgs filled = args;
+  filled.input = detail::add_padding(args.input, pads, fill);
+  PadList rest = pads_for_windows(args, mode);
+  for (const auto i : c10::irange(args.dimensions())) {
+    rest[i] = {0, rest[i].after - pads[i].after};
+  }
+  return run({filled, rest, "constant", /*as_torch=*/false}, deferrable);
+}
+
 at::Tensor convolve(const ConvArgs& args, Mode padding, const std::string& fill, bool deferrable) {
   const PadMode mode = *Padding(padding).mode();
-  if (mode == PadMode::valid || !args.is_empty()) {
-    return run(problem_for(args, mode, fill), deferrable);
+  check_mode(args, mode);
+  if (mode != PadMode::valid && args.is_empty()) {
+    PadList pads = pads_for_windows(args, mode);
+    ConvArgs filled = args;
+    fill_empty(filled, pads);
+    return drop_filled(args, run({filled, pads, fill, /*as_torch=*/false}, deferrable));
   }
-  PadList pads = checked_pads(args, mode);
-  ConvArgs filled = args;
-  fill_empty(filled, pads);
-  return drop_filled(args, run({filled, pads, fill, /*as_torch=*/false}, deferrable));
+  if (fill != "constant" && !detail::known_pads(pads_for_mode(args, mode))) {
+    return run_filled(args, mode, fill, deferrable);
+  }
+  return run(ConvProblem::of_mode(args, mode, fill), deferrable);
 }
 
 template <int64_t D, class PaddingArg, bool Deferrable = false>
@@ -156,9 +170,12 @@ ConvExplanation explain_conv(const at::Tensor& input, const at::Tensor& weight,
               "expected an input with elements, but got input of size: ", input.sym_sizes());
   const std::string fill = detail::fill_name(padding_mode);
   const PadMode* const mode = padding.mode();
+  if (mode != nullptr) {
+    check_mode(args, *mode);
+  }
   const ConvProblem problem =
       mode != nullptr
-          ? problem_for(args, *mode, fill)
+          ? ConvProblem::of_mode(args, *mode, fill)
           : problem_for(args, c10::fromIntArrayRefSlow(padding.amounts(dimensions)), fill);
   const auto [plan, reason] = choose_plan(problem);
   ConvExplanation result{plan->name,

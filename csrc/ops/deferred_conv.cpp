@@ -6,6 +6,7 @@
 #include <torch/csrc/autograd/custom_function.h>
 #include <torch/library.h>
 
+#include <string_view>
 #include <tuple>
 
 #include "autograd/differentiable.h"
@@ -15,32 +16,38 @@
 namespace samepad::detail {
 namespace {
 
+/// The name of the mode that the pads follow from when the graph runs; none where they are given.
+using ModeName = std::optional<std::string_view>;
+
 ConvProblem problem_of(const at::Tensor& input, const at::Tensor& weight,
-                       const std::optional<at::Tensor>& bias, c10::SymIntArrayRef pads,
-                       c10::SymIntArrayRef stride, c10::SymIntArrayRef dilation,
-                       const c10::SymInt& groups) {
+                       const std::optional<at::Tensor>& bias, ModeName mode,
+                       c10::SymIntArrayRef pads, c10::SymIntArrayRef stride,
+                       c10::SymIntArrayRef dilation, const c10::SymInt& groups) {
   const auto dimensions = static_cast<int64_t>(stride.size());
-  return {ConvArgs("deferred_conv", dimensions, WeightLayout::output_first, {input, weight, bias},
-                   stride, dilation, groups),
-          pads_for_amounts(dimensions, pads), "constant", /*as_torch=*/false};
+  const ConvArgs args("deferred_conv", dimensions, WeightLayout::output_first,
+                      {input, weight, bias}, stride, dilation, groups);
+  if (mode) {
+    return ConvProblem::of_mode(args, *Padding(*mode).mode(), "constant");
+  }
+  return {args, pads_for_amounts(dimensions, pads), "constant", /*as_torch=*/false};
 }
 
 // On CPU: the plan that an eager call would have for these sizes.
 
 at::Tensor output(const at::Tensor& input, const at::Tensor& weight,
-                  const std::optional<at::Tensor>& bias, c10::SymIntArrayRef pads,
+                  const std::optional<at::Tensor>& bias, ModeName mode, c10::SymIntArrayRef pads,
                   c10::SymIntArrayRef stride, c10::SymIntArrayRef dilation,
                   const c10::SymInt& groups) {
-  const ConvProblem problem = problem_of(input, weight, bias, pads, stride, dilation, groups);
+  const ConvProblem problem = problem_of(input, weight, bias, mode, pads, stride, dilation, groups);
   return choose_plan(problem).plan->run(problem).contiguous(problem.output_format());
 }
 
 std::tuple<at::Tensor, at::Tensor, at::Tensor> gradients(
-    const at::Tensor& gradient, const at::Tensor& input, const at::Tensor& weight,
+    const at::Tensor& gradient, const at::Tensor& input, const at::Tensor& weight, ModeName mode,
     c10::SymIntArrayRef pads, c10::SymIntArrayRef stride, c10::SymIntArrayRef dilation,
     const c10::SymInt& groups, GradientMask wanted) {
   const ConvProblem problem =
-      problem_of(input, weight, std::nullopt, pads, stride, dilation, groups);
+      problem_of(input, weight, std::nullopt, mode, pads, stride, dilation, groups);
   const auto expected = problem.output_sizes();
   TORCH_CHECK(gradient.sym_sizes() == c10::SymIntArrayRef(expected), "expected a gradient of size ",
               c10::SymIntArrayRef(expected), ", but got ", gradient.sizes());
@@ -52,19 +59,19 @@ std::tuple<at::Tensor, at::Tensor, at::Tensor> gradients(
 // Sizes, types and layouts alone.
 
 at::Tensor output_like(const at::Tensor& input, const at::Tensor& weight,
-                       const std::optional<at::Tensor>& bias, c10::SymIntArrayRef pads,
-                       c10::SymIntArrayRef stride, c10::SymIntArrayRef dilation,
-                       const c10::SymInt& groups) {
-  const ConvProblem problem = problem_of(input, weight, bias, pads, stride, dilation, groups);
+                       const std::optional<at::Tensor>& bias, ModeName mode,
+                       c10::SymIntArrayRef pads, c10::SymIntArrayRef stride,
+                       c10::SymIntArrayRef dilation, const c10::SymInt& groups) {
+  const ConvProblem problem = problem_of(input, weight, bias, mode, pads, stride, dilation, groups);
   return at::empty_symint(problem.output_sizes(), input.options(), problem.output_format());
 }
 
 std::tuple<at::Tensor, at::Tensor, at::Tensor> gradients_like(
-    const at::Tensor& gradient, const at::Tensor& input, const at::Tensor& weight,
+    const at::Tensor& gradient, const at::Tensor& input, const at::Tensor& weight, ModeName mode,
     c10::SymIntArrayRef pads, c10::SymIntArrayRef stride, c10::SymIntArrayRef dilation,
     const c10::SymInt& groups, GradientMask wanted) {
   const auto format =
-      problem_of(input, weight, std::nullopt, pads, stride, dilation, groups).output_format();
+      problem_of(input, weight, std::nullopt, mode, pads, stride, dilation, groups).output_format();
   const auto like = [&](const at::Tensor& tensor) {
     return at::empty_symint(tensor.sym_sizes(), gradient.options(), format);
   };
@@ -74,23 +81,27 @@ std::tuple<at::Tensor, at::Tensor, at::Tensor> gradients_like(
 
 /// What both operators take beside tensors.
 struct Settings {
-  std::vector<c10::SymInt> pads;
+  ModeName mode;
+  std::vector<c10::SymInt> pads;  ///< none where there is a mode
   SymDims stride;
   SymDims dilation;
 
   explicit Settings(const ConvProblem& problem)
-      : stride(problem.stride.begin(), problem.stride.end()),
+      : mode(problem.mode ? ModeName(name(*problem.mode)) : std::nullopt),
+        stride(problem.stride.begin(), problem.stride.end()),
         dilation(problem.dilation.begin(), problem.dilation.end()) {
     for (const auto& pad : problem.pads) {
-      pads.insert(pads.end(), {pad.before, pad.after});
+      if (!mode) {
+        pads.insert(pads.end(), {pad.before, pad.after});
+      }
     }
   }
 };
 
 at::Tensor call(const ConvProblem& problem) {
   static const auto op = find_operator<decltype(output)>("deferred_conv", "");
-  const auto [pads, stride, dilation] = Settings(problem);
-  return op.call(problem.input, problem.weight, problem.bias, pads, stride, dilation,
+  const auto [mode, pads, stride, dilation] = Settings(problem);
+  return op.call(problem.input, problem.weight, problem.bias, mode, pads, stride, dilation,
                  problem.groups);
 }
 
@@ -102,9 +113,9 @@ at::Tensor call_below_autograd(const ConvProblem& problem) {
 Gradients call_gradients(const ConvProblem& problem, const at::Tensor& gradient,
                          GradientMask wanted) {
   static const auto op = find_operator<decltype(gradients)>("deferred_conv_backward", "");
-  const auto [pads, stride, dilation] = Settings(problem);
-  const auto [x, w, b] = op.call(gradient, problem.input, problem.weight, pads, stride, dilation,
-                                 problem.groups, wanted);
+  const auto [mode, pads, stride, dilation] = Settings(problem);
+  const auto [x, w, b] = op.call(gradient, problem.input, problem.weight, mode, pads, stride,
+                                 dilation, problem.groups, wanted);
   return {x, w, b};
 }
 
@@ -114,12 +125,12 @@ bool has_tangent(const ConvArgs& args) {
 }
 
 at::Tensor differentiable_output(const at::Tensor& input, const at::Tensor& weight,
-                                 const std::optional<at::Tensor>& bias, c10::SymIntArrayRef pads,
-                                 c10::SymIntArrayRef stride, c10::SymIntArrayRef dilation,
-                                 const c10::SymInt& groups) {
-  const ConvProblem problem = problem_of(input, weight, bias, pads, stride, dilation, groups);
+                                 const std::optional<at::Tensor>& bias, ModeName mode,
+                                 c10::SymIntArrayRef pads, c10::SymIntArrayRef stride,
+                                 c10::SymIntArrayRef dilation, const c10::SymInt& groups) {
+  const ConvProblem problem = problem_of(input, weight, bias, mode, pads, stride, dilation, groups);
   // Forward mode around a compiled graph sees through what eager calls are made of.
-  return has_tangent(problem) ? output(input, weight, bias, pads, stride, dilation, groups)
+  return has_tangent(problem) ? output(input, weight, bias, mode, pads, stride, dilation, groups)
                               : differentiable<call_below_autograd, call_gradients>(problem);
 }
 

@@ -81,7 +81,10 @@ struct MaxPool : SlidingWindow {
   bool counts_padding() const { return false; }
 
   Outputs run(const at::Tensor& x, at::IntArrayRef padding, bool ceil_mode) const {
-    if (!with_indices) {
+    // at::max_pool1d reads its input's size as an integer, which specialises a graph for it.
+    const bool fixes_size =
+        dimensions() == 1 && x.unsafeGetTensorImpl()->has_symbolic_sizes_strides();
+    if (!with_indices && !fixes_size) {
       const auto pool = dimensions() == 1   ? at::max_pool1d
                         : dimensions() == 2 ? at::max_pool2d
                                             : at::max_pool3d;
@@ -287,7 +290,7 @@ Outputs run_mode(const char* function, const Pool& pool, PadMode mode, bool ceil
   if (mode == PadMode::valid) {
     return pool.run(pool.input, std::vector<int64_t>(pool.dimensions(), 0), ceil_mode);
   }
-  PadList pads = pads_for_mode(pool, mode);
+  PadList pads = pads_for_windows(pool, mode);
   // SAME's last window starts inside the input and ends inside the padding: nothing to round up.
   if (!pool.is_empty()) {
     return run(pool, pads, /*ceil_mode=*/false);

@@ -48,12 +48,12 @@ TORCH_LIBRARY(samepad, m) {
   define(m, tags, "compiled_" + conv, {"1", "2"});
   const std::vector<at::Tag> any_layout{at::Tag::pt2_compliant_tag, at::Tag::flexible_layout};
   m.def(
-      "deferred_conv(Tensor input, Tensor weight, Tensor? bias, SymInt[] pads, SymInt[] stride, "
-      "SymInt[] dilation, SymInt groups) -> Tensor",
+      "deferred_conv(Tensor input, Tensor weight, Tensor? bias, str? mode, SymInt[] pads, "
+      "SymInt[] stride, SymInt[] dilation, SymInt groups) -> Tensor",
       any_layout);
   m.def(
-      "deferred_conv_backward(Tensor gradient, Tensor input, Tensor weight, SymInt[] pads, "
-      "SymInt[] stride, SymInt[] dilation, SymInt groups, bool[3] output_mask) "
+      "deferred_conv_backward(Tensor gradient, Tensor input, Tensor weight, str? mode, "
+      "SymInt[] pads, SymInt[] stride, SymInt[] dilation, SymInt groups, bool[3] output_mask) "
       "-> (Tensor, Tensor, Tensor)",
       any_layout);
   define(m, tags,

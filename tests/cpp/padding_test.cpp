@@ -4,6 +4,7 @@
 #include <samepad/padding.h>
 #include <samepad/padding_argument.h>
 
+#include <algorithm>
 #include <limits>
 
 #include "naive.h"
@@ -49,6 +50,26 @@ TEST_P(ModePads, IsTheSameForSymbolicIntegers) {
     ASSERT_EQ(symbolic.before.expect_int(), pads.before);
     ASSERT_EQ(symbolic.after.expect_int(), pads.after);
     ASSERT_EQ(same_output_size(c10::SymInt(n), s).expect_int(), same_output_size(n, s));
+  });
+}
+
+TEST_P(ModePads, MayBeFollowedByWhatNoWindowReads) {
+  if (GetParam() == PadMode::causal || GetParam() == PadMode::valid) {
+    return;
+  }
+  for_every_case([](int64_t n, int64_t k, int64_t s, int64_t d) {
+    if (n == 0) {
+      return;
+    }
+    const int64_t extent = kernel_extent(k, d);
+    auto pads = mode_pads(GetParam(), n, extent, s);
+    const int64_t unread = unread_padding(n, extent, s, pads);
+    ASSERT_GE(unread, 0);
+    pads.after += unread;
+    ASSERT_EQ(padded_output_size(n, extent, s, pads), same_output_size(n, s));
+    // The padded size is one that a symbol for n cancels from.
+    ASSERT_EQ(n + pads.before + pads.after,
+              (same_output_size(n, s) - 1) * s + std::max(extent, s));
   });
 }
 

@@ -235,22 +235,25 @@ def test_gradients_of_another_shape_are_refused() -> None:
     tensors = torch.randn(2, 4, 2, 2), torch.randn(2, 3, 9, 8), torch.randn(4, 3, 3, 3)
     with pytest.raises(RuntimeError, match=r"gradient of size \[2, 4, 5, 4\], but got"):
         torch.ops.samepad.deferred_conv_backward(
-            *tensors, [1, 1, 0, 1], [2, 2], [1, 1], 1, [True, True, False]
+            *tensors, None, [1, 1, 0, 1], [2, 2], [1, 1], 1, [True, True, False]
         )
 
 
+@pytest.mark.parametrize("mode", [None, "same"])
 @pytest.mark.parametrize("dimensions", [1, 2])
 @pytest.mark.parametrize("groups", [1, 2, 4])
-def test_opcheck(dimensions: int, groups: int) -> None:
+def test_opcheck(dimensions: int, groups: int, mode: str | None) -> None:
     def doubles(*shape: int) -> Tensor:
         return torch.randn(*shape, dtype=DOUBLE)
 
     input = doubles(2, 4, *(6, 5)[:dimensions])
     weight = doubles(8, 4 // groups, *[3] * dimensions)
-    shared = ([0, 1] * dimensions, [2] * dimensions, [1] * dimensions, groups)
+    pads = [] if mode else [0, 1] * dimensions
+    shared = (mode, pads, [2] * dimensions, [1] * dimensions, groups)
     tensors = [each.requires_grad_() for each in (input, weight, doubles(8))]
     torch.library.opcheck(torch.ops.samepad.deferred_conv, (*tensors, *shared))
-    gradient = doubles(2, 8, *[(n - 2) // 2 + 1 for n in input.shape[2:]])
+    sizes = [(n + 1) // 2 if mode else (n - 2) // 2 + 1 for n in input.shape[2:]]
+    gradient = doubles(2, 8, *sizes)
     for mask in ([True, True, True], [True, False, False], [False, True, False]):
         torch.library.opcheck(
             torch.ops.samepad.deferred_conv_backward,

@@ -42,25 +42,24 @@ struct Pads {
 
 namespace detail {
 
-/// (n - 1) mod s, where n = 0 wraps to s - 1. A symbolic n is taken to be at least 1.
+/// How many elements SAME adds in all, P = max(0, (o - 1) s + e - n), for e > 1 and s > 1. It
+/// equals max(0, e - 1 - r), r = (n - 1) mod s, where nothing can overflow.
 template <class Int>
-constexpr Int last_phase(const Int& n, int64_t s) {
+constexpr Int same_total(const Int& n, int64_t extent, int64_t stride) {
   if constexpr (std::is_integral_v<Int>) {
-    return n == 0 ? s - 1 : (n - 1) % s;
+    const Int phase = n == 0 ? stride - 1 : (n - 1) % stride;
+    return extent - 1 > phase ? extent - 1 - phase : 0;
+  } else if (extent >= stride) {
+    // Not by the remainder: written like this, n cancels where the padded size is computed, n + P
+    // is (o - 1) s + e, and the symbol of the output's size is that of o. What does not cancel is
+    // in that symbol twice, so that the next layer's is twice as long, and that of the next again.
+    return (n - 1) / stride * stride + extent - n;
   } else {
-    return (n - 1) % s;
-  }
-}
-
-/// max(0, c - r) for 0 <= r < s and 0 <= c < s.
-template <class Int>
-constexpr Int excess(int64_t c, const Int& r, int64_t s) {
-  if constexpr (std::is_integral_v<Int>) {
-    return c > r ? c - r : 0;
-  } else {
-    // (r + s - c) / s is 0 where r < c and 1 elsewhere. A symbolic maximum would do, but
-    // torch.export's decompositions guard on which of its operands is the larger.
-    return (Int(c) - r) * (Int(1) - (r + (s - c)) / s);
+    // The second factor is 1 where e - 1 > r and 0 elsewhere. A symbolic maximum would do, but
+    // torch.export's decompositions guard on which of its operands is the larger. Here n cancels
+    // with `unread_padding`.
+    const Int phase = (n - 1) % stride;
+    return (Int(extent - 1) - phase) * (Int(1) - (phase + (stride + 1 - extent)) / stride);
   }
 }
 
@@ -111,9 +110,8 @@ constexpr Int padded_output_size(const Int& n, int64_t extent, int64_t stride,
 
 /// Padding that `mode` asks for.
 ///
-/// SAME pads P = max(0, (o - 1) s + e - n) in all, which equals max(0, e - 1 - (n - 1) mod s):
-/// it depends on n through n mod s alone, not at all for s = 1, and needs no maximum for e >= s.
-/// Causal pads e - 1, whatever the stride.
+/// SAME pads P = max(0, (o - 1) s + e - n) in all, which is e - 1 for s = 1 and 0 for e = 1; for
+/// e >= s the maximum is not needed. Causal pads e - 1, whatever the stride.
 template <class Int>
 constexpr Pads<Int> mode_pads(PadMode mode, const Int& n, int64_t extent, int64_t stride) {
   switch (mode) {
@@ -125,15 +123,19 @@ constexpr Pads<Int> mode_pads(PadMode mode, const Int& n, int64_t extent, int64_
     case PadMode::same_lower:
       break;
   }
-  if (extent == 1) {
-    return {Int(0), Int(0)};
-  }
-  if (stride == 1) {
+  if (extent == 1 || stride == 1) {
     return detail::split(Int(extent - 1), mode);
   }
-  const Int phase = detail::last_phase(n, stride);
-  return detail::split(
-      extent >= stride ? Int(extent - 1) - phase : detail::excess(extent - 1, phase, stride), mode);
+  return detail::split(detail::same_total(n, extent, stride), mode);
+}
+
+/// How many more elements may follow the pads of a symbolic n that SAME adds P of, for a
+/// convolution or a pool, which reads none of them. With them n cancels where e < s too: the padded
+/// size is o s, and the output's (o s - e) / s + 1 = o. For e >= s it cancels without.
+template <class Int>
+constexpr Int unread_padding(const Int& n, int64_t extent, int64_t stride, const Pads<Int>& pads) {
+  return extent >= stride ? Int(0)
+                          : same_output_size(n, stride) * stride - n - pads.before - pads.after;
 }
 
 /// Elements to crop from a transposed convolution's full result, (n - 1) s + e long, so that n s

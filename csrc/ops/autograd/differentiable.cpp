@@ -6,16 +6,24 @@ namespace samepad::detail {
 
 using torch::autograd::AutogradContext;
 
-// One list of integers for autograd to keep: groups, whether there is a bias, and for each
-// dimension the stride, the dilation and the padding before and after.
+// One list of integers for autograd to keep: groups, whether there is a bias, the mode or -1, and
+// for each dimension the stride, the dilation and, without a mode, the padding before and after.
+
+namespace {
+
+constexpr int64_t kPerConvolution = 3;
+constexpr int64_t kPerDimension = 4;
+
+}  // namespace
 
 void save(AutogradContext* context, const at::Tensor& input, const at::Tensor& weight,
-          const ConvArgs& args, const PadList& pads) {
+          const ConvArgs& args, const PadList& pads, std::optional<PadMode> mode) {
   context->save_for_backward({input, weight});
-  std::vector<c10::SymInt> settings{args.groups, args.bias.has_value() ? 1 : 0};
+  std::vector<c10::SymInt> settings{args.groups, args.bias.has_value() ? 1 : 0,
+                                    mode ? static_cast<int64_t>(*mode) : -1};
   for (const auto i : c10::irange(args.dimensions())) {
-    settings.insert(settings.end(),
-                    {args.stride[i], args.dilation[i], pads[i].before, pads[i].after});
+    const Pads<c10::SymInt> kept = mode ? Pads<c10::SymInt>{0, 0} : pads[i];
+    settings.insert(settings.end(), {args.stride[i], args.dilation[i], kept.before, kept.after});
   }
   context->saved_data["settings"] = c10::SymIntArrayRef(settings);
 }
@@ -31,19 +39,24 @@ Saved::Saved(AutogradContext* context) {
 }
 
 ConvProblem Saved::problem(const at::Tensor& input, const at::Tensor& weight) const {
-  const int64_t dimensions = (static_cast<int64_t>(settings.size()) - 2) / 4;
+  const int64_t dimensions =
+      (static_cast<int64_t>(settings.size()) - kPerConvolution) / kPerDimension;
   SymDims stride;
   SymDims dilation;
   PadList pads;
   for (const auto i : c10::irange(dimensions)) {
-    const c10::SymInt* const value = &settings[2 + 4 * i];
+    const c10::SymInt* const value = &settings[kPerConvolution + kPerDimension * i];
     stride.push_back(value[0]);
     dilation.push_back(value[1]);
     pads.push_back({value[2], value[3]});
   }
-  return {ConvArgs("the backward pass of a convolution", dimensions, WeightLayout::output_first,
-                   {input, weight, std::nullopt}, stride, dilation, settings[0]),
-          pads, "constant", /*as_torch=*/false};
+  const ConvArgs args("the backward pass of a convolution", dimensions, WeightLayout::output_first,
+                      {input, weight, std::nullopt}, stride, dilation, settings[0]);
+  const int64_t mode = settings[2].expect_int();
+  if (mode < 0) {
+    return {args, pads, "constant", /*as_torch=*/false};
+  }
+  return ConvProblem::of_mode(args, static_cast<PadMode>(mode), "constant");
 }
 
 }  // namespace samepad::detail

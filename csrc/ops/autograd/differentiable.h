@@ -11,9 +11,11 @@
 
 namespace samepad::detail {
 
-/// Keeps the tensors `input` and `weight`, the rest of `args` and the padding, which is of zeros.
+/// Keeps the tensors `input` and `weight`, the rest of `args` and the padding, which is of zeros:
+/// the mode that asks for it, if there is one, otherwise the pads.
 void save(torch::autograd::AutogradContext* context, const at::Tensor& input,
-          const at::Tensor& weight, const ConvArgs& args, const PadList& pads);
+          const at::Tensor& weight, const ConvArgs& args, const PadList& pads,
+          std::optional<PadMode> mode);
 
 /// What `save` has kept.
 struct Saved {
@@ -36,7 +38,7 @@ class Differentiable : public torch::autograd::Function<Differentiable<Output, B
   static at::Tensor forward(torch::autograd::AutogradContext* context, const at::Tensor& input,
                             const at::Tensor& weight, const std::optional<at::Tensor>& /*bias*/,
                             const ConvProblem& problem) {
-    save(context, input, weight, problem, problem.pads);
+    save(context, input, weight, problem, problem.pads, problem.mode);
     return Output(problem);
   }
 

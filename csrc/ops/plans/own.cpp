@@ -126,7 +126,7 @@ class Transposed : public torch::autograd::Function<Transposed> {
   static at::Tensor forward(torch::autograd::AutogradContext* context, const at::Tensor& input,
                             const at::Tensor& weight, const std::optional<at::Tensor>& /*bias*/,
                             const ConvArgs& args, const Dims& output_size, const Dims& before) {
-    save(context, input, weight, args, transposed_pads(args, output_size, before));
+    save(context, input, weight, args, transposed_pads(args, output_size, before), std::nullopt);
     return transposed_output(args, output_size, before);
   }
 

@@ -173,6 +173,15 @@ ConvProblem::ConvProblem(ConvArgs args, PadList pads_, std::string fill_, bool a
               input.layout());
 }
 
+ConvProblem ConvProblem::of_mode(const ConvArgs& args, PadMode mode, const std::string& fill) {
+  ConvProblem problem(args, pads_for_windows(args, mode), fill,
+                      /*as_torch=*/mode == PadMode::valid);
+  if (!problem.known_pads) {
+    problem.mode = mode;
+  }
+  return problem;
+}
+
 Dims ConvProblem::output_size() const {
   Dims sizes;
   for (const auto i : c10::irange(dimensions())) {

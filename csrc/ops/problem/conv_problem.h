@@ -70,9 +70,15 @@ struct ConvProblem : ConvArgs {
   /// \throws c10::Error  where the padding does not fit the input
   ConvProblem(ConvArgs args, PadList pads, std::string fill, bool as_torch);
 
+  /// The same where a mode asks for the padding.
+  static ConvProblem of_mode(const ConvArgs& args, PadMode mode, const std::string& fill);
+
   PadList pads;
   std::string fill;
   bool as_torch;
+  /// The mode that has asked for the pads, where they are symbolic. A graph that leaves them to run
+  /// time need not compute them.
+  std::optional<PadMode> mode;
   std::optional<KnownPads> known_pads;  ///< the pads as numbers, where none is symbolic
   /// No pads at all, or equal ones that the convolution's own padding can stand for.
   bool symmetric;

@@ -62,6 +62,17 @@ PadList pads_for_mode(const SlidingWindow& window, PadMode mode) {
   return pads;
 }
 
+PadList pads_for_windows(const SlidingWindow& window, PadMode mode) {
+  PadList pads = pads_for_mode(window, mode);
+  for (const auto i : c10::irange(window.dimensions())) {
+    if (!known(pads[i])) {
+      pads[i].after = pads[i].after +
+                      unread_padding(window.size(i), window.extent(i), window.stride[i], pads[i]);
+    }
+  }
+  return pads;
+}
+
 PadList pads_for_amounts(int64_t dimensions, c10::SymIntArrayRef amounts) {
   const auto count = static_cast<int64_t>(amounts.size());
   TORCH_CHECK(count == 1 || count == dimensions || count == 2 * dimensions,

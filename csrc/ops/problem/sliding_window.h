@@ -68,6 +68,10 @@ void check_causal(PadMode mode, bool allowed, const char* function);
 /// What `mode` pads `window` by.
 PadList pads_for_mode(const SlidingWindow& window, PadMode mode);
 
+/// The same with the `unread_padding` of sizes that are symbolic: for what computes windows, to
+/// keep the symbols of its output's sizes short.
+PadList pads_for_windows(const SlidingWindow& window, PadMode mode);
+
 /// Amounts as the operators take them: one for all dimensions, one per dimension, or before and
 /// after of each dimension in turn, which alone may be negative.
 PadList pads_for_amounts(int64_t dimensions, c10::SymIntArrayRef amounts);
