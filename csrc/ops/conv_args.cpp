@@ -6,6 +6,8 @@
 #include <c10/util/Exception.h>
 #include <samepad/padding.h>
 
+#include "library_faults.h"
+
 namespace samepad::detail {
 namespace {
 
@@ -83,13 +85,17 @@ bool is_plain(const ConvArgs& args) {
   return is_plain(args.input) && is_plain(args.weight) && (!args.bias || is_plain(*args.bias));
 }
 
-at::MemoryFormat output_format(const ConvArgs& args) {
-  const auto is_channels_last = [](const at::Tensor& tensor) {
-    return tensor.suggest_memory_format() == at::MemoryFormat::ChannelsLast;
-  };
-  return args.dimensions() == 2 && (is_channels_last(args.input) || is_channels_last(args.weight))
-             ? at::MemoryFormat::ChannelsLast
+at::MemoryFormat output_format(const at::Tensor& input, const at::Tensor& weight) {
+  const auto channels_last =
+      weight.dim() == 5 ? at::MemoryFormat::ChannelsLast3d : at::MemoryFormat::ChannelsLast;
+  return weight.dim() >= 4 && (input.suggest_memory_format() == channels_last ||
+                               weight.suggest_memory_format() == channels_last)
+             ? channels_last
              : at::MemoryFormat::Contiguous;
+}
+
+at::MemoryFormat output_format(const ConvArgs& args) {
+  return output_format(args.input, args.weight);
 }
 
 bool needs_gradient(const at::Tensor& input, const at::Tensor& weight,
@@ -131,6 +137,7 @@ ConvArgs::ConvArgs(const char* function, int64_t dimensions, WeightLayout layout
               "expected input and weight to be tensors, but one is undefined");
   autocast(*this);
   check_tensors(function, *this, dimensions);
+  weight = with_plain_strides(weight);
   check_channels(*this, layout);
   kernel = expand("kernel_size", weight.sym_sizes().slice(2), dimensions);
   check_extents(kernel, dilation);

@@ -44,6 +44,7 @@ bool is_plain(const at::Tensor& tensor);
 bool is_plain(const ConvArgs& args);
 
 /// PyTorch's rule for the layout of a convolution's output.
+at::MemoryFormat output_format(const at::Tensor& input, const at::Tensor& weight);
 at::MemoryFormat output_format(const ConvArgs& args);
 
 /// Whether autograd is to see a convolution of these.

@@ -1,9 +1,5 @@
 #include "plan.h"
 
-#include <ATen/ops/conv1d_ops.h>
-#include <ATen/ops/conv2d_ops.h>
-#include <ATen/ops/conv3d_ops.h>
-#include <ATen/ops/convolution.h>
 #include <c10/util/Exception.h>
 #include <c10/util/accumulate.h>
 #include <samepad/backends.h>
@@ -12,6 +8,7 @@
 #include <limits>
 
 #include "../kernels/threads.h"
+#include "library_faults.h"
 #include "measurement.h"
 #include "own_conv.h"
 #include "padded_conv.h"
@@ -24,17 +21,12 @@ thread_local std::optional<Plan> forced_plan;
 at::Tensor conv(const ConvArgs& args, const at::Tensor& input, const SymDims& padding) {
   const SymDims stride(args.stride.begin(), args.stride.end());
   const SymDims dilation(args.dilation.begin(), args.dilation.end());
-  // What the operators below come to, where nothing looks on.
-  if (args.input.dim() == args.dimensions() + 2 && args.input.is_floating_point() &&
-      is_plain(args)) {
-    const SymDims no_output_padding(args.dimensions(), 0);
-    return at::convolution_symint(input, args.weight, args.bias, stride, padding, dilation,
-                                  /*transposed=*/false, no_output_padding, args.groups);
-  }
-  const auto run = args.dimensions() == 1   ? at::_ops::conv1d::call
-                   : args.dimensions() == 2 ? at::_ops::conv2d::call
-                                            : at::_ops::conv3d::call;
-  return run(input, args.weight, args.bias, stride, padding, dilation, args.groups);
+  return call_library(input, args.weight, args.bias, stride, padding, dilation, args.groups);
+}
+
+/// Why PyTorch would be wrong for what these tensors are wanted for, or null.
+const char* fault_of(const ConvArgs& args, const PadList& pads) {
+  return library_fault(pass_for(args.input, args.weight, args.bias), args, pads);
 }
 
 /// The pads of dimension i, where `can_crop` has seen that they are known.
@@ -43,12 +35,14 @@ Pads<int64_t> expect_known(const Pads<c10::SymInt>& pads) {
 }
 
 /// The part of the pads that the convolution can add itself, on both sides alike: all or some of
-/// pads that are known and zeros, none of others, and none to nothing, which convolutions refuse.
+/// pads that are known and zeros, none of others, none to nothing, which convolutions refuse, and
+/// none where PyTorch would be wrong.
 SymDims symmetric_part(const ConvArgs& args, const PadList& pads) {
   SymDims part;
+  const bool faulty = fault_of(args, pads) != nullptr;
   for (int64_t i = 0; i < args.dimensions(); ++i) {
     const auto amounts = known(pads[i]);
-    part.emplace_back(amounts && args.fill == "constant" && !args.is_empty(i)
+    part.emplace_back(amounts && args.fill == "constant" && !args.is_empty(i) && !faulty
                           ? std::max<int64_t>(0, std::min(amounts->before, amounts->after))
                           : 0);
   }
@@ -119,7 +113,14 @@ PaddedConv padded_conv(const ConvArgs& args, const PadList& pads) {
 }
 
 at::Tensor run_pad(const ConvArgs& args, const PadList& pads) {
-  if (!can_run_padded_conv(args, pads)) {
+  const bool faulty = fault_of(args, pads) != nullptr;
+  if (faulty && args.fill != "constant") {
+    ConvArgs filled = args;
+    filled.input = add_padding(args.input, pads, args.fill);
+    filled.fill = "constant";
+    return run_pad(filled, PadList(pads.size(), {0, 0}));
+  }
+  if (!faulty && !can_run_padded_conv(args, pads)) {
     const SymDims own = symmetric_part(args, pads);
     return conv(args, add_padding(args.input, rest_of(pads, own), args.fill), own);
   }
@@ -240,7 +241,8 @@ const char* name(Plan plan) { return kPlanNames.at(static_cast<size_t>(plan)); }
 
 Choice choose_plan(const ConvArgs& args, const PadList& pads) {
   const bool symmetric = is_symmetric(args, pads);
-  if (symmetric && args.as_torch) {
+  const char* const fault = fault_of(args, pads);
+  if (symmetric && args.as_torch && fault == nullptr) {
     return {Plan::symmetric, "amounts that PyTorch takes are PyTorch's to compute"};
   }
   c10::SmallVector<Plan, 4> plans;
@@ -251,13 +253,13 @@ Choice choose_plan(const ConvArgs& args, const PadList& pads) {
   if (wanted(Plan::depthwise) && can_run_depthwise(args, pads)) {
     plans.push_back(Plan::depthwise);
   } else if (wanted(Plan::dense) && can_run_dense(args, pads) &&
-             (measured || dense_advantage(args, pads, symmetric) != nullptr)) {
+             (measured || fault != nullptr || dense_advantage(args, pads, symmetric) != nullptr)) {
     plans.push_back(Plan::dense);
   }
-  if (symmetric) {
+  if (symmetric && fault == nullptr) {
     plans.push_back(Plan::symmetric);
   } else {
-    if (can_crop(args, pads)) {
+    if (fault == nullptr && can_crop(args, pads)) {
       plans.push_back(Plan::crop);
     }
     plans.push_back(Plan::pad);
@@ -266,8 +268,9 @@ Choice choose_plan(const ConvArgs& args, const PadList& pads) {
     return {*forced_plan, "it is forced"};
   }
   if (plans.size() == 1) {
-    return {plans[0],
-            symmetric ? "the pads are equal on both sides" : "no other plan computes this"};
+    return {plans[0], fault != nullptr ? fault
+                      : symmetric      ? "the pads are equal on both sides"
+                                       : "no other plan computes this"};
   }
   const bool plain = is_plain(args);
   if (plain && backends::benchmark() && !forced_plan) {
@@ -277,7 +280,8 @@ Choice choose_plan(const ConvArgs& args, const PadList& pads) {
     return {Plan::depthwise, "there are kernels for depthwise convolutions"};
   }
   if (plans[0] == Plan::dense) {
-    return {Plan::dense, dense_advantage(args, pads, symmetric)};
+    const char* const advantage = dense_advantage(args, pads, symmetric);
+    return {Plan::dense, advantage != nullptr ? advantage : fault};
   }
   // On other devices neither has been measured; there, what everybody runs.
   if (!args.input.is_cpu() || !plain) {
@@ -289,8 +293,8 @@ Choice choose_plan(const ConvArgs& args, const PadList& pads) {
 
 int64_t bytes_copied(Plan plan, const ConvArgs& args, const PadList& pads) {
   int64_t elements = 1;
-  bool copies = false;
   const SymDims own = symmetric_part(args, pads);
+  bool copies = plan == Plan::pad && !args.input.is_contiguous() && fault_of(args, pads) != nullptr;
   for (int64_t i = 0; i < args.dimensions(); ++i) {
     const auto amounts = expect_known(pads[i]);
     const int64_t n = args.size(i).expect_int();
