@@ -216,9 +216,10 @@ detail::StaticLayer detail::static_conv(at::IntArrayRef input_size, at::IntArray
   // Equal amounts are filled by nn.Conv*d itself, whatever with.
   const bool equal =
       std::ranges::all_of(pads, [](const auto& pad) { return pad.before == pad.after; });
-  const auto [inside, copied] =
-      split_pads({args, pads, equal ? "constant" : fill_name(padding_mode), /*as_torch=*/false});
-  return {.padding = inside, .pads = *known_pads(copied)};
+  const LibraryCall call =
+      library_call({args, pads, equal ? "constant" : fill_name(padding_mode), /*as_torch=*/false},
+                   /*fault=*/nullptr);
+  return {.padding = call.inside, .pads = *known_pads(call.copied)};
 }
 
 SAMEPAD_REGISTER_COMPOSITE(register_kernels)

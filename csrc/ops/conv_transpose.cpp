@@ -2,6 +2,7 @@
 // PyTorch's transposed convolutions.
 
 #include <ATen/core/Tensor.h>
+#include <ATen/ops/add.h>
 #include <ATen/ops/conv_transpose1d_ops.h>
 #include <ATen/ops/conv_transpose2d_ops.h>
 #include <ATen/ops/conv_transpose3d_ops.h>
@@ -15,6 +16,7 @@
 #include <limits>
 
 #include "dispatch.h"
+#include "plans/library_faults.h"
 #include "plans/own.h"
 #include "static_layer.h"
 
@@ -141,6 +143,61 @@ bool is_known(const Cut& cut) {
   return detail::known(cut.crop).has_value() && cut.tail.maybe_as_int().has_value();
 }
 
+/// The output's sizes, of known cuts.
+Dims output_sizes(const TransposedArgs& args, const CutList& cuts) {
+  Dims sizes;
+  for (const auto i : c10::irange(args.dimensions())) {
+    const auto& [crop, tail] = cuts[i];
+    sizes.push_back((args.full_size(i) - crop.before - crop.after + tail).expect_int());
+  }
+  return sizes;
+}
+
+/// Whether PyTorch would be wrong: it computes the gradient of a convolution of the output.
+bool is_faulty(const TransposedArgs& args, const CutList& cuts) {
+  if (!std::ranges::all_of(cuts, is_known) ||
+      args.input.unsafeGetTensorImpl()->has_symbolic_sizes_strides() ||
+      args.weight.unsafeGetTensorImpl()->has_symbolic_sizes_strides()) {
+    return false;
+  }
+  detail::KnownPads pads;
+  for (const auto& [crop, tail] : cuts) {
+    pads.push_back({crop.before.expect_int(), (crop.after - tail).expect_int()});
+  }
+  return detail::library_fault(detail::purpose_of(args), args.input, args.weight,
+                               output_sizes(args, cuts), args.stride, args.dilation,
+                               pads) != nullptr;
+}
+
+/// By a transposed convolution that PyTorch computes rightly: of everything, from which the result
+/// is cut, contiguous, and without a stride where a dimension has one element.
+at::Tensor run_without_fault(const TransposedArgs& args, const CutList& cuts) {
+  TransposedArgs call = args;
+  const auto given = args.input.scalar_type();
+  const auto type = detail::needs_single_precision(args.weight) ? at::kFloat : given;
+  call.input = detail::plainly_contiguous(args.input).to(type);
+  call.weight = detail::plainly_contiguous(args.weight).to(type);
+  call.bias = std::nullopt;
+  PadList pads;
+  for (const auto i : c10::irange(args.dimensions())) {
+    const auto& [crop, tail] = cuts[i];
+    pads.push_back({-crop.before, tail - crop.after});
+    if (args.size(i) == 1) {
+      call.stride[i] = 1;
+    }
+  }
+  const SymDims none(args.dimensions(), 0);
+  at::Tensor output = detail::add_padding(convolve(call, none, none).to(given), pads, "constant");
+  if (args.bias) {
+    SymDims shape(args.dimensions() + 1, 1);
+    shape[0] = -1;
+    output = at::add(output, args.bias->view_symint(shape));
+  }
+  const at::MemoryFormat format = args.output_format();
+  return args.plain && format != at::MemoryFormat::Contiguous ? output.clone(format)
+                                                              : output.contiguous();
+}
+
 at::Tensor run(const TransposedArgs& args, const CutList& cuts) {
   SymDims padding;
   SymDims output_padding;
@@ -156,17 +213,19 @@ at::Tensor run(const TransposedArgs& args, const CutList& cuts) {
       parts.push_back(*call.part);
     }
   }
-  if (!parts.empty() && args.plain && std::ranges::all_of(cuts, is_known)) {
-    Dims output_size;
+  const bool faulty = is_faulty(args, cuts);
+  if ((faulty || !parts.empty()) && args.plain && std::ranges::all_of(cuts, is_known)) {
+    const Dims output_size = output_sizes(args, cuts);
     Dims before;
-    for (const auto i : c10::irange(args.dimensions())) {
-      const auto& [crop, tail] = cuts[i];
-      before.push_back(crop.before.expect_int());
-      output_size.push_back((args.full_size(i) - crop.before - crop.after + tail).expect_int());
+    for (const auto& cut : cuts) {
+      before.push_back(cut.crop.before.expect_int());
     }
     if (own_can_run_transposed(args, output_size, before)) {
       return own_run_transposed(args, output_size, before);
     }
+  }
+  if (faulty) {
+    return run_without_fault(args, cuts);
   }
   return detail::dense_part(convolve(args, padding, output_padding), parts);
 }

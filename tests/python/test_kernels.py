@@ -45,7 +45,7 @@ class Case:
 
     @property
     def plan(self) -> Any:
-        return "depthwise" if self.groups == self.channels else "dense"
+        return "depthwise" if self.groups == self.channels > 1 else "dense"
 
     @property
     def pairs(self) -> tuple[tuple[int, int], ...]:

@@ -31,7 +31,7 @@ bool is_pytorchs(const Plan& plan) { return !plan.own_kernels; }
 }  // namespace
 
 Choice choose_plan(const ConvProblem& problem) {
-  if (problem.as_torch && problem.symmetric) {
+  if (problem.as_torch && problem.symmetric && problem.library_fault() == nullptr) {
     const Choice choice = first_with_advantage(problem, is_pytorchs);
     return {choice.plan, "amounts that PyTorch takes are PyTorch's to compute"};
   }

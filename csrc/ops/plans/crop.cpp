@@ -12,7 +12,8 @@ namespace {
 constexpr int64_t kMostPadding = std::numeric_limits<int32_t>::max();
 
 bool can_run(const ConvProblem& problem) {
-  if (problem.symmetric || !problem.pads_with_zeros() || !problem.known_pads) {
+  if (problem.symmetric || !problem.pads_with_zeros() || !problem.known_pads ||
+      problem.library_fault() != nullptr) {
     return false;
   }
   for (const auto i : c10::irange(problem.dimensions())) {
@@ -82,7 +83,7 @@ at::Tensor run(const ConvProblem& problem) {
   for (const auto i : c10::irange(problem.dimensions())) {
     both_sides.emplace_back(padding(problem, i));
   }
-  const at::Tensor whole = library_convolution(problem, problem.input, both_sides);
+  const at::Tensor whole = library_convolution(problem, both_sides);
   const Dims wanted = problem.output_size();
   std::vector<Part> parts;
   for (const auto i : c10::irange(problem.dimensions())) {

@@ -41,11 +41,11 @@ const char* advantage(const ConvProblem& problem) {
   if (c10::multiply_integers(problem.kernel) == 1) {
     return kernels::mkl_is_narrow() && problem.groups.expect_int() == 1
                ? "it is a product of matrices, for which MKL does not use this CPU's AVX-512"
-               : nullptr;
+               : problem.library_fault();
   }
   return multiplications(problem) < kFewMultiplications
              ? "it is small, and a call of PyTorch's costs more"
-             : nullptr;
+             : problem.library_fault();
 }
 
 }  // namespace

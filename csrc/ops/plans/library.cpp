@@ -11,6 +11,7 @@
 #include <algorithm>
 
 #include "../../kernels/common/padded_copy.h"
+#include "library_faults.h"
 
 namespace samepad::detail {
 namespace {
@@ -36,55 +37,99 @@ at::Tensor add_zeros(const at::Tensor& tensor, const KnownPads& pads) {
   return add_padding(tensor, amounts, "constant");
 }
 
-SymDims no_output_padding(const ConvProblem& problem) { return SymDims(problem.dimensions(), 0); }
+SymDims as_symbols(const Dims& values) { return {values.begin(), values.end()}; }
 
-}  // namespace
-
-at::Tensor library_convolution(const ConvProblem& problem, const at::Tensor& input,
-                               const SymDims& padding) {
-  const SymDims stride = as_symbols(problem.stride);
+at::Tensor convolution(const ConvProblem& problem, const at::Tensor& input,
+                       const at::Tensor& weight, const std::optional<at::Tensor>& bias,
+                       const Dims& strides, const SymDims& padding) {
+  const SymDims stride = as_symbols(strides);
   const SymDims dilation = as_symbols(problem.dilation);
   // What the operators below come to where nothing looks on.
   if (problem.plain && input.is_floating_point()) {
-    return at::convolution_symint(input, problem.weight, problem.bias, stride, padding, dilation,
-                                  /*transposed=*/false, no_output_padding(problem), problem.groups);
+    const SymDims no_output_padding(problem.dimensions(), 0);
+    return at::convolution_symint(input, weight, bias, stride, padding, dilation,
+                                  /*transposed=*/false, no_output_padding, problem.groups);
   }
   const auto run = problem.dimensions() == 1   ? at::_ops::conv1d::call
                    : problem.dimensions() == 2 ? at::_ops::conv2d::call
                                                : at::_ops::conv3d::call;
-  return run(input, problem.weight, problem.bias, stride, padding, dilation, problem.groups);
+  return run(input, weight, bias, stride, padding, dilation, problem.groups);
 }
 
-SplitPads split_pads(const ConvProblem& problem) {
-  SplitPads split;
-  for (const auto i : c10::irange(problem.dimensions())) {
-    // PyTorch's convolutions add zeros, of known number, but none to a dimension without elements.
-    const auto& pad = problem.pads[i];
-    const auto amounts = known(pad);
-    const int64_t inside = amounts && problem.pads_with_zeros() && !problem.is_empty(i)
-                               ? std::max<int64_t>(0, std::min(amounts->before, amounts->after))
-                               : 0;
-    split.inside.push_back(inside);
-    split.copied.push_back({pad.before - inside, pad.after - inside});
+/// A tensor as the call takes it.
+at::Tensor prepared(const LibraryCall& call, const at::Tensor& tensor) {
+  const at::Tensor laid_out = call.contiguous ? plainly_contiguous(tensor) : tensor;
+  return call.single_precision ? laid_out.to(at::kFloat) : laid_out;
+}
+
+}  // namespace
+
+LibraryCall library_call(const ConvProblem& problem, const char* fault) {
+  LibraryCall call{{}, {}, problem.stride};
+  if (fault != nullptr) {
+    call.contiguous = true;
+    call.single_precision = needs_single_precision(problem.weight);
   }
-  return split;
+  for (const auto i : c10::irange(problem.dimensions())) {
+    Pads<c10::SymInt> copied = problem.pads[i];
+    int64_t inside = 0;
+    if (fault != nullptr) {
+      // All pads are in the copy. Where there is one output, the convolution gets no stride, and no
+      // more of the input than that output needs.
+      const c10::SymInt size = problem.size(i);
+      if (padded_output_size(size, problem.extent(i), problem.stride[i], copied) == 1) {
+        copied.after = problem.extent(i) - size - copied.before;
+        call.stride[i] = 1;
+      }
+    } else if (const auto amounts = known(copied);
+               amounts && problem.pads_with_zeros() && !problem.is_empty(i)) {
+      // PyTorch's convolutions add zeros, of known number, but none to a dimension without
+      // elements.
+      inside = std::max<int64_t>(0, std::min(amounts->before, amounts->after));
+      copied = {copied.before - inside, copied.after - inside};
+    }
+    call.inside.push_back(inside);
+    call.copied.push_back(copied);
+  }
+  return call;
+}
+
+at::Tensor library_convolution(const ConvProblem& problem, const SymDims& padding) {
+  return convolution(problem, problem.input, problem.weight, problem.bias, problem.stride, padding);
+}
+
+at::Tensor run_library(const ConvProblem& problem, const LibraryCall& call,
+                       const at::Tensor& padded) {
+  const std::optional<at::Tensor> bias =
+      problem.bias ? std::optional(prepared(call, *problem.bias)) : std::nullopt;
+  const at::Tensor output =
+      convolution(problem, prepared(call, padded), prepared(call, problem.weight), bias,
+                  call.stride, as_symbols(call.inside))
+          .to(problem.input.scalar_type());
+  // The call's tensors are contiguous. `clone` also gives dimensions of one element the strides
+  // that the layout has for them, which `contiguous` leaves as they are.
+  const at::MemoryFormat format = problem.output_format();
+  return call.contiguous && problem.plain && format != at::MemoryFormat::Contiguous
+             ? output.clone(format)
+             : output;
 }
 
 at::Tensor padded_output(const ConvProblem& problem) {
-  const auto [inside, copied] = split_pads(problem);
-  return library_convolution(problem, add_zeros(problem.input, *known_pads(copied)),
-                             as_symbols(inside));
+  const LibraryCall call = library_call(problem, problem.library_fault());
+  return run_library(problem, call, add_zeros(problem.input, *known_pads(call.copied)));
 }
 
 Gradients padded_gradients(const ConvProblem& problem, const at::Tensor& gradient,
                            GradientMask wanted) {
-  const auto [inside, copied] = split_pads(problem);
-  KnownPads pads = *known_pads(copied);
+  const LibraryCall call = library_call(problem, library_fault(Purpose::training, problem));
+  KnownPads pads = *known_pads(call.copied);
   const c10::SymInt filters = problem.weight.sym_size(0);
+  const SymDims no_output_padding(problem.dimensions(), 0);
   auto [input, weight, bias] = at::convolution_backward_symint(
-      gradient, add_zeros(problem.input, pads), problem.weight, at::OptionalSymIntArrayRef(filters),
-      as_symbols(problem.stride), as_symbols(inside), as_symbols(problem.dilation),
-      /*transposed=*/false, no_output_padding(problem), problem.groups, wanted);
+      prepared(call, gradient), prepared(call, add_zeros(problem.input, pads)),
+      prepared(call, problem.weight), at::OptionalSymIntArrayRef(filters), as_symbols(call.stride),
+      as_symbols(call.inside), as_symbols(problem.dilation), /*transposed=*/false,
+      no_output_padding, problem.groups, wanted);
   if (wanted[0]) {
     for (auto& [before, after] : pads) {
       before = -before;
@@ -92,7 +137,13 @@ Gradients padded_gradients(const ConvProblem& problem, const at::Tensor& gradien
     }
     input = add_zeros(input, pads);
   }
-  return {input, weight, bias};
+  Gradients gradients{input, weight, bias};
+  for (at::Tensor& tensor : gradients) {
+    if (tensor.defined()) {
+      tensor = tensor.to(gradient.scalar_type());
+    }
+  }
+  return gradients;
 }
 
 int64_t count_bytes(const ConvProblem& problem, int64_t channels, const Dims& size) {

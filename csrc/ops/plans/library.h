@@ -9,20 +9,26 @@ namespace samepad::detail {
 /// These plans take convolutions of every kind.
 inline bool takes_everything(const ConvProblem& /*problem*/) { return true; }
 
-/// Values as PyTorch's operators for symbolic sizes take them.
-inline SymDims as_symbols(const Dims& values) { return {values.begin(), values.end()}; }
-
-/// PyTorch's convolution of `input`, with `padding` zeros on both sides of each dimension.
-at::Tensor library_convolution(const ConvProblem& problem, const at::Tensor& input,
-                               const SymDims& padding);
-
-/// What PyTorch's convolution adds of the pads itself, on both sides alike, and the rest, which a
-/// copy of the input has to bring.
-struct SplitPads {
-  Dims inside;
-  PadList copied;
+/// A convolution of PyTorch's that computes a problem, of a padded copy of its input.
+struct LibraryCall {
+  PadList copied;                 ///< what is padded in the copy; negative amounts crop
+  Dims inside;                    ///< what the convolution adds itself, on both sides alike
+  Dims stride;                    ///< the convolution's
+  bool contiguous = false;        ///< whether all tensors have to be contiguous
+  bool single_precision = false;  ///< whether they have to be of float32
 };
-SplitPads split_pads(const ConvProblem& problem);
+
+/// The call for a problem that PyTorch would compute wrongly because of `fault`, or null: where
+/// there is a fault, one that PyTorch computes rightly.
+LibraryCall library_call(const ConvProblem& problem, const char* fault);
+
+/// The call's output, for a copy of the input with `copied` around it.
+at::Tensor run_library(const ConvProblem& problem, const LibraryCall& call,
+                       const at::Tensor& padded);
+
+/// PyTorch's convolution of the input as it is, with `padding` zeros on both sides of each
+/// dimension.
+at::Tensor library_convolution(const ConvProblem& problem, const SymDims& padding);
 
 /// The output of a convolution padded with a known number of zeros, by way of a padded copy.
 /// Autograd sees nothing.

@@ -6,9 +6,14 @@
 namespace samepad::detail {
 namespace {
 
-bool can_run(const ConvProblem& problem) { return !problem.symmetric; }
+bool can_run(const ConvProblem& problem) {
+  return !problem.symmetric || problem.library_fault() != nullptr;
+}
 
 const char* advantage(const ConvProblem& problem) {
+  if (const char* const fault = problem.library_fault()) {
+    return fault;
+  }
   const bool has_choice =
       std::ranges::count_if(plans(), [&](const Plan* plan) { return plan->can_run(problem); }) > 1;
   return !has_choice                                 ? "no other plan computes this"
@@ -24,16 +29,16 @@ at::Tensor run(const ConvProblem& problem) {
       problem.input.is_floating_point()) {
     return differentiable<padded_output, padded_gradients>(problem);
   }
-  const auto [inside, copied] = split_pads(problem);
-  return library_convolution(problem, add_padding(problem.input, copied, problem.fill),
-                             as_symbols(inside));
+  const LibraryCall call = library_call(problem, problem.library_fault());
+  return run_library(problem, call, add_padding(problem.input, call.copied, problem.fill));
 }
 
 /// The padded input is copied, where the convolution does not add all of the padding itself.
 int64_t bytes_copied(const ConvProblem& problem) {
-  const auto copied = known_pads(split_pads(problem).copied);
+  const LibraryCall call = library_call(problem, problem.library_fault());
+  const auto copied = known_pads(call.copied);
   Dims padded;
-  bool copies = false;
+  bool copies = call.contiguous && !problem.input.is_contiguous();
   for (const auto i : c10::irange(problem.dimensions())) {
     const auto& [before, after] = (*copied)[i];
     padded.push_back(problem.size(i).expect_int() + before + after);

@@ -3,7 +3,9 @@
 namespace samepad::detail {
 namespace {
 
-bool can_run(const ConvProblem& problem) { return problem.symmetric; }
+bool can_run(const ConvProblem& problem) {
+  return problem.symmetric && problem.library_fault() == nullptr;
+}
 
 const char* advantage(const ConvProblem& /*problem*/) { return "the pads are equal on both sides"; }
 
@@ -12,7 +14,7 @@ at::Tensor run(const ConvProblem& problem) {
   for (const auto& pad : problem.pads) {
     padding.push_back(pad.before);
   }
-  return library_convolution(problem, problem.input, padding);
+  return library_convolution(problem, padding);
 }
 
 }  // namespace

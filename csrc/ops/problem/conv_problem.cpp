@@ -6,6 +6,8 @@
 #include <c10/util/Exception.h>
 #include <c10/util/irange.h>
 
+#include "../plans/library_faults.h"
+
 namespace samepad::detail {
 namespace {
 
@@ -133,6 +135,7 @@ ConvArgs::ConvArgs(const char* function, int64_t dimensions, WeightLayout layout
   TORCH_CHECK(input.defined() && weight.defined(),
               "expected input and weight to be tensors, but one is undefined");
   check_tensors(function, *this, dimensions);
+  weight = with_plain_strides(weight);
   check_channels(*this, layout);
   kernel = expand("kernel_size", weight.sym_sizes().slice(2), dimensions);
   check_extents(kernel, dilation);
@@ -148,12 +151,12 @@ bool ConvArgs::needs_gradient() const {
          (input.requires_grad() || weight.requires_grad() || (bias && bias->requires_grad()));
 }
 
-at::MemoryFormat ConvArgs::output_format() const {
-  const auto is_channels_last = [](const at::Tensor& tensor) {
-    return tensor.suggest_memory_format() == at::MemoryFormat::ChannelsLast;
-  };
-  return dimensions() == 2 && (is_channels_last(input) || is_channels_last(weight))
-             ? at::MemoryFormat::ChannelsLast
+at::MemoryFormat layout_of_output(const at::Tensor& input, const at::Tensor& weight) {
+  const auto channels_last =
+      weight.dim() == 5 ? at::MemoryFormat::ChannelsLast3d : at::MemoryFormat::ChannelsLast;
+  return weight.dim() >= 4 && (input.suggest_memory_format() == channels_last ||
+                               weight.suggest_memory_format() == channels_last)
+             ? channels_last
              : at::MemoryFormat::Contiguous;
 }
 
@@ -180,6 +183,13 @@ ConvProblem ConvProblem::of_mode(const ConvArgs& args, PadMode mode, const std::
     problem.mode = mode;
   }
   return problem;
+}
+
+const char* ConvProblem::library_fault() const {
+  if (!library_fault_) {
+    library_fault_ = detail::library_fault(purpose_of(*this), *this);
+  }
+  return *library_fault_;
 }
 
 Dims ConvProblem::output_size() const {

@@ -29,6 +29,9 @@ struct ConvTensors {
 /// any padding, so that a padded copy is made in the smaller type.
 ConvTensors cast_for_autocast(ConvTensors tensors);
 
+/// PyTorch's rule for the layout of the output of a convolution of these.
+at::MemoryFormat layout_of_output(const at::Tensor& input, const at::Tensor& weight);
+
 /// What convolutions and transposed convolutions are both given, checked: the tensors, and how the
 /// kernel slides.
 struct ConvArgs : SlidingWindow {
@@ -57,10 +60,10 @@ struct ConvArgs : SlidingWindow {
   bool needs_gradient() const;
 
   /// The layout that PyTorch gives the output of a convolution.
-  at::MemoryFormat output_format() const;
+  at::MemoryFormat output_format() const { return layout_of_output(input, weight); }
 };
 
-/// A convolution: the arguments and the padding. Its input has a batch.
+/// A convolution: the arguments and the padding.
 struct ConvProblem : ConvArgs {
   /// \param pads      of each dimension; not checked yet
   /// \param fill      how `at::pad` names what the padding holds
@@ -91,8 +94,14 @@ struct ConvProblem : ConvArgs {
   /// Sizes of the output's spatial dimensions, all known.
   Dims output_size() const;
 
+  /// Why PyTorch would compute this wrongly, or null (plans/library_faults.h).
+  const char* library_fault() const;
+
   /// All sizes of the output, symbolic where the input's or the pads are.
   std::vector<c10::SymInt> output_sizes() const;
+
+ private:
+  mutable std::optional<const char*> library_fault_;  ///< once it has been asked for
 };
 
 /// Whether `tensor` is plain in the sense of ConvArgs::plain.

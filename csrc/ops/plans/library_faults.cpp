@@ -1,0 +1,175 @@
+#include "library_faults.h"
+
+#include <c10/core/MemoryFormat.h>
+#include <c10/core/ScalarType.h>
+#include <c10/util/strides.h>
+
+#include <algorithm>
+
+namespace samepad::detail {
+namespace {
+
+/// One dimension of a convolution.
+struct Axis {
+  int64_t size;
+  int64_t kernel;
+  int64_t stride;
+  int64_t dilation;
+  Pads<int64_t> pads;  ///< None negative: what they crop is not in `size`.
+
+  bool is_padded() const { return pads.before > 0 || pads.after > 0; }
+
+  int64_t outputs() const {
+    return padded_output_size(size, kernel_extent(kernel, dilation), stride, pads);
+  }
+};
+
+/// Whether, for some i < count, all of i step + j other_step - before, j < other_count, miss the
+/// image [0, size).
+bool misses(int64_t count, int64_t step, int64_t other_count, int64_t other_step, int64_t before,
+            int64_t size) {
+  const auto meets = [&](int64_t i) {
+    const int64_t first = i * step - before;
+    const int64_t j = first < 0 ? (-first + other_step - 1) / other_step : 0;
+    return j < other_count && first + j * other_step < size;
+  };
+  // Steps within the image cannot jump over it, so the outermost ones are the first to miss.
+  if (other_step <= size) {
+    return !meets(0) || !meets(count - 1);
+  }
+  for (int64_t i = 0; i < count; ++i) {
+    if (!meets(i)) {
+      return true;
+    }
+  }
+  return false;
+}
+
+/// Whether a window, or a tap of the kernel in all windows, lies in the padding alone.
+bool sees_padding_alone(const Axis& axis) {
+  const auto& [size, kernel, stride, dilation, pads] = axis;
+  const int64_t outputs = axis.outputs();
+  return axis.is_padded() && (misses(outputs, stride, kernel, dilation, pads.before, size) ||
+                              misses(kernel, dilation, outputs, stride, pads.before, size));
+}
+
+/// The types that oneDNN computes; PyTorch's own code takes double precision.
+bool is_onednn_type(at::ScalarType type) {
+  const auto real = c10::toRealValueType(type);
+  return real == at::kFloat || real == at::kBFloat16 || real == at::kHalf;
+}
+
+bool is_half_type(at::ScalarType type) { return type == at::kBFloat16 || type == at::kHalf; }
+
+/// Whether PyTorch might compute in channels_last. Transforms do not tell.
+bool may_be_channels_last(const at::Tensor& input, const at::Tensor& weight) {
+  return !is_plain(input) || !is_plain(weight) ||
+         layout_of_output(input, weight) != at::MemoryFormat::Contiguous;
+}
+
+bool has_known_strides(const at::Tensor& tensor) {
+  return tensor.layout() == at::kStrided &&
+         !tensor.unsafeGetTensorImpl()->has_symbolic_sizes_strides();
+}
+
+bool is_plainly_contiguous(const at::Tensor& tensor) {
+  return tensor.strides() == at::IntArrayRef(c10::contiguous_strides(tensor.sizes()));
+}
+
+}  // namespace
+
+at::Tensor plainly_contiguous(const at::Tensor& tensor) {
+  return has_known_strides(tensor) && is_plainly_contiguous(tensor)
+             ? tensor
+             : tensor.clone(at::MemoryFormat::Contiguous);
+}
+
+at::Tensor with_plain_strides(const at::Tensor& weight) {
+  if (!has_known_strides(weight) || is_plainly_contiguous(weight)) {
+    return weight;
+  }
+  const at::IntArrayRef sizes = weight.sizes();
+  const at::IntArrayRef strides = weight.strides();
+  const bool is_channels_last =
+      (weight.dim() == 4 && strides == at::IntArrayRef(c10::get_channels_last_strides_2d(sizes))) ||
+      (weight.dim() == 5 && strides == at::IntArrayRef(c10::get_channels_last_strides_3d(sizes)));
+  return is_channels_last ? weight : weight.clone(at::MemoryFormat::Contiguous);
+}
+
+const char* library_fault(Purpose purpose, const at::Tensor& input, const at::Tensor& weight,
+                          at::IntArrayRef size, at::IntArrayRef stride, at::IntArrayRef dilation,
+                          at::ArrayRef<Pads<int64_t>> pads) {
+  if (!weight.is_cpu() || !is_onednn_type(weight.scalar_type())) {
+    return nullptr;
+  }
+  const at::IntArrayRef kernel = weight.sizes().slice(2);
+  const bool is_half = is_half_type(weight.scalar_type());
+  const bool is_training = purpose == Purpose::training;
+  const size_t width = size.size() - 1;
+  c10::SmallVector<Axis, 3> axes;
+  for (size_t i = 0; i < size.size(); ++i) {
+    constexpr int64_t kNone = 0;
+    const auto& [before, after] = pads[i];
+    axes.push_back({size[i] + std::min(before, kNone) + std::min(after, kNone),
+                    kernel[i],
+                    stride[i],
+                    dilation[i],
+                    {std::max(before, kNone), std::max(after, kNone)}});
+  }
+  if (std::ranges::any_of(axes, sees_padding_alone)) {
+    return "PyTorch is wrong where an output, or a part of the kernel, sees padding alone";
+  }
+  if (std::ranges::any_of(
+          axes, [](const Axis& axis) { return axis.stride > 1 && axis.outputs() == 1; })) {
+    return "PyTorch is wrong where a dimension with a stride has one output";
+  }
+  if (is_half && axes.size() == 3 && axes[0].kernel < axes[0].stride) {
+    return "PyTorch is wrong in half precision where the depth's stride exceeds the kernel";
+  }
+  if (is_training && axes[width].size < axes[width].stride &&
+      std::ranges::any_of(axes, &Axis::is_padded)) {
+    return "PyTorch's gradient is wrong where the input is narrower than the stride";
+  }
+  if (!is_training || !may_be_channels_last(input, weight)) {
+    return nullptr;
+  }
+  const auto is_one = [](int64_t value) { return value == 1; };
+  constexpr int64_t kOneDnnBlock = 16;
+  if (std::ranges::all_of(kernel, is_one) && !std::ranges::all_of(stride, is_one) &&
+      weight.size(1) < kOneDnnBlock) {
+    return "PyTorch's gradient is wrong for 1x1 kernels with a stride over few channels in "
+           "channels_last";
+  }
+  constexpr int64_t kNarrow = 16;
+  if (is_half && !std::ranges::all_of(dilation.slice(0, width), is_one) &&
+      axes[width].outputs() > kNarrow) {
+    return "PyTorch's gradient is wrong for dilated kernels in half precision in channels_last";
+  }
+  return nullptr;
+}
+
+const char* library_fault(Purpose purpose, const ConvProblem& problem) {
+  if (!problem.known_pads || problem.weight.unsafeGetTensorImpl()->has_symbolic_sizes_strides()) {
+    return nullptr;
+  }
+  Dims size;
+  for (int64_t i = 0; i < problem.dimensions(); ++i) {
+    const auto known_size = problem.size(i).maybe_as_int();
+    if (!known_size || *known_size == 0) {
+      return nullptr;
+    }
+    size.push_back(*known_size);
+  }
+  return library_fault(purpose, problem.input, problem.weight, size, problem.stride,
+                       problem.dilation, *problem.known_pads);
+}
+
+Purpose purpose_of(const ConvArgs& args) {
+  return !args.plain || args.needs_gradient() ? Purpose::training : Purpose::inference;
+}
+
+bool needs_single_precision(const at::Tensor& weight) {
+  return weight.dim() == 5 && is_half_type(weight.scalar_type());
+}
+
+}  // namespace samepad::detail

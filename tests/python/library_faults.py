@@ -1,0 +1,237 @@
+"""Convolutions of kinds that PyTorch's own libraries have computed wrongly, or crashed in.
+
+`test_library_faults.py` runs this as a program, so that a crash ends the program alone:
+
+    python library_faults.py listed
+    python library_faults.py SEED COUNT
+
+It prints each call before it is made, and what is wrong with it after. The references are PyTorch's
+convolutions of explicitly padded, contiguous tensors in float64, which is none of oneDNN's types.
+"""
+
+import random
+import sys
+from dataclasses import dataclass
+from typing import Any
+
+import samepad.functional
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+Pairs = tuple[tuple[int, int], ...]
+
+#: Largest error, as a part of what the absolute values of all factors come to.
+BOUNDS = {torch.float32: 1e-5, torch.bfloat16: 2**-6, torch.float16: 2**-9, torch.float64: 1e-12}
+
+
+@dataclass(frozen=True)
+class Case:
+    size: tuple[int, ...]
+    weight: tuple[int, ...]
+    stride: tuple[int, ...]
+    padding: str | Pairs = "same"
+    dilation: tuple[int, ...] | None = None
+    groups: int = 1
+    batch: int = 2
+    dtype: torch.dtype = torch.bfloat16
+    channels_last: bool = True
+    #: The dimensions of the weight from the outermost in memory to the innermost, where it is a
+    #: view of a tensor in that order.
+    order: tuple[int, ...] | None = None
+    transposed: bool = False
+    threads: int = 2
+    repeat: int = 1
+
+    @property
+    def dimensions(self) -> int:
+        return len(self.size)
+
+    @property
+    def dilations(self) -> tuple[int, ...]:
+        return self.dilation or (1,) * self.dimensions
+
+    @property
+    def image(self) -> tuple[int, ...]:
+        """Spatial sizes of the convolution's input, which is the transposed one's output."""
+        if not self.transposed:
+            return self.size
+        return tuple(n * s for n, s in zip(self.size, self.stride, strict=True))
+
+    @property
+    def pairs(self) -> Pairs:
+        if not isinstance(self.padding, str):
+            return self.padding
+        return samepad.same_padding(
+            self.image, self.weight[2:], self.stride, self.dilations, self.padding
+        )
+
+    def tensors(self) -> tuple[Tensor, Tensor]:
+        torch.manual_seed(0)
+        channels = self.weight[0] if self.transposed else self.weight[1] * self.groups
+        input = torch.randn(self.batch, channels, *self.size, dtype=self.dtype)
+        weight = torch.randn(self.weight, dtype=self.dtype)
+        if self.channels_last:
+            axes = (0, *range(2, input.dim()), 1)
+            back = (0, input.dim() - 1, *range(1, input.dim() - 1))
+            input = input.permute(axes).contiguous().permute(back)
+        if self.order is not None:
+            back = tuple(self.order.index(i) for i in range(weight.dim()))
+            weight = weight.permute(self.order).contiguous().permute(back)
+        return input.requires_grad_(), weight.requires_grad_()
+
+
+def run(case: Case, input: Tensor, weight: Tensor) -> Tensor:
+    kind = "conv_transpose" if case.transposed else "conv"
+    function = getattr(samepad.functional, f"{kind}{case.dimensions}d")
+    result: Tensor = function(
+        input,
+        weight,
+        stride=case.stride,
+        padding=case.padding,
+        dilation=case.dilations,
+        groups=case.groups,
+    )
+    return result
+
+
+def reference(case: Case, input: Tensor, weight: Tensor) -> Tensor:
+    amounts = [amount for pair in reversed(case.pairs) for amount in pair]
+
+    def conv(image: Tensor) -> Tensor:
+        function = getattr(F, f"conv{case.dimensions}d")
+        result: Tensor = function(
+            F.pad(image, amounts), weight, None, case.stride, 0, case.dilations, case.groups
+        )
+        return result
+
+    if not case.transposed:
+        return conv(input)
+    channels = weight.shape[1] * case.groups
+    image = torch.zeros(case.batch, channels, *case.image, dtype=input.dtype, requires_grad=True)
+    (result,) = torch.autograd.grad(conv(image), image, input, create_graph=True)
+    return result
+
+
+def results(compute: Any, case: Case, input: Tensor, weight: Tensor, way: Tensor) -> list[Tensor]:
+    """The output, the gradients of input and weight, and a gradient of a gradient."""
+    output = compute(case, input, weight)
+    gradients = torch.autograd.grad(output, (input, weight), way, create_graph=True)
+    second = torch.autograd.grad(gradients[0], weight, input.detach(), allow_unused=True)
+    return [output, *gradients, *(g for g in second if g is not None)]
+
+
+NAMES = ("output", "input's gradient", "weight's gradient", "second gradient")
+
+
+def problem(case: Case) -> str | None:
+    torch.set_num_threads(case.threads)
+    input, weight = case.tensors()
+    exact = [t.detach().double().contiguous().requires_grad_() for t in (input, weight)]
+    way = torch.randn_like(reference(case, *exact)).to(case.dtype)
+    wanted = results(reference, case, *exact, way.double())
+    sizes = [t.detach().abs().requires_grad_() for t in exact]
+    most = results(reference, case, *sizes, way.double().abs())
+    for _ in range(case.repeat):
+        with torch.no_grad():
+            inferred = run(case, input, weight)
+        found = results(run, case, input, weight, way)
+        for name, a, b, size in zip(
+            ("inferred output", *NAMES), [inferred, *found], [wanted[0], *wanted], [most[0], *most],
+            strict=True,
+        ):
+            error = (a.detach().double() - b).abs()
+            if a.shape != b.shape or not bool((error <= BOUNDS[case.dtype] * size + 1e-6).all()):
+                return f"{name}: {error.max():.3g} off of {b.abs().max():.3g}"
+    return None
+
+
+SINGLE: Any = {"dtype": torch.float32}
+
+LISTED = [
+    # The process aborts, or the heap is overwritten.
+    Case((9, 8), (16, 256, 1, 8), (8, 8), repeat=20),
+    Case((9, 8), (16, 256, 1, 8), (8, 8), ((0, 0), (0, 0)), repeat=20),
+    Case((224, 224), (16, 3, 1, 1), (2, 2), batch=8, repeat=5),
+    Case((1, 1), (24, 128, 1, 1), (1, 2), ((0, 0), (3, 3)), repeat=5),
+    # Outputs of one element.
+    Case((4, 4), (32, 16, 4, 4), (4, 4), batch=1),
+    Case((3, 1), (36, 1, 4, 2), (1, 2), ((1, 2), (1, 1)), groups=9, batch=4),
+    Case((7, 2), (16, 64, 4, 3), (1, 2), ((1, 1), (1, 1)), batch=3, channels_last=False),
+    Case((9, 2), (24, 1, 5, 5), (1, 2), ((1, 1), (2, 2)), threads=4, **SINGLE),
+    Case((2, 1), (128, 48, 5, 4), (1, 8), "same", (1, 2), transposed=True, batch=8),
+    # Weight gradients that are not written.
+    Case((8, 1), (16, 16, 3, 3), (2, 2)),
+    Case((8, 1), (16, 16, 3, 3), (2, 2), channels_last=False),
+    Case((2,), (48, 128, 3), (3,), ((1, 1),), batch=3),
+    Case((30, 33), (8, 1, 3, 3), (1, 1), ((1, 1), (0, 0)), (2, 1), groups=8),
+    Case((30, 40), (24, 24, 3, 3), (1, 1), "same", (2, 2)),
+    # Parts of the kernel, or outputs, that see padding alone.
+    Case((1, 40), (17, 16, 4, 1), (1, 3), ((3, 3), (0, 0)), (2, 1)),
+    Case((1, 1), (1, 64, 125, 1), (2, 2), ((63, 63), (63, 63)), **SINGLE),
+    Case((2, 2, 3), (27, 9, 5, 3, 1), (3, 3, 1), ((4, 4), (1, 1), (0, 0)), groups=9, **SINGLE),
+    Case((1, 2, 2), (96, 1, 5, 2, 5), (1, 1, 2), ((2, 2), (0, 0), (3, 3)), groups=32, batch=8),
+    Case((15, 2, 16), (7, 48, 1, 1, 5), (9, 1, 1), ((0, 0),) * 3, batch=8),
+    # Weights that are dense in no memory format.
+    Case((5, 4), (3, 9, 1, 3), (1, 1), ((0, 0), (2, 0)), groups=3, order=(0, 3, 2, 1), **SINGLE),
+    Case((6, 7), (14, 5, 7, 1), (1, 1), groups=2, order=(0, 3, 2, 1), **SINGLE),
+    Case((2, 4), (24, 2, 4, 1), (1, 2), ((1, 1), (0, 0)), (1, 2), 3, order=(3, 0, 2, 1), **SINGLE),
+    Case((5, 6), (4, 6, 2, 3), (1, 1), order=(2, 3, 0, 1), channels_last=False, **SINGLE),
+    Case((5, 6), (4, 6, 2, 3), (2, 2), order=(2, 3, 0, 1), transposed=True, **SINGLE),
+    Case((5, 6), (4, 6, 2, 3), (2, 2), order=(1, 3, 0, 2), dtype=torch.float64),
+    Case((5, 6), (4, 6, 2, 3), (2, 2), order=(1, 3, 0, 2), transposed=True, dtype=torch.float64),
+]
+
+
+def draw(rng: random.Random) -> Case:
+    while True:
+        d = rng.choice([1, 2, 2, 2, 3])
+        most = rng.choice([4, 8, 16, 40] if d < 3 else [4, 8])
+        size = tuple(rng.randint(1, most) for _ in range(d))
+        kernel = tuple(rng.randint(1, 5) for _ in range(d))
+        stride = tuple(rng.choice([1, 1, 2, 3, rng.randint(1, 9)]) for _ in range(d))
+        dilation = tuple(rng.choice([1, 1, 1, 2, 3]) for _ in range(d))
+        amounts = tuple(rng.choice([0, rng.randint(0, k + s)]) for k, s in zip(kernel, stride))
+        groups = rng.choice([1, 1, 2, 3, 8])
+        inside = rng.choice([1, 1, 2, 5, 8, 16, 48])
+        filters = groups * rng.choice([1, 2, 3, 16])
+        order = rng.sample(range(d + 2), d + 2)
+        transposed = rng.random() < 0.2
+        case = Case(
+            size,
+            (filters, inside, *kernel),
+            stride,
+            "same" if transposed else rng.choice(["same", "same_lower", tuple((a, a) for a in amounts)]),
+            dilation,
+            groups,
+            rng.choice([1, 2, 8]),
+            rng.choice([torch.bfloat16, torch.bfloat16, torch.float32, torch.float16]),
+            rng.random() < 0.6,
+            tuple(order) if rng.random() < 0.2 else None,
+            transposed,
+            rng.choice([1, 2, 2, 5]),
+        )
+        extents = [(k - 1) * r + 1 for k, r in zip(kernel, dilation, strict=True)]
+        sizes = [n + sum(pair) for n, pair in zip(case.image, case.pairs, strict=True)]
+        if all(n >= e for n, e in zip(sizes, extents, strict=True)):
+            return case
+
+
+def main(arguments: list[str]) -> int:
+    if arguments == ["listed"]:
+        cases = LISTED
+    else:
+        rng = random.Random(int(arguments[0]))
+        cases = [draw(rng) for _ in range(int(arguments[1]))]
+    failed = 0
+    for case in cases:
+        print(case, flush=True)
+        found = problem(case)
+        if found is not None:
+            failed += 1
+            print(f"WRONG {found}", flush=True)
+    return min(failed, 100)
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
