@@ -133,16 +133,19 @@ def run(case: Case, tensors: list[Tensor]) -> tuple[Tensor, ...]:
     return output, *torch.autograd.grad(output, tensors, cotangent.to(output.dtype))
 
 
-def reference(case: Case, tensors: list[Tensor]) -> tuple[Tensor, ...]:
-    doubles = [tensor.detach().double().requires_grad_() for tensor in tensors]
-    padded = F.pad(doubles[0], [amount for pair in reversed(case.pairs) for amount in pair])
-    bias = doubles[2] if case.bias else None
+def reference(
+    case: Case, tensors: list[Tensor], dtype: torch.dtype = torch.float64
+) -> tuple[Tensor, ...]:
+    """What PyTorch computes in this type."""
+    theirs = [tensor.detach().to(dtype).contiguous().requires_grad_() for tensor in tensors]
+    padded = F.pad(theirs[0], [amount for pair in reversed(case.pairs) for amount in pair])
+    bias = theirs[2] if case.bias else None
     convolution = getattr(F, f"conv{len(case.size)}d")
-    output = convolution(padded, doubles[1], bias, case.stride, 0, case.dilation, case.groups)
+    output = convolution(padded, theirs[1], bias, case.stride, 0, case.dilation, case.groups)
     cotangent = torch.linspace(-1, 1, output.numel(), dtype=torch.float64).view(output.shape).sin()
     # What the other was given.
-    cotangent = cotangent.to(case.dtype).double()
-    return output, *torch.autograd.grad(output, doubles, cotangent)
+    cotangent = cotangent.to(case.dtype).to(dtype)
+    return output, *torch.autograd.grad(output, theirs, cotangent)
 
 
 def order(tensor: Tensor) -> list[int]:
@@ -261,6 +264,47 @@ def test_bands_of_few_channels_go_on_where_the_last_one_ended(
     case = replace(layer_case((90, 61), kernel, 2, memory_format, 1), channels=3)
     assert problem(case) is None
     check_threads(case)
+
+
+@every_format
+@pytest.mark.parametrize(
+    ("result", "size", "channels", "filters", "kernel", "groups"),
+    [
+        ("output", 8, 2048, 32, 3, 1),
+        ("output", 6, 4096, 8, 7, 1),
+        ("output", 12, 64, 16, 16, 1),
+        ("input's gradient", 8, 32, 4096, 3, 1),
+        ("input's gradient", 8, 4, 4096, 3, 1),
+        ("weight's gradient", 250, 16, 16, 3, 1),
+        ("weight's gradient", 250, 16, 16, 3, 16),
+    ],
+)
+def test_long_sums_are_about_as_exact_as_pytorchs(
+    result: str,
+    size: int,
+    channels: int,
+    filters: int,
+    kernel: int,
+    groups: int,
+    memory_format: Any,
+) -> None:
+    """Sums of 10,000 products and more; PyTorch's are those of contiguous tensors, its best."""
+    case = replace(
+        layer_case((size, size), kernel, 2, memory_format, groups),
+        batch=1,
+        channels=channels,
+        filters=filters,
+        bias=False,
+    )
+    tensors = case.tensors()
+    which = ["output", "input's gradient", "weight's gradient"].index(result)
+    exact = reference(case, tensors)[which]
+
+    def error(results: tuple[Tensor, ...]) -> float:
+        return (results[which].double() - exact).square().mean().sqrt().item()
+
+    mine, theirs = error(run(case, tensors)), error(reference(case, tensors, torch.float32))
+    assert mine <= 2 * theirs
 
 
 COUNT = """

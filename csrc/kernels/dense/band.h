@@ -3,6 +3,7 @@
 // What the dense kernels have in common: a band of output rows that may span several images.
 
 #include <algorithm>
+#include <functional>
 
 #include "../common/conv_shape.h"
 #include "../common/vectors.h"
@@ -11,6 +12,20 @@ namespace samepad::kernels::SAMEPAD_ISA {
 
 /// Whether there are 32 vector registers, not 16.
 inline constexpr bool kManyRegisters = kLanes<float> == 16;
+
+/// How many sums of some hundred products are added to one running sum, whose rounding errors grow
+/// with their number; longer ones are sums of such sums.
+inline constexpr int64_t kSpan = 32;
+
+/// Copies `count` sums to where they belong, or adds them to those of the spans before.
+template <class T>
+void put_sums(const T* sums, int64_t count, bool add, T* to) {
+  if (add) {
+    std::transform(sums, sums + count, to, to, std::plus<>());
+  } else {
+    std::copy_n(sums, count, to);
+  }
+}
 
 /// Output rows [begin, end) of one image of a band.
 struct ImageRows {

@@ -33,8 +33,9 @@ inline constexpr int kTilePixels = kManyRegisters && kVectors <= 2 ? 8 : 6;
 inline constexpr int64_t kTileDepth =
     int64_t{28} * 1024 / (kBlockFilters<float> * static_cast<int64_t>(sizeof(float)));
 
-/// The sums of kPixels pixels for kVectors vectors of filters: products are added to the target or,
-/// where it is given, to `start`.
+/// The sums of kPixels pixels for kVectors vectors of filters. Where `start` is given, products are
+/// added to it, and that is the target. Otherwise they are summed up on their own and then added to
+/// the target, as rounding errors grow with the length of a running sum.
 template <class T, int kVectors, int kPixels>
 void tile_sums(const T* const* pixels, const int64_t* offsets, int64_t depth, const T* weight,
                const T* start, T* const* targets) {
@@ -46,7 +47,7 @@ void tile_sums(const T* const* pixels, const int64_t* offsets, int64_t depth, co
     from[p] = pixels[p];
 #pragma GCC unroll 4
     for (int v = 0; v < kVectors; ++v) {
-      sums[p][v] = Vec<T>::loadu((start != nullptr ? start : targets[p]) + v * kV);
+      sums[p][v] = start != nullptr ? Vec<T>::loadu(start + v * kV) : Vec<T>(T(0));
     }
   }
   for (int64_t k = 0; k < depth; ++k) {
@@ -69,7 +70,8 @@ void tile_sums(const T* const* pixels, const int64_t* offsets, int64_t depth, co
   for (int p = 0; p < kPixels; ++p) {
 #pragma GCC unroll 4
     for (int v = 0; v < kVectors; ++v) {
-      sums[p][v].store(targets[p] + v * kV);
+      T* const to = targets[p] + v * kV;
+      (start != nullptr ? sums[p][v] : Vec<T>::loadu(to) + sums[p][v]).store(to);
     }
   }
 }
@@ -146,18 +148,19 @@ class PixelBand {
     const auto* const places = output_places(output, steps);
     auto** const targets = workspace_.take<T*>(pixels_);
     auto* const start = workspace_.take<T>(kBlockFilters<T>);
-    // A vector of filters that is not whole is computed beside the output.
-    T* const rest = workspace_.take<T>(pixels_ * kBlockFilters<T>);
+    // Sums of filters that do not fill whole vectors, or of several spans, are computed beside the
+    // output.
+    T* const sums = workspace_.take<T>(pixels_ * kBlockFilters<T>);
     auto* const packed = workspace_.take<T>(weight.packed ? 0 : kBlockFilters<T> * kTileDepth);
     const int64_t products = shape_.channels * shape_.taps();
     for (int64_t f = part_.filters[0]; f < part_.filters[1]; f += kBlockFilters<T>) {
       const int64_t filters = std::min(part_.filters[1] - f, kBlockFilters<T>);
-      const bool whole = filters % kLanes<T> == 0;
+      const bool beside = filters % kLanes<T> != 0 || products > kSpan * kTileDepth;
       for (int64_t i = 0; i < kBlockFilters<T>; ++i) {
         start[i] = bias != nullptr && i < filters ? bias[f + i] : T(0);
       }
       for (int64_t p = 0; p < pixels_; ++p) {
-        targets[p] = whole ? places[p] + f : rest + p * kBlockFilters<T>;
+        targets[p] = beside ? sums + p * kBlockFilters<T> : places[p] + f;
       }
       for (int64_t k = 0; k < products; k += kTileDepth) {
         const int64_t depth = std::min(kTileDepth, products - k);
@@ -167,13 +170,17 @@ class PixelBand {
         } else {
           pack_block(weight.data + f * products, filters, products, k, k + depth, packed);
         }
+        const int64_t step = k / kTileDepth;
         with_vectors(ceil_div(filters, kLanes<T>), [&](auto vectors) {
-          add_products<vectors>(sources, offsets + k, depth, factors, k == 0 ? start : nullptr,
-                                targets);
+          add_products<vectors>(sources, offsets + k, depth, factors,
+                                step % kSpan == 0 ? start : nullptr, targets);
         });
-      }
-      for (int64_t p = 0; !whole && p < pixels_; ++p) {
-        std::copy_n(targets[p], filters, places[p] + f);
+        const bool ends = (step + 1) % kSpan == 0 || k + depth == products;
+        for (int64_t p = 0; beside && ends && p < pixels_; ++p) {
+          put_sums(targets[p], filters, /*add=*/step >= kSpan, places[p] + f);
+        }
+        // The bias has been added; sums of further spans begin with nothing.
+        std::fill_n(start, kBlockFilters<T>, T(0));
       }
     }
   }

@@ -23,14 +23,16 @@ namespace samepad::kernels::SAMEPAD_ISA {
 /// what is read.
 inline constexpr int kPanelVectors = kManyRegisters ? 4 : 3;
 inline constexpr int kPanelFilters = kManyRegisters ? 6 : 4;
-/// Products in a panel, about.
+/// Products in a panel, at most.
 inline constexpr int64_t kPanelDepth = kManyRegisters ? 112 : 192;
 
 template <class T>
 inline constexpr int64_t kPanelPixels = kPanelVectors * kLanes<T>;
 
-/// The sums of kFilters filters for kVectors vectors of pixels: a panel's products are added to the
-/// target or, where it is given, to `start`, one value per filter.
+/// The sums of kFilters filters for kVectors vectors of pixels. Where `start` is given, one value
+/// per filter, a panel's products are added to it, and that is the target. Otherwise they are
+/// summed up on their own and then added to the target, as rounding errors grow with the length of
+/// a running sum.
 template <class T, int kFilters, int kVectors>
 void panel_sums(const T* weight, int64_t weight_pitch, int64_t depth, const T* panel,
                 const T* start, T* target, int64_t target_pitch) {
@@ -38,11 +40,7 @@ void panel_sums(const T* weight, int64_t weight_pitch, int64_t depth, const T* p
   std::array<std::array<Vec<T>, kVectors>, kFilters> sums;
 #pragma GCC unroll 8
   for (int f = 0; f < kFilters; ++f) {
-#pragma GCC unroll 4
-    for (int v = 0; v < kVectors; ++v) {
-      sums[f][v] =
-          start != nullptr ? Vec<T>(start[f]) : Vec<T>::loadu(target + f * target_pitch + v * kV);
-    }
+    sums[f].fill(Vec<T>(start != nullptr ? start[f] : T(0)));
   }
   for (int64_t k = 0; k < depth; ++k) {
     std::array<Vec<T>, kVectors> pixels;
@@ -63,7 +61,8 @@ void panel_sums(const T* weight, int64_t weight_pitch, int64_t depth, const T* p
   for (int f = 0; f < kFilters; ++f) {
 #pragma GCC unroll 4
     for (int v = 0; v < kVectors; ++v) {
-      sums[f][v].store(target + f * target_pitch + v * kV);
+      T* const to = target + f * target_pitch + v * kV;
+      (start != nullptr ? sums[f][v] : Vec<T>::loadu(to) + sums[f][v]).store(to);
     }
   }
 }
@@ -164,21 +163,24 @@ class PlaneBand {
         channels_at_once_(ceil_div(
             channels_,
             ceil_div(channels_, std::clamp<int64_t>(kPanelDepth / shape.taps(), 1, channels_)))),
+        depth_(ceil_div(channels_at_once_ * shape.taps(),
+                        ceil_div(channels_at_once_ * shape.taps(), kPanelDepth))),
         rows_(shape, part.rows, channels_at_once_, workspace),
         pieces_(workspace.take<Piece>(part.rows[1] - part.rows[0] + panels_)),
         first_pieces_(workspace.take<int64_t>(panels_ + 1)),
         sums_(workspace.take<T*>(panels_)),
         offsets_(rows_.product_offsets(channels_at_once_)),
         // Pieces are copied in whole vectors, past their ends, into the next one's place.
-        panel_(workspace.take<T>((channels_at_once_ * shape.taps() + 1) * kPanelPixels<T>)),
+        panel_(workspace.take<T>((depth_ + 1) * kPanelPixels<T>)),
         start_(workspace.take<T>(filters_)) {
     find_pieces();
     // Of panels' last vectors, what no piece fills is multiplied too: zeros, as subnormal numbers
     // would take fifty times as long.
-    std::fill_n(panel_, channels_at_once_ * shape.taps() * kPanelPixels<T>, T(0));
+    std::fill_n(panel_, depth_ * kPanelPixels<T>, T(0));
     for (int64_t panel = 0; panel < panels_; ++panel) {
-      sums_[panel] =
-          is_part_of_output(panel) ? nullptr : workspace.take<T>(filters_ * kPanelPixels<T>);
+      sums_[panel] = steps() <= kSpan && is_part_of_output(panel)
+                         ? nullptr
+                         : workspace.take<T>(filters_ * kPanelPixels<T>);
     }
   }
 
@@ -187,22 +189,13 @@ class PlaneBand {
       start_[f] = bias != nullptr ? bias[part_.filters[0] + f] : T(0);
     }
     const int64_t first_channel = part_.filters[0] / (shape_.filters / shape_.groups) * channels_;
+    int64_t step = 0;
     for (int64_t c = 0; c < channels_; c += channels_at_once_) {
       const int64_t count = std::min(channels_at_once_, channels_ - c);
       rows_.copy(input, first_channel + c, count);
-      for (int64_t panel = 0; panel < panels_; ++panel) {
-        fill_panel(panel, count);
-        T* const sums = sums_[panel];
-        if (sums == nullptr) {
-          multiply(panel, weight, c, count,
-                   place(part_.rows[0] * shape_.output[1] + first_pixel(panel), output),
-                   output_size_);
-        } else {
-          multiply(panel, weight, c, count, sums, kPanelPixels<T>);
-          if (c + count == channels_) {
-            copy_sums(panel, output);
-          }
-        }
+      // A kernel of many elements takes several panels.
+      for (int64_t k = 0; k < count * shape_.taps(); k += depth_, ++step) {
+        add_products(step, c, k, std::min(depth_, count * shape_.taps() - k), weight, output);
       }
     }
   }
@@ -244,11 +237,43 @@ class PlaneBand {
     });
   }
 
-  void fill_panel(int64_t panel, int64_t count) const {
+  /// How many times products are added to the sums of all pixels.
+  int64_t steps() const {
+    return ceil_div(channels_, channels_at_once_) *
+           ceil_div(channels_at_once_ * shape_.taps(), depth_);
+  }
+
+  /// Adds products [first, first + depth), counted from channel c's first one, to the sums of all
+  /// pixels.
+  void add_products(int64_t step, int64_t c, int64_t first, int64_t depth, const T* weight,
+                    T* output) const {
+    const int64_t product = c * shape_.taps() + first;
+    const bool ends = (step + 1) % kSpan == 0 || product + depth == channels_ * shape_.taps();
+    const T* const start = step % kSpan == 0 ? start_ : nullptr;
+    for (int64_t panel = 0; panel < panels_; ++panel) {
+      fill_panel(panel, first, depth);
+      T* const sums = sums_[panel];
+      if (sums == nullptr) {
+        multiply(panel, weight, product, depth, start,
+                 place(part_.rows[0] * shape_.output[1] + first_pixel(panel), output),
+                 output_size_);
+      } else {
+        multiply(panel, weight, product, depth, start, sums, kPanelPixels<T>);
+        if (ends) {
+          put_panel(panel, /*add=*/step >= kSpan, output);
+        }
+      }
+    }
+    // The bias has been added; sums of further spans begin with nothing.
+    std::fill_n(start_, filters_, T(0));
+  }
+
+  /// Fills the panel with products [first, first + depth) of the channels that have been copied.
+  void fill_panel(int64_t panel, int64_t first, int64_t depth) const {
     const Piece* const begin = pieces_ + first_pieces_[panel];
     const Piece* const end = pieces_ + first_pieces_[panel + 1];
     T* to = panel_;
-    for (int64_t k = 0; k < count * shape_.taps(); ++k, to += kPanelPixels<T>) {
+    for (int64_t k = first; k < first + depth; ++k, to += kPanelPixels<T>) {
       const T* const from = rows_.source() + offsets_[k];
       for (const Piece* piece = begin; piece != end; ++piece) {
         for (int64_t j = 0; j < piece->length; j += kV) {
@@ -271,13 +296,12 @@ class PlaneBand {
            pixel % output_size_;
   }
 
-  void multiply(int64_t panel, const T* weight, int64_t c, int64_t count, T* target,
-                int64_t pitch) const {
+  void multiply(int64_t panel, const T* weight, int64_t product, int64_t depth, const T* start,
+                T* target, int64_t pitch) const {
     const int64_t products = channels_ * shape_.taps();
-    const int64_t depth = count * shape_.taps();
     const int64_t vectors = ceil_div(first_pixel(panel + 1) - first_pixel(panel), kV);
     const int64_t blocks = ceil_div(filters_, kPanelFilters);
-    const T* const first = weight + part_.filters[0] * products + c * shape_.taps();
+    const T* const first = weight + part_.filters[0] * products + product;
     for (int64_t block = 0; block < blocks; ++block) {
       const int64_t f = filters_ * block / blocks;
       const int64_t next = filters_ * (block + 1) / blocks;
@@ -285,8 +309,8 @@ class PlaneBand {
         fetch(first, products, depth, next, filters_ * std::min(block + 2, blocks) / blocks);
       }
       kPanelSums<T>[next - f - 1][vectors - 1](first + f* products, products, depth, panel_,
-                                               c == 0 ? start_ + f : nullptr, target + f* pitch,
-                                               pitch);
+                                               start == nullptr ? nullptr : start + f,
+                                               target + f* pitch, pitch);
     }
   }
 
@@ -300,16 +324,16 @@ class PlaneBand {
     }
   }
 
-  /// Copies a panel's sums to the images that its pixels are of.
-  void copy_sums(int64_t panel, T* output) const {
+  /// Puts a panel's sums into the images that its pixels are of.
+  void put_panel(int64_t panel, bool add, T* output) const {
     const int64_t before = part_.rows[0] * shape_.output[1];
     const int64_t begin = before + first_pixel(panel);
     const int64_t end = before + first_pixel(panel + 1);
     for (int64_t pixel = begin; pixel < end;) {
       const int64_t length = std::min(end - pixel, output_size_ - pixel % output_size_);
       for (int64_t f = 0; f < filters_; ++f) {
-        std::copy_n(sums_[panel] + f * kPanelPixels<T> + pixel - begin, length,
-                    place(pixel, output) + f * output_size_);
+        put_sums(sums_[panel] + f * kPanelPixels<T> + pixel - begin, length, add,
+                 place(pixel, output) + f * output_size_);
       }
       pixel += length;
     }
@@ -324,10 +348,11 @@ class PlaneBand {
   int64_t vectors_;
   int64_t panels_;
   int64_t channels_at_once_;
+  int64_t depth_;  ///< products of a panel
   PlaneRows<T> rows_;
   Piece* pieces_;
   int64_t* first_pieces_;   ///< of each panel
-  T** sums_;                ///< of each panel that is no part of the output, else null
+  T** sums_;                ///< of each panel; null where the output itself holds them
   const int64_t* offsets_;  ///< from where a pixel starts to each product
   T* panel_;
   T* start_;
