@@ -39,8 +39,8 @@ class Input:
     """One input of a model."""
 
     name: str
-    #: None where a size is open.
-    shape: list[int | None]
+    #: None where a size is open, or in place of all sizes where not even their number is known.
+    shape: list[int | None] | None
     dtype: np.dtype[Any]
     #: Names of sizes, which are equal where the names are; None where there is none.
     symbols: list[str | None]
@@ -238,7 +238,9 @@ def _inputs(model: Model, settings: Settings) -> tuple[list[Any], list[Any]]:
     Raises:
         ValueError: The settings do not fit the inputs, or the model does not run.
     """
-    is_open = settings.shapes is None and any(None in given.shape for given in model.inputs)
+    is_open = settings.shapes is None and any(
+        given.shape is not None and None in given.shape for given in model.inputs
+    )
     ranges = _given_ranges(model.inputs, settings.ranges)
     failure = None
     for shapes in _choices(model.inputs, settings.shapes):
@@ -255,7 +257,7 @@ def _inputs(model: Model, settings: Settings) -> tuple[list[Any], list[Any]]:
         raise ValueError(message + advice) from cause
     if settings.ranges is None:
         for position, given in enumerate(model.inputs):
-            for highest in _highest(given):
+            for highest in _highest(given.dtype, arrays[position].ndim):
                 wider = [*ranges]
                 wider[position] = (0, highest)
                 candidate = _draw(model.inputs, shapes, wider)
@@ -269,12 +271,11 @@ def _inputs(model: Model, settings: Settings) -> tuple[list[Any], list[Any]]:
     return arrays, outputs
 
 
-def _highest(given: Input) -> Iterator[int]:
+def _highest(dtype: np.dtype[Any], rank: int) -> Iterator[int]:
     """Upper ends of ranges to try for an input of integers, from the widest to the narrowest."""
-    if given.dtype.kind in "iu":
+    if dtype.kind in "iu":
         # What has no second dimension may be sizes, which multiply.
-        highest = 255 if len(given.shape) > 1 else 15
-        highest = min(highest, np.iinfo(given.dtype).max)
+        highest = min(255 if rank > 1 else 15, np.iinfo(dtype).max)
         while highest > 1:
             yield highest
             highest //= 2
@@ -357,10 +358,13 @@ def _choices(inputs: list[Input], given: list[list[int]] | None) -> Iterator[lis
     if given is not None:
         yield _fitting(inputs, given)
         return
+    for item in inputs:
+        if item.shape is None:
+            raise ValueError(f"input {item.name} has no shape: --input-shape sets one")
     keys = [
         [
-            size if size is not None else symbol or (position, dim)
-            for dim, (size, symbol) in enumerate(zip(item.shape, item.symbols, strict=True))
+            (symbol or (position, dim)) if size is None else size
+            for dim, (size, symbol) in enumerate(zip(item.shape or [], item.symbols, strict=True))
         ]
         for position, item in enumerate(inputs)
     ]
@@ -394,6 +398,9 @@ def _fitting(inputs: list[Input], given: list[list[int]]) -> list[list[int]]:
     found = []
     for item, wanted in zip(inputs, given, strict=True):
         shape = item.shape
+        if shape is None:
+            found.append(wanted)
+            continue
         # The batch may be left out.
         full = [shape[0] or 2, *wanted] if len(wanted) == len(shape) - 1 else wanted
         fits = len(full) == len(shape) and all(

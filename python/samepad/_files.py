@@ -18,9 +18,6 @@ import samepad.onnx
 from samepad._comparison import Input, Model, Run, reason
 from samepad.keras.graph import converted, flat, functional
 
-#: Of a .keras file, the bytes of text that are read at most.
-LARGEST_TEXT = 2**28
-
 
 @contextlib.contextmanager
 def _lower_suffix(path: Path) -> Iterator[Path]:
@@ -37,20 +34,15 @@ def _lower_suffix(path: Path) -> Iterator[Path]:
 def _layers_with_code(config: Any) -> list[str]:
     """Names and classes of the layers in a .keras file's configuration that are not Keras's own
     throughout: Lambda and custom layers."""
-    found, waiting = [], [config]  # no recursion, which a file could make too deep
-    while waiting:
-        item = waiting.pop()
-        if isinstance(item, list):
-            waiting += reversed(item)
-        if not isinstance(item, dict):
-            continue
-        kind, settings = item.get("class_name"), item.get("config")
-        own = str(item.get("module")).partition(".")[0] == "keras" and kind != "Lambda"
-        if isinstance(kind, str) and isinstance(settings, dict) and "name" in settings and not own:
-            found.append(f"{settings['name']} ({kind})")
-        else:
-            waiting += reversed(item.values())
-    return found
+    if isinstance(config, list):
+        return [name for item in config for name in _layers_with_code(item)]
+    if not isinstance(config, dict):
+        return []
+    kind, settings = config.get("class_name"), config.get("config")
+    own = str(config.get("module")).partition(".")[0] == "keras" and kind != "Lambda"
+    if isinstance(kind, str) and isinstance(settings, dict) and "name" in settings and not own:
+        return [f"{settings['name']} ({kind})"]
+    return _layers_with_code(list(config.values()))
 
 
 def _reason_of_keras(path: Path, error: Exception) -> str:
@@ -58,33 +50,11 @@ def _reason_of_keras(path: Path, error: Exception) -> str:
     try:
         with zipfile.ZipFile(path) as archive:
             found = _layers_with_code(json.loads(archive.read("config.json")))
-    except Exception:  # of an .h5 file, or a broken one, whatever is wrong with it
+    except Exception:  # of an .h5 file, or a broken one, or one nested too deep
         found = []
     if not found:
         return reason(error)
     return f"it has layers with code of their own, of which none is run: {', '.join(found)}"
-
-
-def _check_archive(path: Path) -> None:
-    """Refuse what is no .keras file at all.
-
-    Raises:
-        ValueError: It is no zip archive, or one whose text does not fit into memory.
-    """
-    if not zipfile.is_zipfile(path):
-        raise ValueError(
-            f"Keras cannot load {path}: it is no .keras file, or not all of one, which is a zip "
-            "archive"
-        )
-    with zipfile.ZipFile(path) as archive:
-        size = sum(
-            entry.file_size for entry in archive.infolist() if entry.filename.endswith(".json")
-        )
-    if size > LARGEST_TEXT:
-        raise ValueError(
-            f"Keras cannot load {path}: its configuration has {size:,} bytes, expected at most "
-            f"{LARGEST_TEXT:,}"
-        )
 
 
 def _choose_backend() -> None:
@@ -113,8 +83,11 @@ def open_keras(path: Path) -> Callable[[Any], Model]:
         import keras
     except ImportError as error:
         raise ValueError(f"{path} needs Keras: pip install keras tensorflow-cpu") from error
-    if path.suffix.lower() == ".keras":
-        _check_archive(path)
+    if path.suffix.lower() == ".keras" and not zipfile.is_zipfile(path):
+        raise ValueError(
+            f"Keras cannot load {path}: it is no .keras file, or not all of one, which is a zip "
+            "archive"
+        )
     try:
         with _lower_suffix(path) as file:
             model = keras.saving.load_model(file, compile=False, safe_mode=True)
@@ -194,6 +167,10 @@ def _retyped(config: Any, types: dict[str, str], is_type: bool = False) -> Any:
     return config
 
 
+#: What onnx itself computes models with.
+EVALUATOR = "onnx's evaluator"
+
+
 def open_onnx(path: Path) -> Callable[[Any], Model]:
     """An .onnx file: what converts it, for any layout.
 
@@ -229,19 +206,25 @@ def _onnx_model(onnx: Any, path: Path, proto: Any, given: list[Any]) -> Model:
     inputs = [
         Input(
             name,
-            sizes_of(kind),
+            sizes_of(kind) if kind.HasField("shape") else None,
             onnx.helper.tensor_dtype_to_np_dtype(kind.elem_type),
             [dim.dim_param or None for dim in kind.shape.dim],
         )
         for name, kind in zip(names, kinds, strict=True)
     ]
     module = samepad.onnx.load(proto)
-    runtime, run = _onnx_runtime(path, proto, names)
+    # Python's interface to ONNX Runtime does not take arrays of types that NumPy itself has not.
+    if all(given.dtype.isbuiltin == 1 for given in inputs):
+        runtime, run = _onnx_runtime(path, proto, names)
+    else:
+        runtime, run = EVALUATOR, _evaluator(proto, names)
 
     def run_in_double(arrays: list[Any]) -> list[Any]:
         wide = type(proto)()
         wide.CopyFrom(proto)
         _widen(onnx, wide.graph)
+        for function in wide.functions:
+            _widen_nodes(onnx, function.node)
         return _evaluator(wide, names)(arrays)
 
     def call(module: Any, tensors: list[Any]) -> list[Any]:
@@ -262,7 +245,7 @@ def _onnx_runtime(path: Path, proto: Any, names: list[str]) -> tuple[str, Run]:
             str(path), options, providers=["CPUExecutionProvider"]
         )
     except Exception:  # it is not there, or one of its own kinds: it lacks kernels for some types
-        return "onnx's evaluator", _evaluator(proto, names)
+        return EVALUATOR, _evaluator(proto, names)
     return "ONNX Runtime", lambda arrays: list(
         session.run(None, dict(zip(names, arrays, strict=True)))
     )
@@ -293,29 +276,40 @@ def _evaluator(proto: Any, names: list[str]) -> Run:
 
 
 def _widen(onnx: Any, graph: Any) -> None:
-    """Make float64 of a graph's floating-point constants, and of the types that nodes cast to."""
-    kinds = (onnx.TensorProto.FLOAT, onnx.TensorProto.FLOAT16, onnx.TensorProto.BFLOAT16)
-
-    def widen(tensor: Any) -> None:
-        if tensor.data_type in kinds:
-            values = onnx.numpy_helper.to_array(tensor).astype(np.float64)
-            tensor.CopyFrom(onnx.numpy_helper.from_array(values, tensor.name))
-
+    """Make float64 of all in a graph that is of other floating-point types."""
     for tensor in graph.initializer:
-        widen(tensor)
+        _widen_tensor(onnx, tensor)
     for sparse in graph.sparse_initializer:
-        widen(sparse.values)
+        _widen_tensor(onnx, sparse.values)
     for value in (*graph.input, *graph.value_info, *graph.output):
-        if value.type.tensor_type.elem_type in kinds:
-            value.type.tensor_type.elem_type = onnx.TensorProto.DOUBLE
-    for node in graph.node:
+        if value.type.HasField("tensor_type"):
+            kind = value.type.tensor_type
+            kind.elem_type = _widened(onnx, kind.elem_type)
+    _widen_nodes(onnx, graph.node)
+
+
+def _widen_nodes(onnx: Any, nodes: Any) -> None:
+    """The same for nodes: of constants, of types that are asked for, and of graphs in them."""
+    for node in nodes:
         for attribute in node.attribute:
             if attribute.type == attribute.TENSOR:
-                widen(attribute.t)
+                _widen_tensor(onnx, attribute.t)
             elif attribute.type == attribute.GRAPH:
                 _widen(onnx, attribute.g)
-            elif attribute.name in ("to", "dtype", "output_datatype") and attribute.i in kinds:
-                attribute.i = onnx.TensorProto.DOUBLE
+            elif attribute.name in ("to", "dtype", "output_datatype"):
+                attribute.i = _widened(onnx, attribute.i)
+
+
+def _widen_tensor(onnx: Any, tensor: Any) -> None:
+    if _widened(onnx, tensor.data_type) != tensor.data_type:
+        values = onnx.numpy_helper.to_array(tensor).astype(np.float64)
+        tensor.CopyFrom(onnx.numpy_helper.from_array(values, tensor.name))
+
+
+def _widened(onnx: Any, kind: int) -> int:
+    """The number of a type, or float64's in place of shorter floating-point types."""
+    proto = onnx.TensorProto
+    return proto.DOUBLE if kind in (proto.FLOAT, proto.FLOAT16, proto.BFLOAT16) else kind
 
 
 #: By a file's suffix, in lower case.
