@@ -376,11 +376,15 @@ def _choices(inputs: list[Input], given: list[list[int]] | None) -> Iterator[lis
                 usual[key] = 2 if dim == 0 else usual.get(key, 64)
                 fixed = [n for other in keys if key not in other for n in other]
                 others[key] = {1, *(n for n in fixed if isinstance(n, int))}
+    # With a size of 1 more runs than should: it broadcasts.
+    ordered = {
+        key: sorted(sizes, key=lambda size: (size == 1, size)) for key, sizes in others.items()
+    }
 
     def choices() -> Iterator[dict[Any, int]]:
         for count in range(len(usual) + 1):
             for chosen in itertools.combinations(usual, count):
-                for sizes in itertools.product(*(sorted(others[key]) for key in chosen)):
+                for sizes in itertools.product(*(ordered[key] for key in chosen)):
                     yield {**usual, **dict(zip(chosen, sizes, strict=True))}
 
     for sizes in itertools.islice(choices(), TRIALS):
