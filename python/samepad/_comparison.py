@@ -98,7 +98,11 @@ def compare(model: Model, settings: Settings) -> Result:
             inputs; their outputs' shapes differ, or there is nothing in them to compare.
     """
     arrays, theirs = _inputs(model, settings)
-    ours = _ours(model, model.module, arrays)
+    try:
+        ours = _ours(model, model.module, arrays)
+    except Exception as error:  # of many kinds
+        message = _cannot_run("the module", arrays, error, _has_choice(model, settings))
+        raise ValueError(message) from error
     differences = _differences(ours, theirs)
     described = (
         f"{given.name} {array.dtype} {array.shape}"
@@ -112,7 +116,11 @@ def compare(model: Model, settings: Settings) -> Result:
         return Result(True, report)
 
     wide = [array.astype(np.float64) if _is_real(array.dtype) else array for array in arrays]
-    exact = _ours(model, in_double(model.module), wide)
+    try:
+        exact = _ours(model, in_double(model.module), wide)
+    except Exception as error:  # as above
+        report.append(f"the module cannot be computed in float64: {reason(error)}")
+        return Result(False, report)
     of_ours, of_theirs = _differences(ours, exact), _differences(theirs, exact)
     limits = [settings.atol + settings.rtol * scale for _, scale in of_ours]
     report.append(
@@ -121,17 +129,16 @@ def compare(model: Model, settings: Settings) -> Result:
     )
     right = _are_as_close(of_ours, of_theirs, limits)
     try:
-        judged = model.run_in_double(wide)
+        between = _differences(exact, model.run_in_double(wide))
     except Exception as error:  # of the frameworks' own kinds
         report.append(f"the model itself cannot be computed in float64: {reason(error)}")
         limits = [max(limit, NEGLIGIBLE) for limit in limits]
         right = right and _are_as_close(of_theirs, of_ours, limits)
     else:
-        between = _differences(exact, judged)
         report.append(f"difference from the model in float64: {_largest(between):.1e}")
         right = right and _are_small(between, limits)
     if right:
-        report.append("so the difference is rounding, and the module is right")
+        report.append("so the module is right: no further from float64 than single precision is")
     return Result(right, report)
 
 
@@ -149,16 +156,9 @@ def _are_as_close(these: list[Difference], others: list[Difference], limits: lis
 
 
 def _ours(model: Model, module: nn.Module, arrays: list[Any]) -> list[Tensor]:
-    """A module's outputs.
-
-    Raises:
-        ValueError: It cannot take such inputs.
-    """
-    try:
-        with torch.no_grad():
-            return model.call(module, [_tensor(array) for array in arrays])
-    except Exception as error:  # of many kinds
-        raise ValueError(_cannot_run("the module", arrays, error)) from error
+    """A module's outputs."""
+    with torch.no_grad():
+        return model.call(module, [_tensor(array) for array in arrays])
 
 
 def _tensor(array: Any) -> Tensor:
@@ -168,9 +168,15 @@ def _tensor(array: Any) -> Tensor:
     return torch.from_numpy(array)
 
 
-def _cannot_run(what: str, arrays: list[Any], error: Exception) -> str:
+def _has_choice(model: Model, settings: Settings) -> bool:
+    """Whether the user may choose sizes, and has not."""
+    return settings.shapes is None and any(None in (given.shape or []) for given in model.inputs)
+
+
+def _cannot_run(what: str, arrays: list[Any], error: Exception, has_choice: bool) -> str:
     shapes = ", ".join(str(array.shape) for array in arrays)
-    return f"{what} cannot run on input of shape {shapes}: {reason(error)}"
+    advice = "; --input-shape sets the sizes that the model leaves open" if has_choice else ""
+    return f"{what} cannot run on input of shape {shapes}: {reason(error)}{advice}"
 
 
 def _differences(found: list[Any], expected: list[Any]) -> list[Difference]:
@@ -238,9 +244,6 @@ def _inputs(model: Model, settings: Settings) -> tuple[list[Any], list[Any]]:
     Raises:
         ValueError: The settings do not fit the inputs, or the model does not run.
     """
-    is_open = settings.shapes is None and any(
-        given.shape is not None and None in given.shape for given in model.inputs
-    )
     ranges = _given_ranges(model.inputs, settings.ranges)
     failure = None
     for shapes in _choices(model.inputs, settings.shapes):
@@ -249,12 +252,12 @@ def _inputs(model: Model, settings: Settings) -> tuple[list[Any], list[Any]]:
             outputs = model.run(arrays)
             break
         except Exception as error:  # of the frameworks' own kinds
-            failure = failure or (_cannot_run(model.runtime, arrays, error), error)
+            has_choice = _has_choice(model, settings)
+            failure = failure or (_cannot_run(model.runtime, arrays, error, has_choice), error)
     else:
         assert failure is not None
         message, cause = failure
-        advice = "; --input-shape sets the sizes that the model leaves open" if is_open else ""
-        raise ValueError(message + advice) from cause
+        raise ValueError(message) from cause
     if settings.ranges is None:
         for position, given in enumerate(model.inputs):
             for highest in _highest(given.dtype, arrays[position].ndim):
@@ -417,5 +420,5 @@ def _fitting(inputs: list[Input], given: list[list[int]]) -> list[list[int]]:
 
 
 def reason(error: BaseException) -> str:
-    """What an error says, or its kind where it says nothing."""
-    return str(error).strip() or type(error).__name__
+    """What an error says, in one line, or its kind where it says nothing."""
+    return " ".join(str(error).split()) or type(error).__name__

@@ -75,7 +75,7 @@ def test_what_the_other_runtime_cannot_compute(
     assert convert(saved(tmp_path, low(tail), w=weight(8, 4))) == 0
     printed = capsys.readouterr().out
     assert "difference from the module in float64: of the module " in printed
-    assert "so the difference is rounding, and the module is right" in printed
+    assert "so the module is right" in printed
 
 
 @pytest.mark.parametrize("tail", IMPRECISE)
@@ -180,9 +180,7 @@ def test_types_that_numpy_has_not(tmp_path: Path) -> None:
 def test_without_onnxruntime(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The evaluator's own normalization by a batch's statistics is none for inference."""
     monkeypatch.setitem(sys.modules, "onnxruntime", None)
-    text = (
-        "net (float[n, 3, 5] x) => (float[n, 3, 5] y) { y = BatchNormalization(x, s, b, m, v) }"
-    )
+    text = "net (float[n, 3, 5] x) => (float[n, 3, 5] y) { y = BatchNormalization(x, s, b, m, v) }"
     values = {name: np.arange(1, 4, dtype=np.float32) for name in "sbmv"}
     assert convert(saved(tmp_path, text, 12, **values)) == 0
 
