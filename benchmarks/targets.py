@@ -63,7 +63,7 @@ TARGETS = [
     Target("inference, channels_last", (_INFERENCE_LAST,), 0.55, 1.0, "timm"),
     Target("training step, NCHW", (_TRAINING_NCHW,), 0.85, 1.0, "timm"),
     Target("training step, channels_last", (_TRAINING_LAST,), 0.85, 1.0, "timm"),
-    Target("inference, NCHW", (_INFERENCE_NCHW,), 1.0, None, "onnxruntime"),
+    Target("inference, NCHW, models of one layer", (_INFERENCE_NCHW,), 1.0, None, "onnxruntime"),
     Target("bytes saved for backward, both layouts", _SAVED, 1.0, 1.0),
     Target(
         "call overhead, module, equal pads", ("call overhead",), 1.05, None, rows="module, equal"

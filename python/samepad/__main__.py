@@ -2,9 +2,9 @@
 
 import argparse
 import io
+import math
 import platform
 import sys
-import tempfile
 from collections import Counter
 from pathlib import Path
 from typing import Any
@@ -13,7 +13,9 @@ import torch
 
 import samepad
 from samepad import _build
+from samepad._comparison import Settings, compare
 from samepad._files import OPENERS
+from samepad._writing import UnfinishedError, refusal, write_together
 from samepad.keras.errors import saved_model
 from samepad.source import write_source
 
@@ -41,60 +43,27 @@ def info() -> int:
     return 0
 
 
-def write_together(contents: dict[Path, bytes]) -> None:
-    """Write files of one folder, all or none: where one fails, what was there before is back.
-
-    Raises:
-        ValueError: Nothing can be written to the folder.
-        OSError: One fails.
-    """
-    (folder,) = {path.parent for path in contents}
-    try:
-        temporary = tempfile.TemporaryDirectory(dir=folder, prefix=".samepad-")
-    except OSError as error:  # which names the temporary folder
-        names = " and ".join(map(str, contents))
-        raise ValueError(f"cannot write {names}: {error.strerror}") from error
-    with temporary as aside:
-        new, old = Path(aside) / "new", Path(aside) / "old"
-        new.mkdir()
-        old.mkdir()
-        for path, content in contents.items():
-            (new / path.name).write_bytes(content)
-        try:
-            for path in contents:
-                if path.exists():
-                    path.replace(old / path.name)
-                (new / path.name).replace(path)
-        except BaseException:  # Ctrl-C too
-            for path in contents:
-                if not (new / path.name).exists():
-                    path.unlink(missing_ok=True)
-                if (old / path.name).exists():
-                    (old / path.name).replace(path)
-            raise
-
-
 def weights_of(output: Path) -> Path:
     """The file for the weights of what is written."""
     return output.with_suffix(".pt")
 
 
 def convert(
-    model: Path, output: Path, layout: Any, class_name: str, shapes: list[list[int]] | None
+    file: Path, output: Path, layout: Any, class_name: str, settings: Settings, force: bool
 ) -> int:
-    """Convert a file to a .py file and the weights beside it; outputs are compared for inputs of
-    these shapes."""
+    """Convert a file to a .py file and the weights beside it, unless outputs differ."""
 
     def step(number: int, what: str) -> None:
         print(f"[{number}/4] {what}", file=sys.stderr)
 
-    step(1, f"loading {model}")
-    file = OPENERS[model.suffix.lower()](model)
+    step(1, f"loading {file}")
+    opened = OPENERS[file.suffix.lower()](file)
     step(2, "converting")
-    module, run = file.module(layout)
+    model = opened(layout)
+    module = model.module
     source = write_source(module, class_name)
     step(3, "comparing outputs for random input")
-    worst = file.difference(run, shapes)
+    result = compare(model, settings)
 
     counts = Counter(
         type(child).__name__ for child in module.modules() if not list(child.children())
@@ -104,29 +73,56 @@ def convert(
         print(f"{name:{width}}  {count:4}")
     parameters = sum(parameter.numel() for parameter in module.parameters())
     print(f"{parameters:,} parameters")
-    print(f"largest difference of outputs, relative: {worst:.1e}")
-    if not worst <= TOLERANCE:
-        print(f"more than {TOLERANCE:.0e}: nothing is written", file=sys.stderr)
+    print("\n".join(result.report))
+    if not result.right:
+        print(
+            "more than the tolerance: nothing is written; --rtol and --atol set another one",
+            file=sys.stderr,
+        )
         return 1
     step(4, f"writing {output}")
     weights = io.BytesIO()
     torch.save(module.state_dict(), weights)
     files = {output: source.encode(), weights_of(output): weights.getvalue()}
-    write_together(files)
+    write_together(files, force)
     print("wrote " + " and ".join(map(str, files)))
     return 0
 
 
 def sizes(text: str) -> list[int]:
-    """Sizes with commas between them.
+    """Sizes with commas between them; of a scalar there are none.
 
     Raises:
         ValueError: One is no number above zero.
     """
-    found = [int(part) for part in text.split(",")]
-    if min(found) < 1:
+    found = [int(part) for part in text.split(",")] if text else []
+    if any(size < 1 for size in found):
         raise ValueError(text)
     return found
+
+
+def tolerance(text: str) -> float:
+    """A number that is not negative.
+
+    Raises:
+        ValueError: It is none.
+    """
+    found = float(text)
+    if not found >= 0:
+        raise ValueError(text)
+    return found
+
+
+def value_range(text: str) -> tuple[float, float]:
+    """The lowest and the highest value, with a comma between them.
+
+    Raises:
+        ValueError: They are not two finite numbers in that order.
+    """
+    low, high = map(float, text.split(","))
+    if not -math.inf < low <= high < math.inf:
+        raise ValueError(text)
+    return low, high
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -156,6 +152,26 @@ def main(arguments: list[str] | None = None) -> int:
         help="such as 224,224,3: of the input for which outputs are compared, as the model has it, "
         "where the model leaves sizes open; once for each input, with or without the batch",
     )
+    command.add_argument(
+        "--input-range",
+        type=value_range,
+        action="append",
+        metavar="LOW,HIGH",
+        help="such as --input-range=-1,1: of the inputs for which outputs are compared; once for "
+        "all, or once for each",
+    )
+    command.add_argument(
+        "--rtol",
+        type=tolerance,
+        default=TOLERANCE,
+        help="a larger difference, relative to the largest output, is looked into (%(default)s)",
+    )
+    command.add_argument(
+        "--atol", type=tolerance, default=0.0, help="added to that, absolute (%(default)s)"
+    )
+    command.add_argument(
+        "--force", action="store_true", help="replace output files that are there already"
+    )
     options = parser.parse_args(arguments)
     if options.command == "info":
         return info()
@@ -168,20 +184,25 @@ def main(arguments: list[str] | None = None) -> int:
     if not options.output.parent.is_dir():
         parser.error(f"there is no folder {options.output.parent}")
     for path in (options.output, weights_of(options.output)):
-        if path.is_dir():
-            parser.error(f"{path} is a folder, where a file is to be written")
+        if reason := refusal(path, options.force):
+            parser.error(reason)
     if options.model.suffix.lower() not in OPENERS:
         parser.error(f"the model must end in {' or '.join(OPENERS)}, but got {options.model}")
+    settings = Settings(options.rtol, options.atol, options.input_shape, options.input_range)
     try:
         return convert(
             options.model,
             options.output,
             options.input_layout,
             options.class_name,
-            options.input_shape,
+            settings,
+            options.force,
         )
-    except (ValueError, OSError) as error:
+    except (ValueError, OSError, UnfinishedError) as error:
         print(f"error: {error}", file=sys.stderr)
+        return 1
+    except Exception as error:  # what a broken or hostile file may cause has no end
+        print(f"error: {type(error).__name__}: {error}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:
         print("interrupted: nothing is written", file=sys.stderr)

@@ -1,113 +1,22 @@
-"""Model files of other frameworks: their modules, and what they themselves compute."""
+"""Model files of other frameworks: what they compute there, and their modules."""
 
 import contextlib
 import functools
+import importlib.util
 import json
 import os
+import sys
 import tempfile
 import zipfile
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
-from torch import fx
 
 import samepad.onnx
+from samepad._comparison import Input, Model, Run, reason
 from samepad.keras.graph import converted, flat, functional
-
-#: From what a framework's model takes to what it returns, in the framework's layout.
-Run = Callable[[list[Any]], list[Any]]
-
-
-@dataclass
-class ModelFile:
-    """A model as its own framework has it."""
-
-    #: Shape and NumPy type of each input; None where a size is free. Of what could be converted.
-    inputs: Callable[[], list[tuple[list[int | None], np.dtype[Any]]]]
-    #: The framework's computation, from arrays to arrays.
-    run: Run
-    #: The module in PyTorch, for "torch" or "keras" as layout, and its computation: from tensors to
-    #: tensors.
-    module: Callable[[Any], tuple[fx.GraphModule, Run]]
-
-    def difference(self, ours: Run, shapes: list[list[int]] | None = None) -> float:
-        """The largest difference of outputs for random inputs, relative to the largest output.
-
-        Args:
-            ours: The module's computation.
-            shapes: Of the inputs, with or without the batch. Else free sizes are 2 for the batch
-                and 64 elsewhere.
-
-        Returns:
-            The difference; NaN where an output has one.
-
-        Raises:
-            ValueError: The shapes are none of the inputs'; one of the two cannot take such input,
-                or their outputs' shapes differ.
-        """
-        inputs = self.inputs()
-        sizes = _sizes([shape for shape, _ in inputs], shapes)
-        generator = np.random.default_rng(0)
-        arrays = []
-        for size, (_, dtype) in zip(sizes, inputs, strict=True):
-            floating = np.issubdtype(dtype, np.floating)
-            values = generator.random(size) if floating else generator.integers(0, 2, size)
-            arrays.append(np.asarray(values, dtype))
-        try:
-            expected = self.run(arrays)
-            with torch.no_grad():
-                found = ours([torch.from_numpy(array) for array in arrays])
-        except Exception as error:  # of the frameworks' own kinds
-            taken = ", ".join(str(array.shape) for array in arrays)
-            free = shapes is None and any(None in shape for shape, _ in inputs)
-            advice = "; --input-shape sets the sizes that the model leaves open" if free else ""
-            raise ValueError(
-                f"cannot run on input of shape {taken}: {_reason(error)}{advice}"
-            ) from error
-        differences = []
-        for theirs, tensor in zip(expected, found, strict=True):
-            value = torch.from_numpy(np.array(theirs)).double()
-            if tensor.shape != value.shape:
-                raise ValueError(f"an output has shape {tensor.shape}, expected {value.shape}")
-            scale = value.abs().amax().clamp(min=1e-12) if value.numel() else 1.0
-            distance = (tensor.double() - value).abs()
-            differences.append(float(distance.amax() / scale) if value.numel() else 0.0)
-        return float(torch.tensor(differences).amax())  # NaN if one is
-
-
-def _sizes(inputs: list[list[int | None]], given: list[list[int]] | None) -> list[list[int]]:
-    """The sizes of inputs of these shapes: the given ones, or some where they are free.
-
-    Raises:
-        ValueError: The given ones do not fit.
-    """
-    if given is None:
-        free = [[2, *[64] * (len(shape) - 1)] for shape in inputs]
-        return [
-            [other if size is None else size for size, other in zip(shape, others, strict=False)]
-            for shape, others in zip(inputs, free, strict=True)
-        ]
-    if len(given) != len(inputs):
-        raise ValueError(f"{len(given)} input shapes are given, but the model has {len(inputs)}")
-    found = []
-    for shape, wanted in zip(inputs, given, strict=True):
-        # The batch may be left out.
-        full = [shape[0] or 2, *wanted] if len(wanted) == len(shape) - 1 else wanted
-        fits = len(full) == len(shape) and all(
-            size in (None, other) for size, other in zip(shape, full, strict=True)
-        )
-        if not fits:
-            raise ValueError(f"input shape {wanted} does not fit the model's input {shape}")
-        found.append(full)
-    return found
-
-
-def _reason(error: Exception) -> str:
-    return str(error).strip() or type(error).__name__
 
 
 @contextlib.contextmanager
@@ -141,21 +50,35 @@ def _reason_of_keras(path: Path, error: Exception) -> str:
     try:
         with zipfile.ZipFile(path) as archive:
             found = _layers_with_code(json.loads(archive.read("config.json")))
-    except (zipfile.BadZipFile, KeyError, ValueError, OSError):  # of an .h5 file, or a broken one
+    except Exception:  # of an .h5 file, or a broken one, or one nested too deep
         found = []
     if not found:
-        return _reason(error)
+        return reason(error)
     return f"it has layers with code of their own, of which none is run: {', '.join(found)}"
 
 
-def open_keras(path: Path) -> ModelFile:
-    """A .keras or .h5 file.
+def _choose_backend() -> None:
+    """Let Keras compute with TensorFlow, or JAX, where there is one.
+
+    Its PyTorch backend is no reference: under SAME its average pools count the padding.
+    """
+    if "keras" in sys.modules:
+        return
+    there = [name for name in ("tensorflow", "jax") if importlib.util.find_spec(name)]
+    if os.environ.get("KERAS_BACKEND") not in there:
+        os.environ["KERAS_BACKEND"] = there[0] if there else "torch"
+    os.environ.setdefault("JAX_ENABLE_X64", "1")  # JAX has no float64 without
+
+
+def open_keras(path: Path) -> Callable[[Any], Model]:
+    """A .keras or .h5 file: what converts it, for "torch" or "keras" as layout.
 
     Raises:
         ValueError: There is no Keras; the file is none of its own, or has code in it, of which
             Keras's safe mode runs none.
     """
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+    _choose_backend()
     try:
         import keras
     except ImportError as error:
@@ -170,46 +93,60 @@ def open_keras(path: Path) -> ModelFile:
             model = keras.saving.load_model(file, compile=False, safe_mode=True)
     except Exception as error:  # of many kinds: Keras, h5py, zipfile and JSON all have their own
         raise ValueError(f"Keras cannot load {path}: {_reason_of_keras(path, error)}") from error
-
-    @functools.cache
-    def reference() -> Any:
-        """The model, computing as the module does: not in half precision."""
-        return _in_single_precision(keras, model)
-
-    def inputs() -> list[tuple[list[int | None], np.dtype[Any]]]:
-        return [(list(tensor.shape), np.dtype(tensor.dtype)) for tensor in reference().inputs]
-
-    def run(arrays: list[Any]) -> list[Any]:
-        graph = functional(reference())
-        given = keras.tree.pack_sequence_as(graph._inputs_struct, arrays)
-        outputs = flat(reference()(given, training=False))
-        return [keras.ops.convert_to_numpy(output) for output in outputs]
-
-    def module(layout: Any) -> tuple[fx.GraphModule, Run]:
-        made = converted(model, layout)
-
-        def call(tensors: list[Any]) -> list[Any]:
-            given = [
-                tensor.movedim(-1, 1) if first else tensor
-                for tensor, first in zip(tensors, made.inputs, strict=True)
-            ]
-            found = zip(flat(made.module.eval()(*given)), made.outputs, strict=True)
-            return [
-                tensor.movedim(1, -1) if value.channels_first else tensor for tensor, value in found
-            ]
-
-        return made.module, call
-
-    return ModelFile(inputs, run, module)
+    return lambda layout: _keras_model(keras, model, layout)
 
 
-def _in_single_precision(keras: Any, model: Any) -> Any:
-    """The model; where it has layers of half precision a copy that computes in single."""
+def _keras_model(keras: Any, model: Any, layout: Any) -> Model:
+    """A model of Keras, converted.
+
+    Raises:
+        ValueError: It cannot be.
+    """
+    made = converted(model, layout)
+    single = _computing_in(keras, model, {"float16": "float32", "bfloat16": "float32"})
+
+    def run(other: Any, arrays: list[Any]) -> list[Any]:
+        given = keras.tree.pack_sequence_as(functional(other)._inputs_struct, arrays)
+        return [keras.ops.convert_to_numpy(value) for value in flat(other(given, training=False))]
+
+    def run_in_double(arrays: list[Any]) -> list[Any]:
+        usual = keras.config.floatx()
+        keras.config.set_floatx("float64")
+        try:
+            return run(_computing_in(keras, single, {"float32": "float64"}), arrays)
+        finally:
+            keras.config.set_floatx(usual)
+
+    def call(module: Any, tensors: list[Any]) -> list[Any]:
+        given = [
+            tensor.movedim(-1, 1) if first else tensor
+            for tensor, first in zip(tensors, made.inputs, strict=True)
+        ]
+        found = zip(flat(module.eval()(*given)), made.outputs, strict=True)
+        return [
+            tensor.movedim(1, -1) if value.channels_first else tensor for tensor, value in found
+        ]
+
+    inputs = [
+        Input(
+            tensor.name,
+            list(tensor.shape),
+            np.dtype(tensor.dtype),
+            ["batch", *[None] * len(tensor.shape)][: len(tensor.shape)],
+        )
+        for tensor in single.inputs
+    ]
+    runtime = f"Keras on {keras.backend.backend()}"
+    return Model(inputs, runtime, functools.partial(run, single), run_in_double, made.module, call)
+
+
+def _computing_in(keras: Any, model: Any, types: dict[str, str]) -> Any:
+    """The model; where it has layers of some types, a copy that computes in others."""
     config = keras.saving.serialize_keras_object(model)
-    single = _without_half(config)
-    if single == config:
+    other = _retyped(config, types)
+    if other == config:
         return model
-    copy = keras.saving.deserialize_keras_object(single)
+    copy = keras.saving.deserialize_keras_object(other)
     with tempfile.TemporaryDirectory() as folder:  # layers have their own ways to take weights
         weights = Path(folder) / "all.weights.h5"
         model.save_weights(weights)
@@ -217,29 +154,33 @@ def _in_single_precision(keras: Any, model: Any) -> Any:
     return copy
 
 
-def _without_half(config: Any, is_type: bool = False) -> Any:
-    """A model's configuration with single in place of half precision, under each `dtype`."""
+def _retyped(config: Any, types: dict[str, str], is_type: bool = False) -> Any:
+    """A model's configuration with other types under each `dtype`."""
     if isinstance(config, dict):
         return {
-            key: _without_half(value, is_type or key == "dtype") for key, value in config.items()
+            key: _retyped(value, types, is_type or key == "dtype") for key, value in config.items()
         }
     if isinstance(config, list):
-        return [_without_half(value, is_type) for value in config]
-    half = isinstance(config, str) and config.removeprefix("mixed_") in ("float16", "bfloat16")
-    return "float32" if is_type and half else config
+        return [_retyped(value, types) for value in config]
+    if is_type and isinstance(config, str):
+        return types.get(config.removeprefix("mixed_"), config)
+    return config
 
 
-def open_onnx(path: Path) -> ModelFile:
-    """An .onnx file, which ONNX Runtime runs where it is installed, else onnx's own evaluator.
+#: What onnx itself computes models with.
+EVALUATOR = "onnx's evaluator"
+
+
+def open_onnx(path: Path) -> Callable[[Any], Model]:
+    """An .onnx file: what converts it, for any layout.
 
     Raises:
         ValueError: There is no package onnx; or the file is no ONNX model.
     """
     try:
         import onnx
-        from onnx.reference import ReferenceEvaluator
 
-        from samepad.onnx.loading import read, sizes_of
+        from samepad.onnx.loading import read
     except ImportError as error:
         raise ValueError(f"{path} needs the package onnx: pip install onnx") from error
     proto = read(path)
@@ -249,26 +190,126 @@ def open_onnx(path: Path) -> ModelFile:
         if not value.type.HasField("tensor_type"):
             kind = value.type.WhichOneof("value")
             raise ValueError(f"input {value.name} of {path} is a {kind}, expected a tensor")
+    return lambda _: _onnx_model(onnx, path, proto, given)
+
+
+def _onnx_model(onnx: Any, path: Path, proto: Any, given: list[Any]) -> Model:
+    """A model of ONNX, converted.
+
+    Raises:
+        ValueError: It cannot be.
+    """
+    from samepad.onnx.loading import sizes_of
+
+    names = [value.name for value in given]
+    kinds = [value.type.tensor_type for value in given]
+    inputs = [
+        Input(
+            name,
+            sizes_of(kind) if kind.HasField("shape") else None,
+            onnx.helper.tensor_dtype_to_np_dtype(kind.elem_type),
+            [dim.dim_param or None for dim in kind.shape.dim],
+        )
+        for name, kind in zip(names, kinds, strict=True)
+    ]
+    module = samepad.onnx.load(proto)
+    # Python's interface to ONNX Runtime does not take arrays of types that NumPy itself has not.
+    if all(given.dtype.isbuiltin == 1 for given in inputs):
+        runtime, run = _onnx_runtime(path, proto, names)
+    else:
+        runtime, run = EVALUATOR, _evaluator(proto, names)
+
+    def run_in_double(arrays: list[Any]) -> list[Any]:
+        wide = type(proto)()
+        wide.CopyFrom(proto)
+        _widen(onnx, wide.graph)
+        for function in wide.functions:
+            _widen_nodes(onnx, function.node)
+        return _evaluator(wide, names)(arrays)
+
+    def call(module: Any, tensors: list[Any]) -> list[Any]:
+        return flat(module(*tensors))
+
+    return Model(inputs, runtime, run, run_in_double, module, call)
+
+
+def _onnx_runtime(path: Path, proto: Any, names: list[str]) -> tuple[str, Run]:
+    """What runs a model: ONNX Runtime, where it is installed and takes the model, else onnx's own
+    evaluator."""
+    try:
+        import onnxruntime
+
+        options = onnxruntime.SessionOptions()
+        options.log_severity_level = 4  # errors are raised too
+        session = onnxruntime.InferenceSession(
+            str(path), options, providers=["CPUExecutionProvider"]
+        )
+    except Exception:  # it is not there, or one of its own kinds: it lacks kernels for some types
+        return EVALUATOR, _evaluator(proto, names)
+    return "ONNX Runtime", lambda arrays: list(
+        session.run(None, dict(zip(names, arrays, strict=True)))
+    )
+
+
+def _evaluator(proto: Any, names: list[str]) -> Run:
+    """The computation of onnx's own evaluator."""
+    from onnx.reference import ReferenceEvaluator
+    from onnx.reference.op_run import OpRun
+
+    class BatchNormalization(OpRun):
+        """In inference; before opset 14 the evaluator's own mixes in the batch's statistics."""
+
+        op_domain = ""
+
+        def _run(self, x: Any, *statistics: Any, epsilon: float = 1e-5, **_: Any) -> tuple[Any]:
+            shape = (-1, *[1] * (x.ndim - 2))
+            scale, bias, mean, variance = (values.reshape(shape) for values in statistics)
+            return ((scale * (x - mean) / np.sqrt(variance + epsilon) + bias).astype(x.dtype),)
+
+    evaluator = ReferenceEvaluator(proto, new_ops=[BatchNormalization])
 
     def run(arrays: list[Any]) -> list[Any]:
-        feeds = {value.name: array for value, array in zip(given, arrays, strict=True)}
-        try:
-            import onnxruntime
-        except ImportError:
-            return list(ReferenceEvaluator(proto).run(None, feeds))
-        session = onnxruntime.InferenceSession(str(path), providers=["CPUExecutionProvider"])
-        return list(session.run(None, feeds))
+        with np.errstate(all="ignore"):  # of infinities, which outputs may have
+            return list(evaluator.run(None, dict(zip(names, arrays, strict=True))))
 
-    def inputs() -> list[tuple[list[int | None], np.dtype[Any]]]:
-        kinds = [value.type.tensor_type for value in given]
-        dtypes = [onnx.helper.tensor_dtype_to_np_dtype(kind.elem_type) for kind in kinds]
-        return list(zip([sizes_of(kind) for kind in kinds], dtypes, strict=True))
+    return run
 
-    def module(_: Any) -> tuple[fx.GraphModule, Run]:
-        made = samepad.onnx.load(proto)
-        return made, lambda tensors: flat(made(*tensors))
 
-    return ModelFile(inputs, run, module)
+def _widen(onnx: Any, graph: Any) -> None:
+    """Make float64 of all in a graph that is of other floating-point types."""
+    for tensor in graph.initializer:
+        _widen_tensor(onnx, tensor)
+    for sparse in graph.sparse_initializer:
+        _widen_tensor(onnx, sparse.values)
+    for value in (*graph.input, *graph.value_info, *graph.output):
+        if value.type.HasField("tensor_type"):
+            kind = value.type.tensor_type
+            kind.elem_type = _widened(onnx, kind.elem_type)
+    _widen_nodes(onnx, graph.node)
+
+
+def _widen_nodes(onnx: Any, nodes: Any) -> None:
+    """The same for nodes: of constants, of types that are asked for, and of graphs in them."""
+    for node in nodes:
+        for attribute in node.attribute:
+            if attribute.type == attribute.TENSOR:
+                _widen_tensor(onnx, attribute.t)
+            elif attribute.type == attribute.GRAPH:
+                _widen(onnx, attribute.g)
+            elif attribute.name in ("to", "dtype", "output_datatype"):
+                attribute.i = _widened(onnx, attribute.i)
+
+
+def _widen_tensor(onnx: Any, tensor: Any) -> None:
+    if _widened(onnx, tensor.data_type) != tensor.data_type:
+        values = onnx.numpy_helper.to_array(tensor).astype(np.float64)
+        tensor.CopyFrom(onnx.numpy_helper.from_array(values, tensor.name))
+
+
+def _widened(onnx: Any, kind: int) -> int:
+    """The number of a type, or float64's in place of shorter floating-point types."""
+    proto = onnx.TensorProto
+    return proto.DOUBLE if kind in (proto.FLOAT, proto.FLOAT16, proto.BFLOAT16) else kind
 
 
 #: By a file's suffix, in lower case.
