@@ -1,7 +1,7 @@
 """One node of an ONNX graph as its rule sees it."""
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -11,7 +11,6 @@ from torch import Tensor, fx, nn
 
 from samepad._building import GraphBuilder, UnsupportedError
 from samepad.onnx import limits, shapes
-from samepad.onnx.fractions import Fractional
 
 
 @dataclass(frozen=True)
@@ -19,15 +18,12 @@ class Sizes:
     """A tensor of numbers, some of which are sizes that the module will see, or made from them.
 
     ONNX computes with shapes as tensors; as numbers they leave a module that exports and compiles
-    for every size. Where the type is a floating-point one, a node still computes an integer: what
-    may be none is a Fractional.
+    for every size.
     """
 
-    items: tuple[int | float | fx.Node | Fractional, ...]
+    items: tuple[int | float | fx.Node, ...]
     shape: tuple[int, ...]
     dtype: torch.dtype = torch.int64
-    #: Makes a node of the same values, as tensors; what has Fractionals is nothing else in a graph.
-    as_tensor: Callable[[], fx.Node] | None = field(default=None, compare=False)
 
     @property
     def array(self) -> NDArray[Any]:
@@ -35,11 +31,6 @@ class Sizes:
         array = np.empty(len(self.items), object)
         array[:] = self.items
         return array.reshape(self.shape)
-
-    @property
-    def whole(self) -> bool:
-        """Whether each item is a number or a node, and so an argument of a node."""
-        return not any(isinstance(item, Fractional) for item in self.items)
 
 
 #: What an ONNX value is while a graph is made: known, computed by a node, or both in parts.
@@ -101,12 +92,8 @@ class Builder(GraphBuilder):
         if not isinstance(value, Sizes):
             return value
         if value not in self.cached:
-            if value.whole:
-                node = self.call(shapes.tensor_of, value.array.tolist(), value.dtype)
-                node.meta |= {"dims": list(value.shape), "dtype": value.dtype}
-            else:
-                assert value.as_tensor is not None
-                node = value.as_tensor()
+            node = self.call(shapes.tensor_of, value.array.tolist(), value.dtype)
+            node.meta |= {"dims": list(value.shape), "dtype": value.dtype}
             self.cached[value] = node
         return self.cached[value]
 
@@ -129,8 +116,6 @@ class Call:
     """A node: its inputs, attributes and what makes the graph."""
 
     b: Builder
-    #: Says it in PyTorch.
-    rule: "Rule"
     name: str
     kind: str
     given: list[Value | None]
@@ -214,7 +199,7 @@ class Call:
         if attribute in self.attributes:
             return list(self.attributes[attribute])
         sizes = self.sizes(position)
-        if sizes is not None and len(sizes.shape) < 2 and sizes.whole:
+        if sizes is not None and len(sizes.shape) < 2:
             return list(sizes.items)
         value = self[position]
         if isinstance(value, Tensor):
@@ -226,7 +211,7 @@ class Call:
         if attribute in self.attributes:
             return self.attributes[attribute]
         sizes = self.sizes(position)
-        if sizes is not None and len(sizes.items) == 1 and sizes.whole:
+        if sizes is not None and len(sizes.items) == 1:
             return sizes.items[0]
         value = self[position]
         return value.item() if isinstance(value, Tensor) and value.numel() == 1 else value

@@ -36,29 +36,29 @@ def check_expansion(model: Any) -> None:
         ValueError: There are too many nodes, or functions call each other too deep or in a circle.
     """
     functions = {function_key(function): function for function in model.functions}
+    #: The nodes of each function with those of its calls, and how deep they are nested.
     counted: dict[tuple[str, str, str], tuple[int, int]] = {}
 
+    def called(key: tuple[str, str, str], callers: tuple[Any, ...]) -> tuple[int, int]:
+        if key in callers:
+            raise ValueError(f"its function {'.'.join(filter(None, key))} calls itself")
+        if key not in counted and len(callers) < MOST_NESTED:
+            counted[key] = count(functions[key].node, (*callers, key))
+        if key not in counted or len(callers) + counted[key][1] >= MOST_NESTED:
+            raise ValueError(f"its functions are nested more than {MOST_NESTED} deep")
+        return counted[key]
+
     def count(nodes: Iterable[Any], callers: tuple[Any, ...]) -> tuple[int, int]:
-        """How many nodes there are, and how many functions deep."""
-        total, deepest = 0, len(callers)
+        total, deepest = 0, 0
         for node in nodes:
             total += 1
-            bodies = [graph.node for graph in graphs_of(node)]
             key = function_key(node)
+            inner = [count(graph.node, callers) for graph in graphs_of(node)]
             if key in functions:
-                name = ".".join(filter(None, key))
-                if key in callers:
-                    raise ValueError(f"its function {name} calls itself")
-                if key not in counted:
-                    inner, depth = count(functions[key].node, (*callers, key))
-                    counted[key] = inner, depth - len(callers)
-                total += counted[key][0]
-                deepest = max(deepest, len(callers) + counted[key][1])
-                if deepest > MOST_NESTED:
-                    raise ValueError(f"its functions are nested more than {MOST_NESTED} deep")
-            for body in bodies:
-                inner, depth = count(body, callers)
-                total, deepest = total + inner, max(deepest, depth)
+                more, depth = called(key, callers)
+                inner.append((more, depth + 1))
+            total += sum(more for more, _ in inner)
+            deepest = max([deepest, *(depth for _, depth in inner)])
         return total, deepest
 
     total, _ = count(model.graph.node, ())
@@ -98,7 +98,9 @@ class _Watch(TorchDispatchMode):
 
 
 def _elements(structure: Any) -> int:
-    return sum(leaf.numel() for leaf in tree_leaves(structure) if isinstance(leaf, Tensor))
+    """Of all tensors in a structure, each of them once."""
+    found = {id(leaf): leaf.numel() for leaf in tree_leaves(structure) if isinstance(leaf, Tensor)}
+    return sum(found.values())
 
 
 def check_growth(more: int, allowed: int) -> None:

@@ -223,9 +223,7 @@ class Loader:
         attributes = {a.name: _attribute(a) for a in node.attribute}
         domain = "" if node.domain == "ai.onnx" else node.domain
         rule = _no_counterpart if domain else OPERATORS.get(node.op_type, _no_counterpart)
-        call = Call(
-            self.b, rule, name, node.op_type, given, attributes, opset, len(node.output), domain
-        )
+        call = Call(self.b, name, node.op_type, given, attributes, opset, len(node.output), domain)
         results: Any = [torch.zeros(())] * len(node.output)  # for what cannot be computed
         try:
             as_sizes = sizes.computed(call)
@@ -246,7 +244,7 @@ class Loader:
         return self.b.finish(result, "OnnxModel").eval()
 
 
-def _no_counterpart(c: Call) -> Any:
+def _no_counterpart(_: Call) -> Any:
     raise UnsupportedError("no counterpart")
 
 

@@ -1,9 +1,9 @@
 """ONNX's operators on sizes that are known one by one, as numbers in place of tensors."""
 
 import functools
+import math
 import operator
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -11,9 +11,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, fx
 
-from samepad.onnx import fractions, ops, tensors
+from samepad.onnx import ops, tensors
 from samepad.onnx.call import Call, Sizes, Value
-from samepad.onnx.fractions import Fractional
 
 #: A rule's result, or None where the operator has to be computed with tensors.
 Result = Value | list[Any] | None
@@ -43,7 +42,7 @@ def _each(function: Callable[..., Any], *arrays: NDArray[Any]) -> NDArray[Any]:
 
 
 def _least(item: Any) -> int | None:
-    """What an integer, a node or a number, is sure to be no less than; None where nothing is sure."""
+    """The least that an integer, or a node that computes one, can be; None where that is open."""
     if not isinstance(item, fx.Node):
         return int(item)
     if item.target == "size":
@@ -89,18 +88,20 @@ def _product(c: Call, items: Iterable[Any]) -> Any:
     return functools.reduce(lambda a, b: c.b.call(operator.mul, a, b), items)
 
 
-def _arithmetic(sign: str, integers: Callable[[Any, Any], Any]) -> Callable[[Call], Result]:
-    """An operator of two, by its sign; of integers, this function."""
+def _arithmetic(
+    function: Callable[[Any, Any], Any], of_integers: Callable[[Any, Any], Any] | None = None
+) -> Callable[[Call], Result]:
+    """An operator of two numbers; of integers it may be another."""
 
     def rule(c: Call) -> Result:
         left, right = c.sizes(0), c.sizes(1)
         if left is None or right is None or left.dtype != right.dtype:
             return None
         if left.dtype in _INTEGERS:
-            function = functools.partial(_of_integers, c, integers)
+            each = functools.partial(_of_integers, c, of_integers or function)
         else:
-            function = functools.partial(_of_floats, c, sign, left.dtype)
-        return _made(_each(function, left.array, right.array), left.dtype)
+            each = functools.partial(_of_floats, c, function, left.dtype)
+        return _made(_each(each, left.array, right.array), left.dtype)
 
     return rule
 
@@ -111,47 +112,43 @@ def _of_integers(c: Call, function: Callable[[Any, Any], Any], left: Any, right:
     return c.b.call(function, left, right)
 
 
-_SIGNS: dict[str, Callable[[Any, Any], Any]] = {
-    "+": operator.add,
-    "-": operator.sub,
-    "*": operator.mul,
-    "/": operator.truediv,
-}
-
-
-def _of_floats(c: Call, sign: str, dtype: torch.dtype, left: Any, right: Any) -> Any:
-    """Whole numbers stay so; others become fractions.
-
-    Raises:
-        _Unknown: Neither says it.
-    """
+def _of_floats(
+    c: Call, function: Callable[[Any, Any], Any], dtype: torch.dtype, left: Any, right: Any
+) -> Any:
+    """Integers where they are sure to come of it, else Python's floats, rounded to the type."""
     left, right = _whole(left), _whole(right)
-    known = [isinstance(item, (int, float)) for item in (left, right)]
-    if all(known):
-        numbers = (torch.tensor(item, dtype=dtype) for item in (left, right))
-        return _SIGNS[sign](*numbers).item()
-    if sign != "/" and all(isinstance(item, (int, fx.Node)) for item in (left, right)):
-        return c.b.call(_SIGNS[sign], left, right)
-    result: Any = None
-    if sign == "/" and right == 1:
-        result = left
-    elif known[1]:
-        result = fractions.with_constant(left, right, sign, dtype)
-    elif sign == "/":
-        result = fractions.quotient(left, right)
-    elif known[0] and sign == "-":
-        negative = fractions.with_constant(right, -1, "*", dtype)
-        result = negative and fractions.with_constant(negative, left, "+", dtype)
-    elif known[0]:
-        result = fractions.with_constant(right, left, sign, dtype)
-    if result is None:
-        raise _Unknown
+    if not isinstance(left, fx.Node) and not isinstance(right, fx.Node):
+        return function(*(torch.tensor(item, dtype=dtype) for item in (left, right))).item()
+    for item, factor in ((left, right), (right, left)):
+        is_part = isinstance(factor, float) and factor > 0 and math.log2(factor).is_integer()
+        if function is operator.mul and is_part:
+            return _of_floats(c, operator.truediv, dtype, item, 1 / factor)
+    if function is operator.truediv and right == 1:
+        return left
+    integers = _is_integer(left) and _is_integer(right)
+    if function is not operator.truediv and integers:
+        return c.b.call(function, left, right)
+    result = c.b.call(function, left, right)
+    exact = function is operator.truediv and integers and _is_power(right)
+    if dtype == torch.float32 and not exact:
+        result = c.b.call(ops.single, result)
+    result.meta["float"] = True
     return result
 
 
 def _whole(item: Any) -> Any:
     """A float that is a whole number as an integer; others as they are."""
     return int(item) if isinstance(item, float) and item.is_integer() else item
+
+
+def _is_integer(item: Any) -> bool:
+    """Whether it is an integer, or a node that computes one."""
+    return not item.meta.get("float") if isinstance(item, fx.Node) else isinstance(item, int)
+
+
+def _is_power(item: Any) -> bool:
+    """Whether it is a power of two, by which float32 divides every size exactly."""
+    return isinstance(item, int) and item > 0 and item & (item - 1) == 0
 
 
 def _rounding(how: str) -> Callable[[Call], Result]:
@@ -161,39 +158,36 @@ def _rounding(how: str) -> Callable[[Call], Result]:
         sizes = c.sizes(0)
         if sizes is None or sizes.dtype not in _FLOATS:
             return None
-        round_one = functools.partial(_rounded, c, how, sizes.dtype)
+        round_one = functools.partial(_rounded, c, how)
         return _made(_each(round_one, sizes.array), sizes.dtype)
 
     return rule
 
 
-def _rounded(c: Call, how: str, dtype: torch.dtype, item: Any) -> Any:
-    """A number, or a node that computes one, down ("floor"), up ("ceil") or towards zero ("fix").
+_ROUNDED: dict[str, Callable[[float], int]] = {
+    "floor": math.floor,
+    "ceil": math.ceil,
+    "trunc": math.trunc,
+}
 
-    Raises:
-        _Unknown: No integers say what ONNX computes with floats.
-    """
-    if not isinstance(item, Fractional):
-        return item if isinstance(item, fx.Node) else int(getattr(np, how)(item))
-    if how == "fix":
-        signs = [part >= 0 for line in item.lines for part in (line.scale, line.offset)]
-        if not _is_count(item.size) or not all(signs):
-            raise _Unknown
-        how = "floor"
-    least = _least(item.size)
-    if least is None or (item.divisor and not _is_count(item.divisor)):
-        raise _Unknown
-    # A quotient of integers that are floats is nowhere rounded to an integer that it is not.
-    numbers = (1, 0, item.divisor) if item.divisor else fractions.rounded(item, how, dtype, least)
-    if numbers is None:
-        raise _Unknown
-    a, b, q = numbers
-    if how == "ceil":
-        a, b = -a, -b
-    value = item.size if a == 1 else c.b.call(operator.mul, item.size, a)
-    value = value if b == 0 else c.b.call(operator.add, value, b)
-    value = value if q == 1 else c.b.call(operator.floordiv, value, q)
-    return c.b.call(operator.neg, value) if how == "ceil" else value
+
+def _rounded(c: Call, how: str, item: Any) -> Any:
+    """A number, or a node that computes one, down, up or towards zero."""
+    if _is_integer(item):
+        return item
+    if not isinstance(item, fx.Node):
+        return _ROUNDED[how](item)
+    quotient = item.args[0] if item.target is ops.single else item
+    assert isinstance(quotient, fx.Node)
+    if quotient.target is operator.truediv and all(map(_is_integer, quotient.args)):
+        # Nowhere is a quotient of integers rounded to an integer that it is not.
+        left, right = quotient.args
+        if how == "trunc":
+            return _of_integers(c, ops.quotient, left, right)
+        if how == "ceil":
+            left = c.b.call(operator.add, left, c.b.call(operator.sub, right, 1))
+        return c.b.call(operator.floordiv, left, right)
+    return c.b.call(_ROUNDED[how], item)
 
 
 def _cast(c: Call) -> Result:
@@ -202,10 +196,9 @@ def _cast(c: Call) -> Result:
         return None
     array = sizes.array
     if wanted in _INTEGERS:
-        array = _each(functools.partial(_rounded, c, "fix", sizes.dtype), array)
-    elif not sizes.whole:
-        if sizes.dtype != wanted:
-            return None
+        array = _each(functools.partial(_rounded, c, "trunc"), array)
+    elif sizes.dtype != wanted and not all(map(_is_integer, sizes.items)):
+        return None
     return _made(array, wanted)
 
 
@@ -255,7 +248,7 @@ def _larger(maximum: bool) -> Callable[[Call], Result]:
 
 def _negative(c: Call) -> Result:
     sizes = c.sizes(0)
-    if sizes is None or not sizes.whole:
+    if sizes is None or not all(map(_is_integer, sizes.items)):
         return None
     return _made(_each(functools.partial(c.b.call, operator.neg), sizes.array), sizes.dtype)
 
@@ -367,7 +360,9 @@ def _reduced(function: Callable[[Any, Any], Any]) -> Callable[[Call], Result]:
 
     def rule(c: Call) -> Result:
         sizes = c.sizes(0)
-        if sizes is None or len(sizes.shape) != 1 or not sizes.items or not sizes.whole:
+        if sizes is None or len(sizes.shape) != 1 or not sizes.items:
+            return None
+        if not all(map(_is_integer, sizes.items)):
             return None
         result = functools.reduce(functools.partial(c.b.call, function), sizes.items)
         return _made([result] if c.get("keepdims", 1) else result, sizes.dtype)
@@ -376,10 +371,10 @@ def _reduced(function: Callable[[Any, Any], Any]) -> Callable[[Call], Result]:
 
 
 _RULES: dict[str, Callable[[Call], Result]] = {
-    "Add": _arithmetic("+", operator.add),
-    "Sub": _arithmetic("-", operator.sub),
-    "Mul": _arithmetic("*", operator.mul),
-    "Div": _arithmetic("/", ops.quotient),
+    "Add": _arithmetic(operator.add),
+    "Sub": _arithmetic(operator.sub),
+    "Mul": _arithmetic(operator.mul),
+    "Div": _arithmetic(operator.truediv, of_integers=ops.quotient),
     "Floor": _rounding("floor"),
     "Ceil": _rounding("ceil"),
     "Neg": _negative,
@@ -412,21 +407,6 @@ def computed(c: Call) -> Result:
     if not sized or c.kind not in _RULES:
         return None
     try:
-        result = _RULES[c.kind](c)
+        return _RULES[c.kind](c)
     except _Unknown:
         return None
-    if isinstance(result, list):
-        return [_kept(c, value, position) for position, value in enumerate(result)]
-    return _kept(c, result)
-
-
-def _kept(c: Call, value: Any, position: int | None = None) -> Any:
-    """The value; of one with fractions, with how to compute it where no integers come of them."""
-    if not isinstance(value, Sizes) or value.whole:
-        return value
-
-    def as_tensor() -> fx.Node:
-        result = c.rule(c)
-        return result if position is None else result[position]  # type: ignore[no-any-return]
-
-    return replace(value, as_tensor=as_tensor)
