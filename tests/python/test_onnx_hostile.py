@@ -65,7 +65,8 @@ def in_a_branch() -> Any:
 FOLDED = {
     "ConstantOfShape": "t = ConstantOfShape(n)",
     "ConstantOfShape, many small ones": "a = ConstantOfShape(m)  b = Add(a, f)"
-    "  c = Concat<axis = 0>(b, b, b, b)  d = Concat<axis = 0>(c, c, c, c)  t = Concat<axis = 0>(d, d, d, d)",
+    "  c = Concat<axis = 0>(b, b, b, b)  d = Concat<axis = 0>(c, c, c, c)"
+    "  t = Concat<axis = 0>(d, d, d, d)",
     "Tile": "t = Tile(f, n)",
     "Range": "i = Squeeze(n)  a = Sub(i, i)  b = Div(i, i)  t = Range(a, i, b)",
     "OneHot": "i = Squeeze(n)  t = OneHot(two, i, ends)",

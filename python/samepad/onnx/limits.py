@@ -75,11 +75,11 @@ def graphs_of(node: Any) -> list[Any]:
     return graphs + [g for each in node.attribute for g in each.graphs]
 
 
-class _Watch(TorchDispatchMode):
+class _Watch(TorchDispatchMode):  # type: ignore[no-untyped-call]
     """Refuses an operator that would make a large tensor of small ones, before it runs."""
 
     def __init__(self, allowed: int) -> None:
-        super().__init__()
+        super().__init__()  # type: ignore[no-untyped-call]
         self.allowed = allowed
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:

@@ -283,8 +283,7 @@ def _gather(c: Call, array: NDArray[Any]) -> Any:
     indices = c.given[1]
     if not isinstance(indices, Tensor):
         raise _Unknown
-    axis = c.get("axis", 0)
-    index = [slice(None)] * (axis % array.ndim)
+    index: list[Any] = [slice(None)] * (c.get("axis", 0) % array.ndim)
     return array[(*index, indices.long().numpy())]
 
 

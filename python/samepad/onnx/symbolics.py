@@ -10,9 +10,9 @@ from typing import Any
 
 import torch
 from torch.onnx import errors, symbolic_helper
-from torch.onnx import register_custom_op_symbolic as _register
 from torch.onnx._internal.torchscript_exporter import symbolic_opset9
 from torch.onnx._internal.torchscript_exporter._globals import GLOBALS
+from torch.onnx._internal.torchscript_exporter.utils import register_custom_op_symbolic
 
 from samepad import same_padding
 
@@ -85,7 +85,7 @@ class _Graph:
         size = self.sizes[axis]
         if size is not None or stride == 1 or mode in ("valid", "causal"):
             # Where the stride is 1, every size has the same.
-            ((before, after),) = same_padding((size or 1,), kernel, stride, dilation, mode)  # type: ignore[arg-type]
+            ((before, after),) = same_padding((size or 1,), kernel, stride, dilation, mode)
             return before, after
         extent = (kernel - 1) * dilation + 1
         last = self.g.op("Sub", self.size(self.input, self.first + axis), self.constant([1]))
@@ -146,7 +146,7 @@ def _dtype(value: Any) -> torch.dtype:
 
 def _numbers(value: Any, dimensions: int) -> list[int]:
     """A constant argument: one number for each dimension, as torch.nn repeats them."""
-    found = symbolic_helper._parse_arg(value, "is")
+    found: list[int] = symbolic_helper._parse_arg(value, "is")
     return found * dimensions if len(found) == 1 else found
 
 
@@ -431,4 +431,4 @@ def register() -> None:
             f"avg_pool{d}d": functools.partial(_avg_pool, d),
         }
     for name, symbolic in symbolics.items():
-        _register(f"samepad::{name}", symbolic, 9)
+        register_custom_op_symbolic(f"samepad::{name}", symbolic, 9)
