@@ -5,7 +5,7 @@ from typing import Any
 
 from torch import fx, nn
 
-from samepad._names import identifier
+from samepad._names import Names, identifier
 
 
 class UnsupportedError(Exception):
@@ -25,14 +25,13 @@ class GraphBuilder:
         """An empty graph."""
         self.root = nn.Module()
         self.graph = fx.Graph()
-
-    def name(self, wanted: str) -> str:
-        """A Python name for a submodule or a buffer, which no other has."""
-        return identifier(wanted, {*self.root._modules, *self.root._buffers})
+        #: Gives a name to each submodule and buffer of the root.
+        self.name = Names()
+        self._input_name = Names()
 
     def placeholder(self, wanted: str) -> fx.Node:
         """The next input, under a name like this."""
-        return self.graph.placeholder(identifier(wanted, {node.name for node in self.graph.nodes}))
+        return self.graph.placeholder(self._input_name(wanted))
 
     def finish(self, outputs: Any, class_name: str) -> fx.GraphModule:
         """The module that returns the nodes `outputs`, a structure of them."""

@@ -3,7 +3,7 @@
 import functools
 import keyword
 import re
-from collections.abc import Container
+from collections.abc import Iterable
 
 from torch import fx, nn
 
@@ -25,23 +25,48 @@ def reserved() -> frozenset[str]:
     return frozenset((*keyword.kwlist, *dir(module))) | _GENERATED
 
 
-def identifier(name: str, taken: Container[str] = ()) -> str:
-    """A name for a submodule, a buffer, an argument, a variable or a class in generated code.
-
-    Args:
-        name: What it is called elsewhere: any text.
-        taken: Names that it must differ from, beside those that are reserved.
-
-    Returns:
-        `name`, as far as it can be: other characters than ASCII's letters, digits and underscores
-        become underscores, those at its ends are left out, and a number follows where the name is
-        taken.
-    """
+def _cleaned(name: str) -> str:
+    """A name with ASCII's letters, digits and underscores in place of other characters."""
     # Two underscores at the start would be mangled inside of a class.
     base = re.sub(r"\W", "_", name, flags=re.ASCII).strip("_") or "unnamed"
-    if base[0].isdigit():
-        base = "_" + base
-    result, count = base, 1
-    while result in taken or result in reserved():
-        result, count = f"{base}_{count}", count + 1
-    return result
+    return "_" + base if base[0].isdigit() else base
+
+
+class Names:
+    """Gives names for submodules, buffers, arguments and variables in generated code, each once.
+
+    A name costs the same however many were given before, and however often the same was wanted.
+    """
+
+    def __init__(self, taken: Iterable[str] = ()) -> None:
+        """Names that are taken from the start, beside those that are reserved."""
+        self._taken = set(taken)
+        #: The number to try next after what was wanted before.
+        self._numbers: dict[str, int] = {}
+
+    def __call__(self, wanted: str) -> str:
+        """The next name.
+
+        Args:
+            wanted: What it is called elsewhere: any text.
+
+        Returns:
+            `wanted`, as far as it can be: other characters than ASCII's letters, digits and
+            underscores become underscores, those at its ends are left out, and a number follows
+            where the name is taken.
+        """
+        base = _cleaned(wanted)
+        number = self._numbers.get(base, 0)
+        while True:
+            name = f"{base}_{number}" if number else base
+            number += 1
+            if name not in self._taken and name not in reserved():
+                break
+        self._numbers[base] = number
+        self._taken.add(name)
+        return name
+
+
+def identifier(name: str, taken: Iterable[str] = ()) -> str:
+    """One name, which differs from those that are taken: see Names."""
+    return Names(taken)(name)

@@ -4,6 +4,7 @@ In a function compiled by torch.jit.script, call torch.ops.samepad.conv2d and so
 these call: TorchScript has no type for a `padding` of so many forms.
 """
 
+import sys
 from collections.abc import Callable
 from types import NoneType
 from typing import Any
@@ -50,7 +51,15 @@ def _traced(*tensors: Tensor | None) -> bool:
     What watches calls in Python (compilers, tracers, torch-function overrides) knows operators; an
     eager call is 15 us faster through the binding.
     """
-    return is_dynamo_compiling() or _C.is_watched(*tensors)
+    if is_dynamo_compiling():
+        return True
+    watched = bool(_C.is_watched(*tensors))
+    # torch.onnx, which takes long to import, is there when it is what traces.
+    if watched and "torch.onnx" in sys.modules and torch.onnx.is_in_onnx_export():
+        from samepad.onnx import register_symbolics
+
+        register_symbolics()
+    return watched
 
 
 def _deferrable(*tensors: Tensor | None) -> bool:

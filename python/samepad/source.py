@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from torch import fx, nn
 
-from samepad._names import identifier, reserved
+from samepad._names import Names, identifier, reserved
 
 _OPERATORS = {
     operator.add: "+",
@@ -295,15 +295,14 @@ class _Writer:
         inputs = [node for node in graph.nodes if node.op == "placeholder"]
         names: dict[fx.Node, str] = {}
         busy_until = -1  # when the value in `x` is used for the last time
-        taken = {"x", *self.importable}  # no variable may hide what the file imports
+        new = Names({"x", *self.importable})  # no variable may hide what the file imports
         for node in graph.nodes:
             if node.op == "get_attr":
                 names[node] = _attribute("self", str(node.target))
             elif (node.op != "placeholder" or len(inputs) == 1) and busy_until <= order[node]:
                 names[node], busy_until = "x", ends[node]
             else:
-                names[node] = identifier(node.name, taken)
-                taken.add(names[node])
+                names[node] = new(node.name)
         return names
 
 

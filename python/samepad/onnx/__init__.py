@@ -10,7 +10,7 @@ from typing import Any
 
 from torch import fx
 
-__all__ = ["load"]
+__all__ = ["load", "register_symbolics"]
 
 
 def load(model: Any) -> fx.GraphModule:
@@ -40,3 +40,15 @@ def load(model: Any) -> fx.GraphModule:
     except ImportError as error:
         raise ImportError("samepad.onnx.load needs the package onnx: pip install onnx") from error
     return loading.load(model)
+
+
+def register_symbolics() -> None:
+    """Tell torch.onnx.export(..., dynamo=False) how ONNX says samepad's operators.
+
+    The export of a module in Python does so of its own accord; call this before exporting what has
+    no Python of samepad in it: a module from torch.jit.script or torch.jit.load, or calls of
+    torch.ops.samepad.
+    """
+    from samepad.onnx import symbolics
+
+    symbolics.register()

@@ -4,25 +4,33 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor, fx, nn
 
 from samepad._building import GraphBuilder, UnsupportedError
-from samepad.onnx import shapes
+from samepad.onnx import limits, shapes
 
 
 @dataclass(frozen=True)
 class Sizes:
-    """Integers, some of which are sizes of tensors that the module will see, or made from them.
+    """A tensor of numbers, some of which are sizes that the module will see, or made from them.
 
     ONNX computes with shapes as tensors; as numbers they leave a module that exports and compiles
     for every size.
     """
 
-    items: tuple[int | fx.Node, ...]
-    #: A tensor of no dimension in ONNX, in place of one.
-    scalar: bool = False
+    items: tuple[int | float | fx.Node, ...]
+    shape: tuple[int, ...]
     dtype: torch.dtype = torch.int64
+
+    @property
+    def array(self) -> NDArray[Any]:
+        """The items in the tensor's shape."""
+        array = np.empty(len(self.items), object)
+        array[:] = self.items
+        return array.reshape(self.shape)
 
 
 #: What an ONNX value is while a graph is made: known, computed by a node, or both in parts.
@@ -38,6 +46,7 @@ class Builder(GraphBuilder):
         self.constants: dict[int, tuple[Tensor, fx.Node]] = {}
         #: What the file calls a constant, by its id.
         self.names: dict[int, str] = {}
+        self.fold = limits.Folding()
         self.cached: dict[Any, fx.Node] = {}
 
     def node(self, value: Any) -> Any:
@@ -56,7 +65,7 @@ class Builder(GraphBuilder):
     def call(self, function: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
         """Call a function: now, where all arguments are known."""
         if not any(isinstance(a, fx.Node) for a in _leaves([args, list(kwargs.values())])):
-            return function(*args, **kwargs)
+            return self.fold(function, *args, **kwargs)
         given = {key: self.node(value) for key, value in kwargs.items()}
         node = self.graph.call_function(function, tuple(self.node(a) for a in args), given)
         # torch.fx traces a module again when it is unpickled; into our functions it must not look.
@@ -66,8 +75,7 @@ class Builder(GraphBuilder):
     def module(self, name: str, module: nn.Module, *inputs: Any) -> Any:
         """Call a new submodule."""
         if not any(isinstance(leaf, fx.Node) for leaf in _leaves(inputs)):
-            with torch.no_grad():
-                return module.eval()(*inputs)
+            return self.fold(module.eval(), *inputs)
         name = self.name(name)
         self.root.add_module(name, module)
         return self.graph.call_module(name, tuple(self.node(value) for value in inputs))
@@ -84,8 +92,9 @@ class Builder(GraphBuilder):
         if not isinstance(value, Sizes):
             return value
         if value not in self.cached:
-            items = value.items[0] if value.scalar else list(value.items)
-            self.cached[value] = self.call(shapes.integer_tensor, items, value.dtype)
+            node = self.call(shapes.tensor_of, value.array.tolist(), value.dtype)
+            node.meta |= {"dims": list(value.shape), "dtype": value.dtype}
+            self.cached[value] = node
         return self.cached[value]
 
 
@@ -118,13 +127,22 @@ class Call:
 
     @property
     def description(self) -> str:
-        """For errors: name, operator and attributes; of tensors and graphs their type."""
-        shown = {
-            name: self.get(name) if isinstance(value, (int, float, list, bytes)) else type(value)
-            for name, value in self.attributes.items()
-        }
+        """For errors: name, operator and attributes; of tensors and graphs only what they are."""
+        shown = ", ".join(f"{name!r}: {self._shown(name)}" for name in self.attributes)
         domain = f"{self.domain}." if self.domain else ""
-        return f"{self.name} ({domain}{self.kind} {shown})"
+        return f"{self.name} ({domain}{self.kind} {{{shown}}})"
+
+    def _shown(self, name: str) -> str:
+        """An attribute in a message."""
+        value = self.get(name)
+        if isinstance(value, (int, float, str)):
+            return repr(value)
+        if isinstance(value, list) and all(isinstance(each, (int, float, str)) for each in value):
+            return repr(value)
+        kinds = {"GraphProto": "graph", "TensorProto": "tensor", "SparseTensorProto": "tensor"}
+        one = value[0] if isinstance(value, list) else value
+        kind = kinds.get(type(one).__name__, "type")
+        return f"{kind}s" if isinstance(value, list) else f"a {kind}"
 
     @property
     def inputs(self) -> list[Tensor | fx.Node | None]:
@@ -150,24 +168,24 @@ class Call:
             if self.get(name, value) != value:
                 raise UnsupportedError(f"{name}={self.get(name)!r}, expected {value!r}")
 
-    def known(self, position: int, what: str) -> Tensor | None:
-        """An input that has to be constant; None where it is left out.
+    def known(self, position: int, what: str) -> Any:
+        """The numbers of an input that has to be constant, in lists; None where it is left out.
 
         Raises:
             UnsupportedError: It depends on the model's input.
         """
-        value: Value | None = self[position]
+        value = self[position]
         if isinstance(value, fx.Node):
             raise UnsupportedError(f"{what} must be constant, but depends on the model's input")
-        assert not isinstance(value, Sizes)
-        return value
+        return None if value is None else limits.listed(value)
 
     def sizes(self, position: int) -> Sizes | None:
-        """An input as integers known one by one; None where it is something else."""
+        """An input as numbers known one by one; None where it is something else."""
         value = self.given[position] if position < len(self.given) else None
-        if isinstance(value, Tensor) and value.dim() < 2 and value.dtype in _INTEGERS:
-            items = tuple(value.reshape(-1).tolist())
-            return Sizes(items, value.dim() == 0, value.dtype)
+        if isinstance(value, Tensor) and value.dtype in _NUMBERS:
+            if value.numel() > limits.MOST_NUMBERS:
+                return None
+            return Sizes(tuple(value.reshape(-1).tolist()), tuple(value.shape), value.dtype)
         return value if isinstance(value, Sizes) else None
 
     def integers(self, position: int, attribute: str = "") -> Any:
@@ -181,7 +199,12 @@ class Call:
         if attribute in self.attributes:
             return list(self.attributes[attribute])
         sizes = self.sizes(position)
-        return self[position] if sizes is None else list(sizes.items)
+        if sizes is not None and len(sizes.shape) < 2:
+            return list(sizes.items)
+        value = self[position]
+        if isinstance(value, Tensor):
+            limits.listed(value)
+        return value
 
     def number(self, position: int, attribute: str = "") -> Any:
         """One number: itself where it is known, else a node; None where it is left out."""
@@ -197,7 +220,7 @@ class Call:
         """An input's sizes, None for one that is open; None where nothing is known of them."""
         value = self.given[position] if position < len(self.given) else None
         if isinstance(value, Sizes):
-            return [] if value.scalar else [len(value.items)]
+            return list(value.shape)
         if isinstance(value, fx.Node):
             return value.meta.get("dims")
         return None if value is None else list(value.shape)
@@ -241,7 +264,7 @@ class Call:
         return values
 
 
-_INTEGERS = (torch.int32, torch.int64)
+_NUMBERS = (torch.int32, torch.int64, torch.float32, torch.float64)
 
 
 #: How an operator is said in PyTorch: to a node's output, or outputs.

@@ -27,6 +27,11 @@ def gather_nd(input: Tensor, indices: Tensor, batch_dims: int) -> Tensor:
     batch = input.shape[:batch_dims]
     input = input.flatten(0, batch_dims - 1) if batch else input[None]
     indices = indices.flatten(0, batch_dims - 1) if batch else indices[None]
+    if indices.shape[-1] >= input.dim():
+        raise ValueError(
+            f"rows of {indices.shape[-1]} positions, expected at most one for each of "
+            f"{input.dim() - 1} dimensions"
+        )
     columns = indices.unbind(-1)
     first = torch.arange(input.shape[0], device=input.device)
     first = first.reshape(-1, *[1] * (columns[0].dim() - 1))

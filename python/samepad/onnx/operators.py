@@ -113,7 +113,7 @@ def _prelu(c: Call) -> Any:
 
 def _dropout(c: Call) -> Any:
     training = c.known(2, "training_mode")
-    if training is not None and bool(training):
+    if training not in (None, False, [False]):
         raise UnsupportedError("training_mode=True, expected False")
     if c.outputs == 1:
         return c[0]

@@ -26,6 +26,16 @@ def quotient(left: int, right: int) -> int:
     return left // right if (left < 0) == (right < 0) else -(-left // right)
 
 
+def single(value: float) -> float:
+    """A double rounded to float32, which ONNX computes in.
+
+    By sums, which graphs with open sizes can hold: adding 2^29 times as much leaves 24 digits. The
+    quotients, exact by powers of two, keep symbolic arithmetic from cancelling the sums.
+    """
+    large = value / 2.0**-29
+    return ((large + value) / 0.5 - large / 0.5) / 2.0
+
+
 def divide(left: Tensor, right: Tensor) -> Tensor:
     """Div: of integers, towards zero."""
     integral = not left.is_floating_point() and not right.is_floating_point()

@@ -4,7 +4,7 @@ from typing import Any
 
 import numpy as np
 import torch.nn.functional as F
-from torch import Tensor, fx, nn
+from torch import fx, nn
 
 from samepad._building import UnsupportedError
 from samepad.onnx import interpolation
@@ -22,11 +22,9 @@ _CHOICES = {
 }
 
 
-def _floats(value: Tensor | None) -> list[float] | None:
+def _floats(values: list[float] | None) -> list[float]:
     """The shortest numbers that are the same in float32."""
-    if value is None or value.numel() == 0:
-        return None
-    return [float(str(np.float32(each))) for each in value.tolist()]
+    return [float(str(np.float32(each))) for each in values or ()]
 
 
 def _settings(c: Call) -> dict[str, Any]:
@@ -60,7 +58,7 @@ def _settings(c: Call) -> dict[str, Any]:
     if transform == "tf_crop_and_resize":
         roi = c.known(1, "roi")
         assert roi is not None
-        settings |= {"roi": roi.tolist(), "extrapolation": c.get("extrapolation_value", 0.0)}
+        settings |= {"roi": roi, "extrapolation": c.get("extrapolation_value", 0.0)}
     return settings
 
 

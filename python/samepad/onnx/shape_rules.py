@@ -61,12 +61,21 @@ def _pad(c: Call) -> Any:
 
 
 def _reshape(c: Call) -> Any:
-    sizes, input = c.integers(1), c.given[0]
-    if not isinstance(sizes, list) or not isinstance(input, fx.Node):
-        return c.b.call(shapes.reshape, c[0], sizes, bool(c.get("allowzero", 0)))
-    if not c.get("allowzero", 0):
-        sizes = [c.b.size(input, dim) if n == 0 else n for dim, n in enumerate(sizes)]
-    return c.b.call(torch.reshape, input, sizes)
+    sizes, input, allow_zero = c.integers(1), c.given[0], bool(c.get("allowzero", 0))
+    listed = sizes if isinstance(sizes, list) else [None] * (c.size(1, 0) or 0)
+    # ONNX's own inference does not know the number of dimensions where a model computes the sizes.
+    dims = [n if isinstance(n, int) and n > 0 else None for n in listed]
+    if not allow_zero:
+        dims = [c.size(0, dim) if n == 0 else dims[dim] for dim, n in enumerate(listed)]
+    if isinstance(sizes, list) and isinstance(input, fx.Node):
+        if not allow_zero:
+            sizes = [c.b.size(input, dim) if n == 0 else n for dim, n in enumerate(sizes)]
+        result = c.b.call(torch.reshape, input, sizes)
+    else:
+        result = c.b.call(shapes.reshape, c[0], sizes, allow_zero)
+    if isinstance(result, fx.Node) and (isinstance(sizes, list) or dims):
+        result.meta["dims"] = dims
+    return result
 
 
 def _gather(c: Call) -> Any:
@@ -78,7 +87,8 @@ def _gather(c: Call) -> Any:
 
 def _split(c: Call) -> Any:
     sizes, axis = c.integers(1, "split"), c.get("axis", 0)
-    parts = c.b.call(shapes.split, c[0], sizes, axis, c.get("num_outputs", c.outputs))
+    c.refuse(num_outputs=c.outputs)
+    parts = c.b.call(shapes.split, c[0], sizes, axis, c.outputs)
     return [c.b.call(operator.getitem, parts, i) for i in range(c.outputs)]
 
 

@@ -14,8 +14,8 @@ def integers(values: Any) -> list[int]:
     return values.tolist() if isinstance(values, Tensor) else list(values)
 
 
-def integer_tensor(values: Any, dtype: torch.dtype) -> Tensor:
-    """A tensor of numbers that are sizes, or computed from some; or of one of them."""
+def tensor_of(values: Any, dtype: torch.dtype) -> Tensor:
+    """A tensor of sizes, or of numbers computed from some: one, or a list, or a list of lists."""
     return torch.tensor(values, dtype=dtype)
 
 
@@ -81,9 +81,8 @@ def slice_(input: Tensor, starts: Any, ends: Any, axes: Any, steps: Any) -> Tens
             input = input[tuple(index)]
         else:
             chosen = range(size)[begin:stop:step]
-            input = input.index_select(
-                dim, torch.tensor(list(chosen), dtype=torch.int64, device=input.device)
-            )
+            positions = torch.arange(chosen.start, chosen.stop, chosen.step, device=input.device)
+            input = input.index_select(dim, positions)
     return input
 
 

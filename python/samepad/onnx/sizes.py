@@ -1,195 +1,399 @@
 """ONNX's operators on sizes that are known one by one, as numbers in place of tensors."""
 
 import functools
+import math
 import operator
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor, fx
 
 from samepad.onnx import ops, tensors
 from samepad.onnx.call import Call, Sizes, Value
 
 #: A rule's result, or None where the operator has to be computed with tensors.
-Result = Value | None
+Result = Value | list[Any] | None
+_INTEGERS = (torch.int32, torch.int64)
+_FLOATS = (torch.float32, torch.float64)
 
 
-def _made(items: Iterable[Any], scalar: bool = False, dtype: torch.dtype = torch.int64) -> Value:
-    """Sizes; a tensor where nothing in them depends on an input."""
-    known = tuple(items)
-    if all(isinstance(item, int) for item in known):
-        return torch.tensor(known[0] if scalar else known, dtype=dtype)
-    return Sizes(known, scalar, dtype)
+class _Unknown(Exception):  # noqa: N818 (no error: the operator is computed with tensors instead)
+    """An item that is no number and no node."""
+
+
+def _made(items: Any, dtype: torch.dtype) -> Value:
+    """Sizes from an array of items; a tensor where nothing in them depends on an input."""
+    array = np.asarray(items, object)
+    if all(isinstance(item, (int, float)) for item in array.flat):
+        return torch.tensor(array.tolist(), dtype=dtype)
+    return Sizes(tuple(array.flat), array.shape, dtype)
+
+
+def _each(function: Callable[..., Any], *arrays: NDArray[Any]) -> NDArray[Any]:
+    """A function of the items of arrays, which broadcast."""
+    broadcast = np.broadcast_arrays(*arrays)
+    result = np.empty(broadcast[0].shape, object)
+    for position in np.ndindex(result.shape):
+        result[position] = function(*(array[position] for array in broadcast))
+    return result
+
+
+def _least(item: Any) -> int | None:
+    """The least that an integer, or a node that computes one, can be; None where that is open."""
+    if not isinstance(item, fx.Node):
+        return int(item)
+    if item.target == "size":
+        return 0
+    if item.target not in (operator.add, operator.sub, operator.mul, operator.floordiv):
+        return None
+    left, right = item.args[:2]
+    low, other = _least(left), _least(right)
+    if low is None or other is None:
+        return None
+    if item.target is operator.add:
+        return low + other
+    if item.target is operator.sub:
+        return None if isinstance(right, fx.Node) else low - other
+    if low < 0 or other < 0:
+        return None
+    return low * other if item.target is operator.mul else 0
+
+
+def _is_count(item: Any) -> bool:
+    """Whether it is sure to be no less than zero."""
+    least = _least(item)
+    return least is not None and least >= 0
 
 
 def _shape(c: Call) -> Result:
-    value, rank = c.given[0], c.rank(0)
-    if isinstance(value, Sizes):
-        return torch.tensor([] if value.scalar else [len(value.items)], dtype=torch.int64)
-    if rank is None or not isinstance(value, fx.Node):
+    value, dims = c.given[0], c.dims(0)
+    if dims is None or isinstance(value, Tensor):
         return None
-    dims = range(rank)[c.get("start", 0) : c.get("end")]
-    return _made(c.b.size(value, dim) for dim in dims)
+    axes = range(len(dims))[c.get("start", 0) : c.get("end")]
+    if isinstance(value, Sizes):
+        return torch.tensor([dims[axis] for axis in axes], dtype=torch.int64)
+    assert isinstance(value, fx.Node)
+    return _made([c.b.size(value, axis) for axis in axes], torch.int64)
 
 
 def _size(c: Call) -> Result:
     shape = _shape(c)
-    return _made([_product(c, shape.items)], scalar=True) if isinstance(shape, Sizes) else None
+    return _made(_product(c, shape.items), torch.int64) if isinstance(shape, Sizes) else None
 
 
 def _product(c: Call, items: Iterable[Any]) -> Any:
     return functools.reduce(lambda a, b: c.b.call(operator.mul, a, b), items)
 
 
-def _pairs(c: Call) -> list[tuple[Any, Any]] | None:
-    """The elements of two inputs, broadcast."""
-    left, right = c.sizes(0), c.sizes(1)
-    if left is None or right is None or left.dtype != right.dtype:
-        return None
-    counts = {len(left.items), len(right.items)}
-    if len(counts - {1}) > 1:
-        return None
-    count = max(counts)
-    both = (s.items * count if len(s.items) == 1 else s.items for s in (left, right))
-    return list(zip(*both, strict=True))
+def _arithmetic(
+    function: Callable[[Any, Any], Any], of_integers: Callable[[Any, Any], Any] | None = None
+) -> Callable[[Call], Result]:
+    """An operator of two numbers; of integers it may be another."""
 
-
-def _is_count(item: Any) -> bool:
-    """Whether it is sure to be no less than zero."""
-    if not isinstance(item, fx.Node):
-        return bool(item >= 0)
-    positive = (operator.add, operator.mul, operator.floordiv)
-    return item.target == "size" or (item.target in positive and all(map(_is_count, item.args)))
-
-
-def _arithmetic(function: Callable[[Any, Any], Any]) -> Callable[[Call], Result]:
     def rule(c: Call) -> Result:
-        pairs = _pairs(c)
-        if pairs is None:
-            return None
         left, right = c.sizes(0), c.sizes(1)
-        assert left is not None
-        assert right is not None
-        scalar = left.scalar and right.scalar
-        return _made((c.b.call(function, a, b) for a, b in pairs), scalar, left.dtype)
+        if left is None or right is None or left.dtype != right.dtype:
+            return None
+        if left.dtype in _INTEGERS:
+            each = functools.partial(_of_integers, c, of_integers or function)
+        else:
+            each = functools.partial(_of_floats, c, function, left.dtype)
+        return _made(_each(each, left.array, right.array), left.dtype)
 
     return rule
 
 
-def _divide(c: Call) -> Result:
-    """Of integers, which ONNX divides towards zero and Python downwards."""
-    left, right = c.sizes(0), c.sizes(1)
-    if left is None or right is None or left.dtype.is_floating_point:
+def _of_integers(c: Call, function: Callable[[Any, Any], Any], left: Any, right: Any) -> Any:
+    if function is ops.quotient and _is_count(left) and _is_count(right):
+        function = operator.floordiv  # which is downwards, not towards zero
+    return c.b.call(function, left, right)
+
+
+def _of_floats(
+    c: Call, function: Callable[[Any, Any], Any], dtype: torch.dtype, left: Any, right: Any
+) -> Any:
+    """Integers where they are sure to come of it, else Python's floats, rounded to the type."""
+    left, right = _whole(left), _whole(right)
+    if not isinstance(left, fx.Node) and not isinstance(right, fx.Node):
+        return function(*(torch.tensor(item, dtype=dtype) for item in (left, right))).item()
+    for item, factor in ((left, right), (right, left)):
+        is_part = isinstance(factor, float) and factor > 0 and math.log2(factor).is_integer()
+        if function is operator.mul and is_part:
+            return _of_floats(c, operator.truediv, dtype, item, 1 / factor)
+    if function is operator.truediv and right == 1:
+        return left
+    integers = _is_integer(left) and _is_integer(right)
+    if function is not operator.truediv and integers:
+        return c.b.call(function, left, right)
+    result = c.b.call(function, left, right)
+    exact = function is operator.truediv and integers and _is_power(right)
+    if dtype == torch.float32 and not exact:
+        result = c.b.call(ops.single, result)
+    result.meta["float"] = True
+    return result
+
+
+def _whole(item: Any) -> Any:
+    """A float that is a whole number as an integer; others as they are."""
+    return int(item) if isinstance(item, float) and item.is_integer() else item
+
+
+def _is_integer(item: Any) -> bool:
+    """Whether it is an integer, or a node that computes one."""
+    return not item.meta.get("float") if isinstance(item, fx.Node) else isinstance(item, int)
+
+
+def _is_power(item: Any) -> bool:
+    """Whether it is a power of two, by which float32 divides every size exactly."""
+    return isinstance(item, int) and item > 0 and item & (item - 1) == 0
+
+
+def _rounding(how: str) -> Callable[[Call], Result]:
+    """Floor and Ceil."""
+
+    def rule(c: Call) -> Result:
+        sizes = c.sizes(0)
+        if sizes is None or sizes.dtype not in _FLOATS:
+            return None
+        round_one = functools.partial(_rounded, c, how)
+        return _made(_each(round_one, sizes.array), sizes.dtype)
+
+    return rule
+
+
+_ROUNDED: dict[str, Callable[[float], int]] = {
+    "floor": math.floor,
+    "ceil": math.ceil,
+    "trunc": math.trunc,
+}
+
+
+def _rounded(c: Call, how: str, item: Any) -> Any:
+    """A number, or a node that computes one, down, up or towards zero."""
+    if _is_integer(item):
+        return item
+    if not isinstance(item, fx.Node):
+        return _ROUNDED[how](item)
+    quotient = item.args[0] if item.target is ops.single else item
+    assert isinstance(quotient, fx.Node)
+    if quotient.target is operator.truediv and all(map(_is_integer, quotient.args)):
+        # Nowhere is a quotient of integers rounded to an integer that it is not.
+        left, right = quotient.args
+        if how == "trunc":
+            return _of_integers(c, ops.quotient, left, right)
+        if how == "ceil":
+            left = c.b.call(operator.add, left, c.b.call(operator.sub, right, 1))
+        return c.b.call(operator.floordiv, left, right)
+    return c.b.call(_ROUNDED[how], item)
+
+
+def _cast(c: Call) -> Result:
+    wanted, sizes = tensors.dtype(c.get("to")), c.sizes(0)
+    if sizes is None or wanted not in _INTEGERS + _FLOATS:
         return None
-    counts = all(map(_is_count, left.items + right.items))
-    return _arithmetic(operator.floordiv if counts else ops.quotient)(c)
+    array = sizes.array
+    if wanted in _INTEGERS:
+        array = _each(functools.partial(_rounded, c, "trunc"), array)
+    elif sizes.dtype != wanted and not all(map(_is_integer, sizes.items)):
+        return None
+    return _made(array, wanted)
 
 
 def _equal(c: Call) -> Result:
     """Of a size with -1, say, which exporters compare it with."""
-    pairs = _pairs(c)
-    if pairs is None or 0 in (c.rank(0), c.rank(1)):
+    left, right = c.sizes(0), c.sizes(1)
+    if left is None or right is None:
         return None
-    results = []
-    for a, b in pairs:
-        if isinstance(a, int) and isinstance(b, int):
-            results.append(a == b)
-        elif any(isinstance(i, int) and i < 0 and _is_count(j) for i, j in ((a, b), (b, a))):
-            results.append(False)
-        else:
-            return None
-    return torch.tensor(results)
+    return torch.tensor(_each(_are_equal, left.array, right.array).tolist())
+
+
+def _are_equal(left: Any, right: Any) -> bool:
+    if left is right:
+        return True
+    numbers = [isinstance(item, (int, float)) for item in (left, right)]
+    if all(numbers):
+        return bool(left == right)
+    for number, node in ((left, right), (right, left)):
+        if isinstance(number, int) and number < 0 and isinstance(node, fx.Node) and _is_count(node):
+            return False
+    raise _Unknown
 
 
 def _where(c: Call) -> Result:
     condition, left, right = c.given[0], c.sizes(1), c.sizes(2)
     if not isinstance(condition, Tensor) or left is None or right is None:
         return None
-    columns = [tuple(condition.reshape(-1).tolist()), left.items, right.items]
-    count = max(map(len, columns))
-    if not all(len(column) in (1, count) for column in columns) or condition.dim() > 1:
+    chosen = _each(lambda yes, a, b: a if yes else b, condition.numpy(), left.array, right.array)
+    return _made(chosen, left.dtype)
+
+
+def _larger(maximum: bool) -> Callable[[Call], Result]:
+    """Max and Min of any number of integers."""
+
+    def rule(c: Call) -> Result:
+        found = [c.sizes(position) for position in range(len(c.given))]
+        present = [sizes for sizes in found if sizes is not None]
+        if len(present) < len(found) or any(s.dtype not in _INTEGERS for s in present):
+            return None
+        function = torch.sym_max if maximum else torch.sym_min
+        pick = functools.partial(c.b.call, function)
+        arrays = [sizes.array for sizes in present]
+        return _made(functools.reduce(functools.partial(_each, pick), arrays), present[0].dtype)
+
+    return rule
+
+
+def _negative(c: Call) -> Result:
+    sizes = c.sizes(0)
+    if sizes is None or not all(map(_is_integer, sizes.items)):
         return None
-    rows = zip(*(column * (count // len(column)) for column in columns), strict=True)
-    return _made((a if yes else b for yes, a, b in rows), dtype=left.dtype)
+    return _made(_each(functools.partial(c.b.call, operator.neg), sizes.array), sizes.dtype)
 
 
-def _vector(c: Call, position: int = 0) -> Sizes | None:
-    sizes = c.sizes(position)
-    return None if sizes is None or sizes.scalar else sizes
+def _moved(function: Callable[[Call, NDArray[Any]], Any]) -> Callable[[Call], Result]:
+    """What picks or moves items, as NumPy does it."""
+
+    def rule(c: Call) -> Result:
+        sizes = c.sizes(0)
+        if sizes is None:
+            return None
+        return _made(function(c, sizes.array), sizes.dtype)
+
+    return rule
 
 
-def _gather(c: Call) -> Result:
-    vector, indices = _vector(c), c.given[1]
-    if vector is None or not isinstance(indices, Tensor) or indices.dim() > 1:
-        return None
-    items = (vector.items[i] for i in indices.reshape(-1).tolist())
-    return _made(items, indices.dim() == 0, vector.dtype)
+def _numbers(c: Call, position: int, attribute: str = "") -> Any:
+    """Axes, or other integers that are all known; None where they are left out.
+
+    Raises:
+        _Unknown: Some are not.
+    """
+    found = c.integers(position, attribute)
+    if found is not None and not (
+        isinstance(found, list) and all(isinstance(item, int) for item in found)
+    ):
+        raise _Unknown
+    return found
 
 
-def _slice(c: Call) -> Result:
-    vector = _vector(c)
-    bounds = [c.integers(i, name) for i, name in ((1, "starts"), (2, "ends"), (4, "steps"))]
-    known = all(
-        b is None or (isinstance(b, list) and len(b) == 1 and isinstance(b[0], int)) for b in bounds
-    )
-    if vector is None or not known:
-        return None
-    return _made(vector.items[slice(*(b and b[0] for b in bounds))], dtype=vector.dtype)
+def _gather(c: Call, array: NDArray[Any]) -> Any:
+    indices = c.given[1]
+    if not isinstance(indices, Tensor):
+        raise _Unknown
+    index: list[Any] = [slice(None)] * (c.get("axis", 0) % array.ndim)
+    return array[(*index, indices.long().numpy())]
+
+
+def _slice(c: Call, array: NDArray[Any]) -> Any:
+    starts, ends = _numbers(c, 1, "starts"), _numbers(c, 2, "ends")
+    axes, steps = _numbers(c, 3, "axes") or range(len(starts)), _numbers(c, 4)
+    for axis, start, end, step in zip(axes, starts, ends, steps or [1] * len(starts), strict=True):
+        array = array[(*[slice(None)] * (axis % array.ndim), slice(start, end, step))]
+    return array
 
 
 def _concat(c: Call) -> Result:
-    vectors = [vector for vector in (_vector(c, i) for i in range(len(c.given))) if vector]
-    dtypes = {vector.dtype for vector in vectors}
-    if len(vectors) < len(c.given) or len(dtypes) > 1:
+    found = [c.sizes(position) for position in range(len(c.given))]
+    present = [sizes for sizes in found if sizes is not None]
+    dtypes = {sizes.dtype for sizes in present}
+    if len(present) < len(found) or len(dtypes) > 1:
         return None
-    return _made((item for vector in vectors for item in vector.items), dtype=dtypes.pop())
+    arrays: Sequence[NDArray[Any]] = [sizes.array for sizes in present]
+    return _made(np.concatenate(arrays, c.get("axis")), dtypes.pop())
 
 
-def _reshaped(c: Call) -> Result:
-    """Reshape, Squeeze and Unsqueeze: one number is a scalar or a vector; vectors stay."""
-    sizes, name = c.sizes(0), c.kind
+def _split(c: Call) -> Result:
+    sizes, lengths = c.sizes(0), _numbers(c, 1, "split")
     if sizes is None:
         return None
-    if name == "Reshape":
-        shape = c.integers(1)
-        if not isinstance(shape, list) or len(shape) > 1:
+    axis = c.get("axis", 0)
+    if lengths is None:
+        step = -(-sizes.shape[axis] // c.outputs)
+        ends = [step * (i + 1) for i in range(c.outputs - 1)]
+    else:
+        ends = np.cumsum(lengths)[:-1].tolist()
+    return [_made(part, sizes.dtype) for part in np.split(sizes.array, ends, axis)]
+
+
+def _reshape(c: Call, array: NDArray[Any]) -> Any:
+    shape = _numbers(c, 1)
+    if not c.get("allowzero", 0):
+        shape = [array.shape[i] if n == 0 else n for i, n in enumerate(shape)]
+    return array.reshape(shape)
+
+
+def _squeeze(c: Call, array: NDArray[Any]) -> Any:
+    axes = _numbers(c, 1, "axes")
+    return array.squeeze(None if axes is None else tuple(axes))
+
+
+def _flatten(c: Call, array: NDArray[Any]) -> Any:
+    return array.reshape(int(np.prod(array.shape[: c.get("axis", 1)])), -1)
+
+
+def _tile(c: Call, array: NDArray[Any]) -> Any:
+    return np.tile(array, _small(array.size, _numbers(c, 1)))
+
+
+def _expand(c: Call, array: NDArray[Any]) -> Any:
+    shape = np.broadcast_shapes(array.shape, _numbers(c, 1))
+    return np.broadcast_to(array, _small(1, shape))
+
+
+def _small(count: int, factors: Sequence[int]) -> tuple[int, ...]:
+    """The factors where as many items are still as few as sizes are.
+
+    Raises:
+        _Unknown: They are many.
+    """
+    if count * np.prod(np.asarray(factors, object)) > 1000:
+        raise _Unknown
+    return tuple(factors)
+
+
+def _reduced(function: Callable[[Any, Any], Any]) -> Callable[[Call], Result]:
+    """A Reduce* of a vector."""
+
+    def rule(c: Call) -> Result:
+        sizes = c.sizes(0)
+        if sizes is None or len(sizes.shape) != 1 or not sizes.items:
             return None
-        return _made(sizes.items, not shape, sizes.dtype)
-    if len(sizes.items) != 1 or sizes.scalar != (name == "Unsqueeze"):
-        return None
-    return _made(sizes.items, name == "Squeeze", sizes.dtype)
+        if not all(map(_is_integer, sizes.items)):
+            return None
+        result = functools.reduce(functools.partial(c.b.call, function), sizes.items)
+        return _made([result] if c.get("keepdims", 1) else result, sizes.dtype)
 
-
-def _reduce_prod(c: Call) -> Result:
-    vector = _vector(c)
-    if vector is None:
-        return None
-    return _made([_product(c, vector.items)], not c.get("keepdims", 1), vector.dtype)
-
-
-def _cast(c: Call) -> Result:
-    """To floats too, which are whole numbers then."""
-    wanted, sizes = tensors.dtype(c.get("to")), c.sizes(0)
-    if sizes is None or wanted not in (torch.int32, torch.int64, torch.float32, torch.float64):
-        return None
-    return _made(sizes.items, sizes.scalar, wanted)
+    return rule
 
 
 _RULES: dict[str, Callable[[Call], Result]] = {
     "Add": _arithmetic(operator.add),
     "Sub": _arithmetic(operator.sub),
     "Mul": _arithmetic(operator.mul),
-    "Div": _divide,
+    "Div": _arithmetic(operator.truediv, of_integers=ops.quotient),
+    "Floor": _rounding("floor"),
+    "Ceil": _rounding("ceil"),
+    "Neg": _negative,
+    "Max": _larger(maximum=True),
+    "Min": _larger(maximum=False),
     "Equal": _equal,
     "Where": _where,
-    "Gather": _gather,
-    "Slice": _slice,
+    "Gather": _moved(_gather),
+    "Slice": _moved(_slice),
     "Concat": _concat,
-    "Reshape": _reshaped,
-    "Squeeze": _reshaped,
-    "Unsqueeze": _reshaped,
-    "ReduceProd": _reduce_prod,
+    "Split": _split,
+    "Reshape": _moved(_reshape),
+    "Flatten": _moved(_flatten),
+    "Transpose": _moved(lambda c, array: array.transpose(c.get("perm"))),
+    "Squeeze": _moved(_squeeze),
+    "Unsqueeze": _moved(lambda c, array: np.expand_dims(array, tuple(_numbers(c, 1, "axes")))),
+    "Expand": _moved(_expand),
+    "Tile": _moved(_tile),
+    "ReduceProd": _reduced(operator.mul),
+    "ReduceSum": _reduced(operator.add),
     "Cast": _cast,
     "Shape": _shape,
     "Size": _size,
@@ -199,4 +403,9 @@ _RULES: dict[str, Callable[[Call], Result]] = {
 def computed(c: Call) -> Result:
     """The node's result where it is sizes of which each is known; None elsewhere."""
     sized = any(isinstance(value, Sizes) for value in c.given) or c.kind in ("Shape", "Size")
-    return _RULES[c.kind](c) if sized and c.kind in _RULES else None
+    if not sized or c.kind not in _RULES:
+        return None
+    try:
+        return _RULES[c.kind](c)
+    except _Unknown:
+        return None

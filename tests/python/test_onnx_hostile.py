@@ -1,0 +1,220 @@
+"""Small ONNX files that ask for more than any machine has: refused in a line, in little time."""
+
+import json
+import signal
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+import onnx.parser
+import pytest
+from onnx import TensorProto, helper, numpy_helper
+from samepad._building import GraphBuilder
+from samepad._names import Names
+
+OPSETS = [helper.make_opsetid("", 18), helper.make_opsetid("own", 1)]
+
+
+def model_of(nodes: list[Any], functions: Any = (), constants: Any = ()) -> Any:
+    floats = [helper.make_tensor_value_info(name, TensorProto.FLOAT, [2]) for name in "xy"]
+    initializers = [
+        numpy_helper.from_array(np.asarray(a), name) for name, a in dict(constants).items()
+    ]
+    graph = helper.make_graph(nodes, "net", floats[:1], floats[1:], initializers)
+    return helper.make_model(graph, opset_imports=OPSETS, ir_version=10, functions=functions)
+
+
+def function(name: str, *calls: str) -> Any:
+    """A function of one value that passes it through others."""
+    values = ["a", *(f"v{i}" for i in range(len(calls) - 1)), "b"]
+    nodes = [
+        helper.make_node(kind, [given], [result], domain="" if kind == "Relu" else "own")
+        for kind, given, result in zip(calls, values, values[1:], strict=False)
+    ]
+    return helper.make_function("own", name, ["a"], ["b"], nodes, OPSETS)
+
+
+def calling(name: str, *functions: Any) -> Any:
+    return model_of([helper.make_node(name, ["x"], ["y"], domain="own")], functions)
+
+
+def functions_of_functions(count: int, calls: int) -> list[Any]:
+    """Each calls the one before so many times."""
+    return [
+        function("F0", "Relu"),
+        *(function(f"F{i}", *[f"F{i - 1}"] * calls) for i in range(1, count)),
+    ]
+
+
+def in_a_branch() -> Any:
+    """A function that calls itself from a branch of an If."""
+    call = helper.make_node("F0", ["a"], ["c"], domain="own")
+    branch = helper.make_graph([call], "branch", [], [helper.make_tensor_value_info("c", 1, [2])])
+    nodes = [
+        helper.make_node("Constant", [], ["yes"], value=numpy_helper.from_array(np.array(True))),
+        helper.make_node("If", ["yes"], ["b"], then_branch=branch, else_branch=branch),
+    ]
+    body = helper.make_function("own", "F0", ["a"], ["b"], nodes, OPSETS)
+    return calling("F0", body)
+
+
+#: What makes the constant `t`, of which y is made; of n, m and o, some large numbers.
+FOLDED = {
+    "ConstantOfShape": "t = ConstantOfShape(n)",
+    "ConstantOfShape, many small ones": "a = ConstantOfShape(m)  b = Add(a, f)"
+    "  c = Concat<axis = 0>(b, b, b, b)  d = Concat<axis = 0>(c, c, c, c)"
+    "  t = Concat<axis = 0>(d, d, d, d)",
+    "Tile": "t = Tile(f, n)",
+    "Range": "i = Squeeze(n)  a = Sub(i, i)  b = Div(i, i)  t = Range(a, i, b)",
+    "OneHot": "i = Squeeze(n)  t = OneHot(two, i, ends)",
+    "Expand": "t = Expand(f, n)",
+    "Resize": 's = Cast<to = 1>(n)  i = Reshape(f, one)  t = Resize<mode = "linear">(i, , s)',
+    "Resize to a size": "t = Resize(f, , , n)",
+    "Upsample": "r = Reshape(f, four)  t = Resize(r, , , image)",
+    "Pad": "t = Pad(f, wide)",
+    "Pad by edges": 't = Pad<mode = "edge">(f, wide)',
+    "Gather": "a = ConstantOfShape(m)  i = Cast<to = 7>(a)  t = Gather(table, i)",
+    "MatMul": "a = ConstantOfShape(column)  b = ConstantOfShape(row)  t = MatMul(a, b)",
+    "Add": "a = ConstantOfShape(column)  b = ConstantOfShape(row)  t = Add(a, b)",
+    "Where": "a = ConstantOfShape(column)  b = ConstantOfShape(row)  c = Cast<to = 9>(a)"
+    "  t = Where(c, a, b)",
+    "Einsum": 'a = ConstantOfShape(m)  t = Einsum<equation = "i,j->ij">(a, a)',
+    "ConvTranspose": "r = Reshape(f, four)  t = ConvTranspose<strides = [1000000, 1000000],"
+    " output_padding = [999999, 999999]>(r, r)",
+    "HannWindow": "i = Squeeze(n)  t = HannWindow(i)",
+    "sizes": "a = ConstantOfShape(m)  i = Cast<to = 7>(a)  t = Reshape(f, i)",
+    "steps backwards": "a = ConstantOfShape(m)  b = Cast<to = 7>(a)  t = Slice(f, b, b, b, b)",
+    "SequenceConstruct": "q = SequenceConstruct(f, f)  t = ConcatFromSequence<axis = 0>(q)",
+}
+
+
+def folded(steps: str) -> Any:
+    text = f"""
+    <ir_version: 9, opset_import: ["": 18]>
+    net (float[2] x) => (float[] y)
+    <int64[1] n = {{4294967296}}, int64[1] m = {{67108864}},
+     float[1] f = {{1.0}}, int64[1] one = {{1}},
+     int64[2] two = {{1, 0}}, int64[4] four = {{1, 1, 1, 1}}, int64[2] row = {{1, 60000}},
+     int64[2] column = {{60000, 1}}, int64[2] wide = {{2147483648, 2147483648}},
+     int64[4] image = {{1, 1, 60000, 60000}}, float[2] ends = {{0.0, 1.0}},
+     float[1,8] table = {{1, 2, 3, 4, 5, 6, 7, 8}}>
+    {{ {steps}  u = Cast<to = 1>(t)  y = Add(u, x) }}
+    """
+    return onnx.parser.parse_model(text)
+
+
+def sparse() -> Any:
+    model = model_of([helper.make_node("Add", ["x", "w"], ["y"])])
+    values = numpy_helper.from_array(np.ones(1, np.float32), "w")
+    indices = numpy_helper.from_array(np.zeros((1, 2), np.int64), "i")
+    tensor = helper.make_sparse_tensor(values, indices, [2**16, 2**16])
+    model.graph.sparse_initializer.append(tensor)
+    return model
+
+
+CYCLE = (function("F0", "F1"), function("F1", "F2"), function("F2", "F0"))
+#: Models, and what the error says of them.
+HOSTILE: dict[str, tuple[Any, str]] = {
+    "thirty functions": (calling("F29", *functions_of_functions(30, 2)), "1,610,612,735 nodes"),
+    "a hundred functions": (
+        calling("F98", *functions_of_functions(99, 9)),
+        "nodes when its functions",
+    ),
+    "deep functions": (calling("F5000", *functions_of_functions(5001, 1)), "more than 100 deep"),
+    "a function of itself": (calling("F0", function("F0", "Relu", "F0")), "own.F0 calls itself"),
+    "a circle": (calling("F1", *CYCLE), "calls itself"),
+    "a circle in a branch": (in_a_branch(), "own.F0 calls itself"),
+    "a sparse weight": (sparse(), "4,294,967,295 elements"),
+    **{name: (folded(steps), "") for name, steps in FOLDED.items()},
+}
+
+LOAD = """
+import json, resource, sys, time
+from pathlib import Path
+import samepad.onnx, samepad.onnx.loading
+resource.setrlimit(resource.RLIMIT_AS, (12 * 2**30, 12 * 2**30))
+print("ready", flush=True)
+for path in sorted(Path(sys.argv[1]).iterdir()):
+    before = time.process_time()
+    try:
+        samepad.onnx.load(path)
+        answer = "loaded"
+    except ValueError as error:
+        answer = str(error)
+    except Exception as error:
+        answer = "raw: " + repr(error)
+    most = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 2**10
+    print(json.dumps([path.stem, answer, time.process_time() - before, most]), flush=True)
+"""
+
+
+@pytest.fixture(scope="module")
+def answers(tmp_path_factory: pytest.TempPathFactory) -> dict[str, tuple[str, float, int]]:
+    """What a child process with little memory says of each model, in which CPU time, with how many
+    MiB at most."""
+    folder = tmp_path_factory.mktemp("hostile")
+    for name, (model, _) in HOSTILE.items():
+        content = model.SerializeToString()
+        assert len(content) < 1_000_000, name
+        (folder / f"{name}.onnx").write_bytes(content)
+    done = subprocess.run(
+        [sys.executable, "-c", LOAD, folder],
+        capture_output=True,
+        text=True,
+        timeout=300,
+        check=False,
+    )
+    lines = [json.loads(line) for line in done.stdout.splitlines()[1:]]
+    return {name: tuple(rest) for name, *rest in lines}
+
+
+@pytest.mark.parametrize("name", HOSTILE)
+def test_hostile_models_are_refused(name: str, answers: dict[str, tuple[str, float, int]]) -> None:
+    assert name in answers, "the child process died"
+    answer, _, megabytes = answers[name]
+    assert answer != "loaded"
+    assert not answer.startswith("raw")
+    assert HOSTILE[name][1] in answer
+    # A title, and a line for each node that is refused.
+    assert len(answer.splitlines()) <= 3
+    assert len(answer) < 600
+    assert megabytes < 3000
+    if name in FOLDED and name not in ("sizes", "steps backwards", "SequenceConstruct"):
+        assert "elements out of constants, expected at most" in answer
+
+
+def test_an_interrupt_stops_loading(tmp_path: Path) -> None:
+    """A quarter of a million nodes, which are not too many."""
+    large = calling("F2", *functions_of_functions(3, 500))
+    (tmp_path / "large.onnx").write_bytes(large.SerializeToString())
+    command = [sys.executable, "-c", LOAD, tmp_path]
+    with subprocess.Popen(
+        command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    ) as child:
+        assert child.stdout is not None
+        assert child.stdout.readline() == "ready\n"
+        with pytest.raises(subprocess.TimeoutExpired):
+            child.wait(2)
+        child.send_signal(signal.SIGINT)
+        output, error = child.communicate(timeout=60)
+    assert output == ""
+    assert error.strip().endswith("KeyboardInterrupt")
+
+
+def test_functions_that_are_within_the_limits() -> None:
+    import samepad.onnx
+
+    module = samepad.onnx.load(calling("F10", *functions_of_functions(11, 2)))
+    assert len(list(module.children())) == 2**10
+
+
+def test_many_equal_names() -> None:
+    """In the time that as many different ones take: by squares, this would take hours."""
+    names = Names()
+    assert len({names("same") for _ in range(50_000)}) == 50_000
+    builder = GraphBuilder()
+    given = [builder.placeholder("x") for _ in range(5_000)]
+    assert len({node.name for node in given}) == 5_000
