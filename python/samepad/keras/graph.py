@@ -13,6 +13,7 @@ from samepad.keras.builder import Builder, Made, Value, computed_in, torch_dtype
 from samepad.keras.errors import described, refusal, saved_model
 from samepad.keras.functions import apply_function
 from samepad.keras.layers import apply, is_model, rule_of, takes_indices
+from samepad.keras.live import of_keras_3
 
 
 def functional(model: Any) -> Any:
@@ -324,6 +325,7 @@ def converted(model: Any, layout: str) -> Converted:
             + (f": {saved}" if (saved := saved_model(model)) else "")
         )
     try:
+        model = of_keras_3(model)
         functional(model)
     except UnsupportedError as error:
         raise ValueError(f"cannot convert the model {described(model)}: {error}") from None
