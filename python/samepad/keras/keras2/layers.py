@@ -53,7 +53,7 @@ _USUAL = {"groups": 1, "rank": None, "unit_forget_bias": True}
 SUBLAYERS = ("layer", "backward_layer", "cell")
 
 
-@keras.saving.register_keras_serializable("samepad")
+@keras.saving.register_keras_serializable("samepad")  # type: ignore[untyped-decorator]
 def hard_sigmoid(x: Any) -> Any:
     """What Keras 2 calls hard_sigmoid: 0.2 x + 0.5 between 0 and 1. Keras 3's has another slope."""
     return keras.ops.clip(0.2 * x + 0.5, 0.0, 1.0)

@@ -12,7 +12,7 @@ from samepad.keras.keras2.graph import MODELS, Part
 
 Array = NDArray[Any]
 
-#: A weight in Keras 2's order: the variable that takes it, if one does, and how its layout changes.
+#: A weight in Keras 2's order: the variable that takes it, and how its layout changes.
 Slot = tuple[Any, Callable[[Array], Array]]
 
 
@@ -59,8 +59,6 @@ def _slots(part: Part) -> tuple[list[Slot], list[Slot]]:
     changes = itertools.cycle(_cudnn(_CUDNN[cell]) if cell in _CUDNN else [_same])
     lists = (part.layer.trainable_weights, part.layer.non_trainable_weights)
     learning, fixed = ([(v, next(changes)) for v in variables] for variables in lists)
-    if part.kind == "Normalization" and fixed:
-        fixed.append((None, _same))  # how many values it was adapted to
     return learning, fixed
 
 
@@ -83,8 +81,6 @@ def _fill(part: Part, arrays: list[Array]) -> None:
     if len(slots) != len(arrays):
         raise ValueError(f"{part.name} ({part.kind}) has {len(slots)} weights, not {len(arrays)}")
     for (variable, change), array in zip(slots, arrays, strict=True):
-        if variable is None:
-            continue
         value = change(array)
         if value.shape != tuple(variable.shape):
             raise ValueError(
