@@ -401,7 +401,7 @@ class KerasBlock(layers.Layer):  # type: ignore[misc]
         self.norm = layers.BatchNormalization()
         self.relu = relu
 
-    def call(self, x: Any, training: bool) -> Any:
+    def call(self, x: Any, training: bool = False) -> Any:
         for conv in self.convs:
             x = conv(x)
         return self.relu(self.norm(x, training=training))
@@ -455,12 +455,9 @@ class OfBlocks(nn.Module):
         super().__init__()
         self.blocks = nn.Sequential(TorchBlock(3, 4), TorchBlock(4, 5))
         features = 5 * 3 * 3 if flatten else 5
-        self.dense = nn.Linear(features, 3)
-        self.norm = nn.LayerNorm(features, eps=1e-3)
-        self.flatten = flatten
         # In the order in which Keras's block has them.
-        self.head = nn.ModuleList([self.dense, self.norm])
-        del self.dense, self.norm
+        self.head = nn.ModuleList([nn.Linear(features, 3), nn.LayerNorm(features, eps=1e-3)])
+        self.flatten = flatten
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         x = self.blocks(x)

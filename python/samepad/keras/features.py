@@ -144,8 +144,9 @@ class Tracer:
         except Exception as error:  # of any kind: TensorFlow's functions take no such tensors
             reordered = [value for value in (held or {}).values() if value.order is not None]
             if reordered or may_flatten(layer):
+                reason = str(error).strip().partition("\n")[0]
                 raise UnsupportedError(
-                    f"the code of {described(layer)} cannot be followed ({error})"
+                    f"the code of {described(layer)} cannot be followed ({reason})"
                 ) from error
             return None
         taken = [tensor for _, tensor in trace.inputs]
