@@ -194,7 +194,12 @@ def function_of(kind: str, settings: Mapping[str, Any]) -> Callable[..., Any]:
     function = _named(symbol)
 
     def call(first: Any, **named: Any) -> Any:
-        given = {key: value for key, value in named.items() if value is not None and key != "name"}
+        # False is the default wherever it is a choice.
+        given = {
+            key: value
+            for key, value in named.items()
+            if value is not None and value is not False and key != "name"
+        }
         try:
             inspect.signature(function).bind(first, **given)
         except TypeError:

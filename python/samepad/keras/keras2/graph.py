@@ -14,6 +14,9 @@ from samepad.keras.keras2.layers import OF_ARCHITECTURES, Settings, layer_of, pl
 _FUNCTIONAL = ("Functional", "Model")
 MODELS = (*_FUNCTIONAL, "Sequential")
 
+#: What stands in place of a layer's name where a constant is called on.
+_CONSTANT = "_CONSTANT_VALUE"
+
 #: Layers whose first argument may be a list: a sequence, and the states to start from.
 _RECURRENT = ("LSTM", "GRU", "SimpleRNN", "RNN", "Bidirectional", "ConvLSTM2D")
 
@@ -38,13 +41,11 @@ class _WaitError(Exception):
 
 
 def _is_reference(value: Any) -> bool:
-    """Whether it says a tensor: a layer's name, which of its calls, which of its outputs."""
-    return (
-        isinstance(value, list)
-        and len(value) in (3, 4)
-        and isinstance(value[0], str)
-        and all(isinstance(index, int) for index in value[1:3])
-    )
+    """Whether it says a tensor, by a layer's name, which of its calls and which of its outputs, or
+    says a constant in place of one."""
+    if not (isinstance(value, list) and len(value) in (3, 4) and isinstance(value[0], str)):
+        return False
+    return value[0] == _CONSTANT or all(isinstance(index, int) for index in value[1:3])
 
 
 def _references(value: Any) -> Iterator[list[Any]]:
@@ -205,7 +206,7 @@ class _Graph:
             _WaitError: It is not there yet.
         """
         name, call, output, *_ = reference
-        if name == "_CONSTANT_VALUE":
+        if name == _CONSTANT:
             return plain(output)
         calls = self.outputs.get(name, [])
         index = call - self.first[name]

@@ -33,9 +33,6 @@ _RENAMED = {
     "ThresholdedReLU": "ReLU",
 }
 
-#: Arguments of all layers.
-_COMMON = {"name", "trainable", "dtype"}
-
 #: Ends of the names of arguments that matter in training alone.
 _FOR_TRAINING = ("_initializer", "_regularizer", "_constraint")
 
@@ -47,7 +44,7 @@ _WITHOUT_MEANING = (
 )
 
 #: Other such arguments, with the value that says what Keras 3 does always.
-_USUAL = {"groups": 1, "rank": None, "unit_forget_bias": True}
+_USUAL = {"groups": 1, "trainable": True}
 
 #: Where a layer has sublayers.
 SUBLAYERS = ("layer", "backward_layer", "cell")
@@ -179,7 +176,9 @@ def layer_of(kind: str, settings: Settings, nested: Nested) -> Any:
     """
     made = layer_class(kind)
     settings = _TRANSLATED.get(kind, dict)(dict(settings))
-    known = _COMMON | set(inspect.signature(made.__init__).parameters) - {"self", "kwargs"}
+    known = set(inspect.signature(made.__init__).parameters)
+    if "kwargs" in known:
+        known |= {"name", "trainable", "dtype"}
     given, unknown = {}, []
     for name, value in settings.items():
         if name.endswith(_FOR_TRAINING) or name in _WITHOUT_MEANING:
