@@ -101,22 +101,22 @@ class _Run:
 
 
 def _run(parent: nn.Module, layers: Sequence[nn.Module], channels: int) -> _Run:
+    new, copied = Copies().of(parent)
     run = _Run(channels)
+    pads = _Pads()
+
+    def note(_: nn.Module, inputs: Any, layer: nn.Module) -> None:
+        pairs = pads.of(inputs[0]) if inputs else None
+        if pairs is not None:
+            run.padded.setdefault(layer, []).append(pairs)
+
+    for layer in layers:
+        copied[id(layer)].register_forward_pre_hook(partial(note, layer=layer))
+    for name, child in new.named_children():
+        child.register_forward_pre_hook(lambda *_, name=name: run.calls.append(name))
     widest = max(layers, key=lambda layer: max((k - 1) * d for k, _, d in geometry(layer)))
-    for shape in shapes_for(widest, channels):
-        new, copied = Copies().of(parent)
-        pads = _Pads()
-
-        def note(_: nn.Module, inputs: Any, *, layer: nn.Module, pads: _Pads = pads) -> None:
-            pairs = pads.of(inputs[0]) if inputs else None
-            if pairs is not None:
-                run.padded.setdefault(layer, []).append(pairs)
-
-        for layer in layers:
-            copied[id(layer)].register_forward_pre_hook(partial(note, layer=layer))
-        run.calls = []
-        for name, child in new.named_children():
-            child.register_forward_pre_hook(lambda *_, name=name: run.calls.append(name))
+    for shape in shapes_for(widest, channels)[:-1]:  # the smallest may be too small
+        run.calls.clear()
         with torch.no_grad(), pads:
             new.eval()(torch.randn(shape))
     return run
@@ -175,6 +175,13 @@ def _sequential(parent: nn.Module, calls: Sequence[str]) -> nn.Module:
     return become(nn.Sequential, parent, _modules={name: parent._modules[name] for name in calls})
 
 
+def _pads_itself(layer: Any) -> bool:
+    """Whether a plain layer pads, or has no need to."""
+    if layer.padding in ("valid", 0) or not any(layer.padding):
+        return all(k == 1 for k, _, _ in geometry(layer))
+    return True
+
+
 class _Finder:
     def __init__(self, model: nn.Module, fold_pads: bool) -> None:
         self.found = Found()
@@ -184,6 +191,7 @@ class _Finder:
         self._names: dict[nn.Module, list[str]] = {}
         for name, module in model.named_modules(remove_duplicate=False):
             self._names.setdefault(module, []).append(name)
+        self._doubts: dict[nn.Module, str] = {}
         #: What users have said how to convert.
         self._registered = {
             part for module in self._names if registered(module) for part in module.modules()
@@ -206,6 +214,9 @@ class _Finder:
                 and (is_named_for_padding(module) or pads_in_forward(module))
             ):
                 self._examine(module, [module], module)
+        for layer, doubt in self._doubts.items():
+            if layer not in self.found.verdicts and not _pads_itself(layer):
+                self.found.elsewhere.setdefault(layer, doubt)
         return self.found
 
     def _open(self, modules: Sequence[nn.Module]) -> list[nn.Module]:
@@ -238,10 +249,9 @@ class _Finder:
             run = _tried(parent, layers)
         except CannotRunError as error:
             for layer in layers:
-                if not isinstance(layer.padding, str) and not any(_flat(layer.padding)):
-                    self.found.elsewhere[layer] = (
-                        f"{name} may pad it, but can't be run alone: {error}"
-                    )
+                self._doubts.setdefault(
+                    layer, f"{name} may pad it, but can't be run alone: {error}"
+                )
             return
         padded = {layer: run.padded[layer] for layer in layers if layer in run.padded}
         if not padded:
@@ -315,10 +325,6 @@ class _Finder:
             self.found.settings.append((parent, first, value))
         if switch.calls:
             self.found.replacements[parent] = _sequential(parent, switch.calls)
-
-
-def _flat(padding: Any) -> tuple[Any, ...]:
-    return padding if isinstance(padding, tuple) else (padding,)
 
 
 def find(model: nn.Module, *, fold_pads: bool) -> Found:
