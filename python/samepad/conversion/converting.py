@@ -54,6 +54,11 @@ def _is_plain(layer: nn.Module) -> bool:
     return registered(layer) is None and not has_own_computation(layer)
 
 
+def _says_same(layer: nn.Module) -> bool:
+    """Whether a layer that can be replaced is padded as SAME by its own or its class's doing."""
+    return not _is_plain(layer) or getattr(layer, "padding", None) == "same"
+
+
 class _RefusedError(Exception):
     """Why a layer can't be replaced."""
 
@@ -242,17 +247,12 @@ def convert(
         try:
             if not wanted:
                 raise _RefusedError("was not selected")
+            note = f"padding={getattr(layer, 'padding', None)!r} is not 'same'"
+            if layer in found.elsewhere:
+                raise _RefusedError(f"{note}; {found.elsewhere[layer]}")
             verdict = found.verdicts.get(layer) or _verdict(layer, judged)
-            kept = getattr(layer, "padding", None)
-            if (
-                chosen is None
-                and _is_plain(layer)
-                and kept != "same"
-                and layer not in found.verdicts
-            ):
-                elsewhere = found.elsewhere.get(layer)
-                note = f"padding={kept!r} is not 'same'"
-                raise _RefusedError(f"{note}; {elsewhere}" if elsewhere else note)
+            if chosen is None and not (layer in found.verdicts or _says_same(layer)):
+                raise _RefusedError(note)
             new = verdict.make(layer, padding)
         except _RefusedError as refused:
             if chosen and wanted:

@@ -14,6 +14,7 @@ from typing import Any, TypeAlias
 
 import torch
 from torch import Tensor, nn
+from torch.nn.modules.conv import _ConvNd
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from samepad._replacing import become, has_own_computation
@@ -43,6 +44,10 @@ from samepad.modules.padded import Padded
 
 #: (before, after) in each dimension.
 Pairs: TypeAlias = tuple[tuple[int, int], ...]
+
+
+#: A module with more parameters is not copied: it would take more than 256 MiB.
+_MOST_ELEMENTS = 2**26
 
 
 @dataclass
@@ -104,6 +109,7 @@ def _run(parent: nn.Module, layers: Sequence[nn.Module], channels: int) -> _Run:
     new, copied = Copies().of(parent)
     run = _Run(channels)
     pads = _Pads()
+    generator = torch.Generator().manual_seed(0)
 
     def note(_: nn.Module, inputs: Any, layer: nn.Module) -> None:
         pairs = pads.of(inputs[0]) if inputs else None
@@ -118,14 +124,17 @@ def _run(parent: nn.Module, layers: Sequence[nn.Module], channels: int) -> _Run:
     for shape in shapes_for(widest, channels)[:-1]:  # the smallest may be too small
         run.calls.clear()
         with torch.no_grad(), pads:
-            new.eval()(torch.randn(shape))
+            new.eval()(torch.rand(shape, generator=generator))
     return run
 
 
 def _tried(parent: nn.Module, layers: Sequence[nn.Module]) -> _Run:
     """`_run` with as many channels as one of the layers takes, most likely the first."""
+    if sum(tensor.numel() for tensor in tensors_of(parent)) > _MOST_ELEMENTS:
+        raise CannotRunError("it is too large to be copied")
     reason = ""
-    for channels in dict.fromkeys(channels_of(part) for part in parent.modules() if is_layer(part)):
+    taken = dict.fromkeys(channels_of(part) for part in parent.modules() if is_layer(part))
+    for channels in list(taken)[:3]:
         try:
             return _run(parent, layers, channels)
         except Exception as error:  # whatever a class's own code raises
@@ -150,7 +159,8 @@ def _switches(parent: nn.Module, run: _Run) -> Iterator[_Switch]:
         yield _Switch(pads=tuple(pads))
     for flag in _flags(parent):
         yield _Switch(flag=flag)
-    if sorted(run.calls) == sorted(name for name, _ in parent.named_children()):
+    called = sorted(run.calls) == sorted(name for name, _ in parent.named_children())
+    if called and not _has_methods(parent) and not obstacle(parent):
         yield _Switch(calls=tuple(run.calls))
 
 
@@ -175,17 +185,30 @@ def _sequential(parent: nn.Module, calls: Sequence[str]) -> nn.Module:
     return become(nn.Sequential, parent, _modules={name: parent._modules[name] for name in calls})
 
 
-def _pads_itself(layer: Any) -> bool:
-    """Whether a plain layer pads, or has no need to."""
-    if layer.padding in ("valid", 0) or not any(layer.padding):
-        return all(k == 1 for k, _, _ in geometry(layer))
-    return True
+def _may_want_padding(layer: Any) -> bool:
+    """Whether a layer is a convolution that would be padded, as a rule, and does not pad."""
+    return (
+        isinstance(layer, _ConvNd)
+        and not layer.transposed
+        and (layer.padding == "valid" or not any(layer.padding))
+        and any(k > 1 for k, _, _ in geometry(layer))
+    )
+
+
+def _has_methods(module: nn.Module) -> bool:
+    """Whether there is more that one can call than the module itself, other than what pads."""
+    own = type(module).__mro__[: type(module).__mro__.index(nn.Module)]
+    return any(
+        callable(value) and not name.startswith("_") and not tells_of_padding(name)
+        for cls in own
+        for name, value in vars(cls).items()
+        if name not in ("forward", "extra_repr")
+    )
 
 
 class _Finder:
     def __init__(self, model: nn.Module, fold_pads: bool) -> None:
         self.found = Found()
-        self._model = model
         self._fold_pads = fold_pads
         self._configurations: dict[tuple[int, str], Any] = {}
         self._names: dict[nn.Module, list[str]] = {}
@@ -215,7 +238,7 @@ class _Finder:
             ):
                 self._examine(module, [module], module)
         for layer, doubt in self._doubts.items():
-            if layer not in self.found.verdicts and not _pads_itself(layer):
+            if layer not in self.found.verdicts and _may_want_padding(layer):
                 self.found.elsewhere.setdefault(layer, doubt)
         return self.found
 

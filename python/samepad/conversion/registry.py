@@ -38,6 +38,9 @@ def register_conversion(
 ) -> None:
     """Let `convert` replace the layers of a class of yours that computes a SAME layer.
 
+    Unless `differs`, an old layer and its new one are compared on small inputs, if the old one can
+    be run on its own; it is left where they differ.
+
     Args:
         cls: The class; its subclasses, which may compute more, are not meant.
         conversion: What makes the new layer from an old one. It may be left out where `cls` is a
