@@ -41,8 +41,8 @@ def has_own_computation(layer: nn.Module) -> bool:
 
 
 def replace(model: nn.Module, replacements: Mapping[nn.Module, nn.Module]) -> nn.Module:
-    """`model` with layers replaced, wherever and as often as they are in it."""
-    for parent in list(model.modules()):
+    """`model` with layers replaced, wherever and as often as they are in it or in new ones."""
+    for parent in [*model.modules(), *replacements.values()]:
         for name, child in parent._modules.items():
             if child is not None and child in replacements:
                 parent._modules[name] = replacements[child]

@@ -393,7 +393,7 @@ class InheritedSamePadding(nn.Conv2d):
 
 @pytest.fixture
 def _registry(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("samepad.conversion._REGISTERED", {})
+    monkeypatch.setattr("samepad.conversion.registry.REGISTERED", {})
 
 
 @pytest.mark.usefixtures("_registry")

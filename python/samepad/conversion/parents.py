@@ -1,0 +1,360 @@
+"""Plain layers whose padding is done elsewhere: before them, or in the forward of what holds them.
+
+The padding moves into the layer, and is switched off where it was: a module that does nothing else
+becomes nn.Identity, a flag is set to False, or a module that pads and then calls its children one
+after the other becomes nn.Sequential.
+"""
+
+import copy
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from functools import partial
+from itertools import pairwise
+from typing import Any, TypeAlias
+
+import torch
+from torch import Tensor, nn
+from torch.nn.modules.conv import _ConvNd
+from torch.utils._python_dispatch import TorchDispatchMode
+
+from samepad._replacing import become, has_own_computation
+from samepad.conversion.checking import (
+    CannotRunError,
+    Copies,
+    agree,
+    geometry,
+    hooks_of,
+    shapes_for,
+    tensors_of,
+)
+from samepad.conversion.registry import registered
+from samepad.conversion.same_layers import (
+    Verdict,
+    channels_of,
+    fixed_pads,
+    is_named_for_padding,
+    judge,
+    padded_by,
+    pads_in_forward,
+    tells_of_padding,
+    total_padding,
+)
+from samepad.conversion.stand_ins import is_layer, is_padding_alone, obstacle, stand_in
+from samepad.modules.padded import Padded
+
+#: (before, after) in each dimension.
+Pairs: TypeAlias = tuple[tuple[int, int], ...]
+
+
+#: A module with more parameters is not copied: it would take more than 256 MiB.
+_MOST_ELEMENTS = 2**26
+
+
+@dataclass
+class Found:
+    """What `find` found out about a model."""
+
+    #: What can stand in for a layer whose padding is done elsewhere.
+    verdicts: dict[nn.Module, Verdict] = field(default_factory=dict)
+    #: For a layer that keeps being padded elsewhere: where, and why.
+    elsewhere: dict[nn.Module, str] = field(default_factory=dict)
+    #: What takes the place of modules that padded.
+    replacements: dict[nn.Module, nn.Module] = field(default_factory=dict)
+    #: Attributes to set: of which module, its name, the value.
+    settings: list[tuple[nn.Module, str, Any]] = field(default_factory=list)
+
+
+@dataclass(frozen=True)
+class _Switch:
+    """A way to turn off the padding that a module does; one of these is given."""
+
+    #: Children that pad, to be replaced by nn.Identity.
+    pads: tuple[nn.Module, ...] = ()
+    #: Names of attributes that lead to a flag, which is True.
+    flag: tuple[str, ...] = ()
+    #: Names of children, in the order in which an nn.Sequential is to call them.
+    calls: tuple[str, ...] = ()
+
+
+class _Pads(TorchDispatchMode):  # type: ignore[no-untyped-call]
+    """Remembers which tensors are others with zeros around, and how many."""
+
+    def __init__(self) -> None:
+        super().__init__()  # type: ignore[no-untyped-call]
+        self._made: list[tuple[Tensor, Pairs]] = []
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        output = func(*args, **(kwargs or {}))
+        if func is torch.ops.aten.constant_pad_nd.default and not any(args[2:]):
+            flat = args[1]
+            self._made.append((output, tuple(zip(flat[-2::-2], flat[::-2], strict=True))))
+        return output
+
+    def of(self, tensor: object) -> Pairs | None:
+        return next((pairs for output, pairs in self._made if output is tensor), None)
+
+
+@dataclass
+class _Run:
+    """What happened when a module was run on some inputs."""
+
+    channels: int
+    #: For each layer that was given a padded tensor: by how much, call by call.
+    padded: dict[nn.Module, list[Pairs]] = field(default_factory=dict)
+    #: The names of the children that were called.
+    calls: list[str] = field(default_factory=list)
+
+
+def _run(parent: nn.Module, layers: Sequence[nn.Module], channels: int) -> _Run:
+    new, copied = Copies().of(parent)
+    run = _Run(channels)
+    pads = _Pads()
+    generator = torch.Generator().manual_seed(0)
+
+    def note(_: nn.Module, inputs: Any, layer: nn.Module) -> None:
+        pairs = pads.of(inputs[0]) if inputs else None
+        if pairs is not None:
+            run.padded.setdefault(layer, []).append(pairs)
+
+    for layer in layers:
+        copied[id(layer)].register_forward_pre_hook(partial(note, layer=layer))
+    for name, child in new.named_children():
+        child.register_forward_pre_hook(lambda *_, name=name: run.calls.append(name))
+    widest = max(layers, key=lambda layer: max((k - 1) * d for k, _, d in geometry(layer)))
+    for shape in shapes_for(widest, channels)[:-1]:  # the smallest may be too small
+        run.calls.clear()
+        with torch.no_grad(), pads:
+            new.eval()(torch.rand(shape, generator=generator))
+    return run
+
+
+def _tried(parent: nn.Module, layers: Sequence[nn.Module]) -> _Run:
+    """`_run` with as many channels as one of the layers takes, most likely the first."""
+    if sum(tensor.numel() for tensor in tensors_of(parent)) > _MOST_ELEMENTS:
+        raise CannotRunError("it is too large to be copied")
+    reason = ""
+    taken = dict.fromkeys(channels_of(part) for part in parent.modules() if is_layer(part))
+    for channels in list(taken)[:3]:
+        try:
+            return _run(parent, layers, channels)
+        except Exception as error:  # whatever a class's own code raises
+            reason = reason or str(error)
+    raise CannotRunError(reason)
+
+
+def _flags(parent: nn.Module) -> Iterator[tuple[str, ...]]:
+    """Where there are flags that may tell a module to pad: in itself, or in its configuration."""
+    for name, value in vars(parent).items():
+        if value is True and tells_of_padding(name):
+            yield (name,)
+        elif hasattr(value, "__dict__") and not isinstance(value, (nn.Module, Tensor, type)):
+            for inner, flag in vars(value).items():
+                if flag is True and tells_of_padding(inner):
+                    yield (name, inner)
+
+
+def _switches(parent: nn.Module, run: _Run) -> Iterator[_Switch]:
+    pads = [child for name, child in parent.named_children() if is_padding_alone(name, child)]
+    if pads and not any(any(hooks_of(pad).values()) for pad in pads):
+        yield _Switch(pads=tuple(pads))
+    for flag in _flags(parent):
+        yield _Switch(flag=flag)
+    called = sorted(run.calls) == sorted(name for name, _ in parent.named_children())
+    if called and not _has_methods(parent) and not obstacle(parent):
+        yield _Switch(calls=tuple(run.calls))
+
+
+def _switched_off(
+    parent: nn.Module, switch: _Switch, trials: Mapping[nn.Module, nn.Module]
+) -> nn.Module:
+    """A copy of `parent`, of the same tensors, that has `trials` and does not pad."""
+    parts: dict[int, Any] = {id(tensor): tensor for tensor in tensors_of(parent)}
+    parts |= {id(old): new for old, new in trials.items()}
+    parts |= {id(pad): nn.Identity() for pad in switch.pads}
+    new = copy.deepcopy(parent, parts)
+    if switch.flag:
+        *path, name = switch.flag
+        holder: Any = new
+        for attribute in path:
+            holder = getattr(holder, attribute)
+        setattr(holder, name, False)
+    return _sequential(new, switch.calls) if switch.calls else new
+
+
+def _sequential(parent: nn.Module, calls: Sequence[str]) -> nn.Module:
+    return become(nn.Sequential, parent, _modules={name: parent._modules[name] for name in calls})
+
+
+def _may_want_padding(layer: Any) -> bool:
+    """Whether a layer is a convolution that would be padded, as a rule, and does not pad."""
+    return (
+        isinstance(layer, _ConvNd)
+        and not layer.transposed
+        and (layer.padding == "valid" or not any(layer.padding))
+        and any(k > 1 for k, _, _ in geometry(layer))
+    )
+
+
+def _has_methods(module: nn.Module) -> bool:
+    """Whether there is more that one can call than the module itself, other than what pads."""
+    own = type(module).__mro__[: type(module).__mro__.index(nn.Module)]
+    return any(
+        callable(value) and not name.startswith("_") and not tells_of_padding(name)
+        for cls in own
+        for name, value in vars(cls).items()
+        if name not in ("forward", "extra_repr")
+    )
+
+
+class _Finder:
+    def __init__(self, model: nn.Module, fold_pads: bool) -> None:
+        self.found = Found()
+        self._fold_pads = fold_pads
+        self._configurations: dict[tuple[int, str], Any] = {}
+        self._names: dict[nn.Module, list[str]] = {}
+        for name, module in model.named_modules(remove_duplicate=False):
+            self._names.setdefault(module, []).append(name)
+        self._doubts: dict[nn.Module, str] = {}
+        #: What users have said how to convert.
+        self._registered = {
+            part for module in self._names if registered(module) for part in module.modules()
+        }
+
+    def find(self) -> Found:
+        # From the inside out: what is nearest to a layer pads it.
+        for module in reversed(list(self._names)):
+            if type(module).forward is nn.Sequential.forward:
+                children = list(module.named_children())
+                for (name, pad), (_, layer) in pairwise(children):
+                    if is_padding_alone(name, pad) and self._open([layer]):
+                        self._examine(nn.Sequential(pad, layer), [module, pad, layer], pad)
+            elif (
+                not is_layer(module)
+                and module not in self._registered
+                and not type(module).__module__.startswith("torch.")
+                and not isinstance(module, nn.ModuleList | nn.ModuleDict)
+                and "forward" not in vars(module)
+                and (is_named_for_padding(module) or pads_in_forward(module))
+            ):
+                self._examine(module, [module], module)
+        for layer, doubt in self._doubts.items():
+            if layer not in self.found.verdicts and _may_want_padding(layer):
+                self.found.elsewhere.setdefault(layer, doubt)
+        return self.found
+
+    def _open(self, modules: Sequence[nn.Module]) -> list[nn.Module]:
+        """Those that are plain layers whose padding has not been found yet."""
+        return [
+            module
+            for module in modules
+            if is_layer(module)
+            and module not in self._registered
+            and not isinstance(module, Padded)
+            and getattr(module, "padding", None) != "same"
+            and not has_own_computation(module)
+            and module not in self.found.verdicts
+            and module not in self.found.elsewhere
+        ]
+
+    def _examine(self, parent: nn.Module, together: list[nn.Module], where: nn.Module) -> None:
+        """Find out whether `parent` pads what is in it, and how to turn that off.
+
+        Args:
+            parent: What is run: a module, or the modules in question put together.
+            together: The modules that have to be in the model equally often.
+            where: What to name in a note.
+        """
+        layers = self._open(list(parent.modules()))
+        name = f"{type(where).__name__} {self._names[where][0]!r}".removesuffix(" ''")
+        if not layers:
+            return
+        try:
+            run = _tried(parent, layers)
+        except CannotRunError as error:
+            for layer in layers:
+                self._doubts.setdefault(
+                    layer, f"{name} may pad it, but can't be run alone: {error}"
+                )
+            return
+        padded = {layer: run.padded[layer] for layer in layers if layer in run.padded}
+        if not padded:
+            return
+        obstacles = [reason for layer in padded if (reason := obstacle(layer))]
+        counts = {len(self._names[module]) for module in (*together, *padded)}
+        if obstacles or len(counts) > 1:
+            reason = obstacles[0] if obstacles else "it is used elsewhere too"
+            self._leave(padded, f"is padded by {name}; {reason}")
+            return
+        for switch in _switches(parent, run):
+            verdicts = self._verdicts(parent, switch, padded, run.channels)
+            if verdicts:
+                note = f"was padded by {name}"
+                if switch.calls:
+                    note += ", which is an nn.Sequential now"
+                for layer, verdict in verdicts.items():
+                    self.found.verdicts[layer] = replace(
+                        verdict, note=f"{note}; {verdict.note}".removesuffix("; ")
+                    )
+                self._turn_off(parent, switch)
+                return
+        advice = ""
+        if fixed_pads(parent) and not self._fold_pads:
+            advice = ", as much for every input: see fold_pads"
+        self._leave(padded, f"is padded by {name}{advice}")
+
+    def _leave(self, layers: Mapping[nn.Module, Any], note: str) -> None:
+        self.found.elsewhere.update(dict.fromkeys(layers, note))
+
+    def _verdicts(
+        self,
+        parent: nn.Module,
+        switch: _Switch,
+        padded: Mapping[nn.Module, list[Pairs]],
+        channels: int,
+    ) -> dict[nn.Module, Verdict]:
+        """What can stand in for the layers once the padding is switched off so; or nothing."""
+
+        def put(trials: Mapping[nn.Module, nn.Module]) -> nn.Module:
+            return _switched_off(parent, switch, trials)
+
+        layers = list(padded)
+        try:
+            verdict = judge(parent, layers, put, channels)
+            if verdict:
+                return dict.fromkeys(layers, verdict)
+            if self._fold_pads and all(len(set(pairs)) == 1 for pairs in padded.values()):
+                amounts = {layer: total_padding(layer, pairs[0]) for layer, pairs in padded.items()}
+                trials = {layer: stand_in(layer, amounts[layer]) for layer in layers}
+                if agree(parent, put(trials), shapes_for(layers[0], channels)):
+                    return {layer: padded_by(amounts[layer]) for layer in layers}
+        except CannotRunError:
+            pass
+        return {}
+
+    def _turn_off(self, parent: nn.Module, switch: _Switch) -> None:
+        for pad in switch.pads:
+            self.found.replacements[pad] = nn.Identity().train(pad.training)
+        if switch.flag:
+            first, *rest = switch.flag
+            value: Any = False
+            if rest:
+                # Others read the configuration too, and it may be saved: the module gets its own.
+                old = getattr(parent, first)
+                key = (id(old), rest[0])
+                if key not in self._configurations:
+                    self._configurations[key] = copy.copy(old)
+                    setattr(self._configurations[key], rest[0], False)
+                value = self._configurations[key]
+            self.found.settings.append((parent, first, value))
+        if switch.calls:
+            self.found.replacements[parent] = _sequential(parent, switch.calls)
+
+
+def find(model: nn.Module, *, fold_pads: bool) -> Found:
+    """Find the plain layers of a model that are padded from outside; nothing is changed yet.
+
+    Args:
+        model: Any module.
+        fold_pads: Whether padding by fixed amounts is to move into the layers as well.
+    """
+    return _Finder(model, fold_pads).find()

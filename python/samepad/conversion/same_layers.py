@@ -1,0 +1,277 @@
+"""Layers that are padded as SAME by a class's own code, wherever that class is defined.
+
+What a class computes is not read from its name: guesses are compared with it on small inputs. A
+name decides two things alone: whether it is worth trying, and whether amounts of padding that are
+fixed are meant as those of SAME.
+"""
+
+import re
+from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from inspect import unwrap
+from types import CodeType
+from typing import Any, TypeAlias
+
+from torch import Tensor, nn
+
+from samepad import functional
+from samepad._C import same_padding
+from samepad._replacing import become
+from samepad.conversion.checking import Shape, agree, geometry, shapes_for
+from samepad.conversion.stand_ins import (
+    is_padding_alone,
+    stand_in,
+    torch_class,
+    with_padding,
+)
+from samepad.conversion.standardized import (
+    ScaledStandardizedSamePadConv2d,
+    StandardizedSamePadConv2d,
+)
+from samepad.typing import Padding
+
+STATIC = "was padded for one input size, is now for every size"
+COUNTED = "counted its padding as zeros: means at the edges differ, and are now TensorFlow's"
+ZEROS = (
+    "padded with 0 rather than -inf: differs where all of a window at the edge is negative, and is "
+    "now TensorFlow's"
+)
+MIXED_UP = (
+    "mixed up the dimensions: differs where they need different padding, and is now TensorFlow's"
+)
+
+#: Makes the new layer from the old one.
+Maker: TypeAlias = Callable[[nn.Module, Padding], nn.Module]
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """That a layer is padded as SAME, and what takes its place."""
+
+    make: Maker = stand_in
+    note: str = ""
+    differs: bool = False
+
+
+@dataclass(frozen=True)
+class _Guess:
+    verdict: Verdict
+    #: Makes what computes the same as the old layer, if the guess is right.
+    trial: Maker
+
+
+def _names(code: CodeType) -> Iterator[str]:
+    yield from code.co_names
+    for constant in code.co_consts:
+        if isinstance(constant, CodeType):
+            yield from _names(constant)
+
+
+def tells_of_padding(name: str) -> bool:
+    """Whether a name is one that people give to what pads."""
+    return re.search("same|tf|pad", name, re.IGNORECASE) is not None
+
+
+def is_named_for_padding(module: nn.Module) -> bool:
+    """Whether the name of a module's class, or those of its children, tell of padding."""
+    names = [type(module).__name__]
+    for name, child in module.named_children():
+        names += [name, type(child).__name__]
+    return any(map(tells_of_padding, names))
+
+
+def pads_in_forward(module: nn.Module) -> bool:
+    """Whether a name that a module's forward uses tells of padding."""
+    code = getattr(unwrap(type(module).forward), "__code__", None)
+    # `padding` is an attribute of convolutions.
+    return code is not None and any(
+        tells_of_padding(name) for name in _names(code) if name != "padding"
+    )
+
+
+def standardized(layer: nn.Module, padding: Padding) -> nn.Module:
+    """A SAME convolution that standardizes its filters as `layer` may do."""
+    scaled = "gain" in layer._parameters and hasattr(layer, "scale")
+    return with_padding(
+        ScaledStandardizedSamePadConv2d if scaled else StandardizedSamePadConv2d, layer, padding
+    )
+
+
+class _ZeroPadded(nn.Module):
+    """What some take for a SAME pool: one that is given an input padded with zeros."""
+
+    def __init__(self, pool: Any) -> None:
+        super().__init__()
+        self.pool = pool
+        kernel, stride, dilation = zip(*geometry(pool), strict=True)
+        self.arguments = (kernel, stride, dilation)
+
+    def forward(self, input: Tensor) -> Tensor:
+        return self.pool(functional.pad(input, *self.arguments))  # type: ignore[no-any-return]
+
+
+def _zero_padded(layer: nn.Module, padding: Padding) -> nn.Module:
+    if not _is_pool(layer):
+        return stand_in(layer, padding)
+    return _ZeroPadded(become(torch_class(layer), layer, padding=0, _modules={}))
+
+
+def _is_pool(layer: nn.Module) -> bool:
+    return "Pool" in torch_class(layer).__name__
+
+
+def _guesses(layers: Sequence[nn.Module]) -> Iterator[_Guess]:
+    yield _Guess(Verdict(), stand_in)
+    if all(isinstance(layer, nn.Conv2d) and hasattr(layer, "eps") for layer in layers):
+        yield _Guess(Verdict(standardized), standardized)
+    pools = [layer for layer in layers if _is_pool(layer)]
+    if pools:
+        counted = any("Avg" in torch_class(layer).__name__ for layer in pools)
+        note = COUNTED if counted else ZEROS
+        yield _Guess(Verdict(note=note, differs=True), _zero_padded)
+
+
+def fixed_pads(module: nn.Module) -> list[Any]:
+    """The modules in `module` that add zeros, as many for every input."""
+    return [
+        part
+        for part in module.modules()
+        if isinstance(part, nn.modules.padding._ConstantPadNd) and part.value == 0
+    ]
+
+
+def padding_of(pad: Any) -> list[tuple[int, int]]:
+    """(before, after) in each dimension of what a module of torch.nn's pads."""
+    return list(zip(pad.padding[-2::-2], pad.padding[::-2], strict=True))
+
+
+def _static_shape(module: nn.Module, layer: nn.Module, channels: int) -> Shape | None:
+    """The shape of an input that the fixed padding in `module` is SAME's for, if there is one."""
+    pads = fixed_pads(module)
+    amounts = padding_of(pads[0]) if pads else [(0, 0)] * len(geometry(layer))
+    sizes = []
+    for pair, (k, s, d) in zip(amounts, geometry(layer), strict=True):
+        start = max((k - 1) * d + 1, s)
+        fitting = [n for n in range(start, start + s) if same_padding(n, k, s, d)[0] == pair]
+        if not fitting and pads:
+            return None
+        sizes.append(fitting[0] if fitting else start)  # no pads: they are made for the first input
+    return (2, channels, *sizes)
+
+
+Put: TypeAlias = Callable[[Mapping[nn.Module, nn.Module]], nn.Module]
+
+
+def judge(
+    module: nn.Module,
+    layers: Sequence[nn.Module],
+    put: Put,
+    channels: int,
+    *,
+    claimed: bool = False,
+) -> Verdict | None:
+    """What can stand in for `layers` so that `module`, which holds or is them, goes on as before.
+
+    Args:
+        module: What is run.
+        layers: The convolutions or pools in it that are padded.
+        put: Makes a module that does what `module` does, with others in the place of `layers`.
+        channels: How many channels `module` takes.
+        claimed: Whether somebody says that it is padded as SAME; otherwise a module that adds the
+            same amounts to every input has to have a name that says so.
+
+    Returns:
+        The first guess that proves right, or None.
+
+    Raises:
+        CannotRunError: `module` can't be run.
+    """
+
+    def is_right(trial: Maker, shapes: Sequence[Shape]) -> bool:
+        return agree(module, put({layer: trial(layer, "same") for layer in layers}), shapes)
+
+    name = type(module).__name__.lower()
+    static = claimed or ("same" in name and ("static" in name or "export" in name))
+    if fixed_pads(module) and not static:
+        return None
+    shapes = shapes_for(layers[0], channels)
+    for guess in _guesses(layers):
+        if is_right(guess.trial, shapes):
+            return guess.verdict
+    if static:
+        shape = _static_shape(module, layers[0], channels)
+        for guess in _guesses(layers):
+            if shape and is_right(guess.trial, [shape]):
+                note = f"{STATIC}; {guess.verdict.note}".removesuffix("; ")
+                return replace(guess.verdict, note=note)
+    elif is_right(stand_in, shapes_for(layers[0], channels, alike=True)):
+        return Verdict(note=MIXED_UP, differs=True)
+    return None
+
+
+def channels_of(layer: Any) -> int:
+    """How many channels a layer takes; pools take any number."""
+    return getattr(layer, "in_channels", 3)
+
+
+def _configuration(module: nn.Module) -> Hashable:
+    """What a layer's class may make its padding depend on: not how many channels there are."""
+    sizes = ("in_channels", "out_channels", "groups", "scale", "training")
+    return (
+        type(module),
+        getattr(module, "groups", 1) == 1,
+        tuple(
+            (name, repr(value))
+            for name, value in sorted(vars(module).items())
+            if name not in sizes and not isinstance(value, (Tensor, dict))
+        ),
+        tuple((name, _configuration(child)) for name, child in module.named_children()),
+    )
+
+
+class Judged:
+    """Verdicts on single layers whose class has code of its own; the same for equal settings."""
+
+    def __init__(self, *, fold_pads: bool) -> None:
+        """See `convert` for `fold_pads`."""
+        self._fold_pads = fold_pads
+        self._verdicts: dict[Hashable, Verdict | None] = {}
+
+    def of(self, layer: nn.Module, *, registered: bool = False) -> Verdict | None:
+        """What can stand in for `layer`, or None.
+
+        Args:
+            layer: A layer of a class with code of its own.
+            registered: Whether users have registered the class as padded as SAME.
+
+        Raises:
+            CannotRunError: It can't be run.
+        """
+        settings = (_configuration(layer), registered)
+        if settings not in self._verdicts:
+            self._verdicts[settings] = self._judged(layer, registered)
+        return self._verdicts[settings]
+
+    def _judged(self, layer: nn.Module, registered: bool) -> Verdict | None:
+        alone = all(is_padding_alone(*child) for child in layer.named_children())
+        if not registered and not (alone and is_named_for_padding(layer)):
+            return None
+        verdict = judge(
+            layer, [layer], lambda trials: trials[layer], channels_of(layer), claimed=registered
+        )
+        if not verdict and self._fold_pads and fixed_pads(layer):
+            amounts = total_padding(layer, padding_of(fixed_pads(layer)[0]))
+            if agree(layer, stand_in(layer, amounts), shapes_for(layer, channels_of(layer))):
+                return padded_by(amounts)
+        return verdict
+
+
+def padded_by(amounts: Padding) -> Verdict:
+    """That a layer that pads by `amounts`, whatever its input, can stand in."""
+    return Verdict(lambda layer, _: stand_in(layer, amounts))
+
+
+def total_padding(layer: Any, before: Sequence[tuple[int, int]]) -> Padding:
+    """(before, after) in each dimension, of what was padded `before` and what `layer` adds."""
+    own = layer.padding if isinstance(layer.padding, tuple) else (0,) * len(before)
+    return tuple((b + p, a + p) for (b, a), p in zip(before, own, strict=True))

@@ -1,0 +1,98 @@
+"""The layer of samepad that stands in for one of torch.nn, or of a class derived from it."""
+
+from typing import Any, TypeVar
+
+from torch import nn
+from torch.nn.modules.conv import _ConvNd
+from torch.nn.modules.lazy import LazyModuleMixin
+from torch.nn.utils import parametrize
+
+from samepad import modules
+from samepad._replacing import become
+from samepad.modules.padded import CONVOLUTION_MODES, OTHER_MODES, Padded, kept_padding
+from samepad.typing import Padding
+
+#: What stands in for torch.nn's classes.
+STAND_INS: dict[type[nn.Module], type[Padded]] = {
+    getattr(nn, f"{family}{dimensions}d"): getattr(modules, f"SamePad{family}{dimensions}d")
+    for family in ("Conv", "ConvTranspose", "MaxPool", "AvgPool")
+    for dimensions in (1, 2, 3)
+}
+
+Layer = TypeVar("Layer", bound=Padded)
+
+
+def is_layer(module: nn.Module) -> bool:
+    """Whether a module is a convolution or a pool, of whatever class."""
+    return isinstance(module, (*STAND_INS, _ConvNd))
+
+
+def torch_class(layer: nn.Module) -> type[nn.Module]:
+    """torch.nn's class of a convolution or pool; some derive from `_ConvNd` alone."""
+    for cls in STAND_INS:
+        if isinstance(layer, cls):
+            return cls
+    assert isinstance(layer, _ConvNd)
+    family = "ConvTranspose" if layer.transposed else "Conv"
+    return getattr(nn, f"{family}{len(layer.kernel_size)}d")  # type: ignore[no-any-return]
+
+
+def is_padding_alone(name: str, module: nn.Module) -> bool:
+    """Whether a module in another one's attribute `name` does nothing but pad, by its names."""
+    return (
+        "pad" in f"{name} {type(module).__name__}".lower()
+        and not is_layer(module)
+        and next(module.parameters(), None) is None
+        and next(module.children(), None) is None
+    )
+
+
+def obstacle(layer: nn.Module) -> str | None:
+    """Why a layer of any class can't be replaced by one of another class."""
+    if isinstance(layer, LazyModuleMixin):
+        return "is lazy: run the model once first"
+    if parametrize.is_parametrized(layer):
+        return "is parametrized: convert first, parametrize then"
+    if "forward" in vars(layer) or "_conv_forward" in vars(layer):
+        return "has a forward of its own"
+    if any(
+        getattr(hook, "with_module", False) for hook in layer._load_state_dict_pre_hooks.values()
+    ):
+        return "has a load_state_dict hook that refers to it"
+    return None
+
+
+def with_padding(cls: type[Layer], layer: Any, padding: Padding) -> Layer:
+    """A layer of class `cls` with the parameters, buffers, hooks and attributes of `layer`."""
+    dimensions = cls._dimensions
+    may_be_causal = issubclass(cls, modules.SamePadConv1d)
+    kept = kept_padding(padding, dimensions, CONVOLUTION_MODES if may_be_causal else OTHER_MODES)
+    changes: dict[str, Any] = {"padding": kept}
+    # Other packages keep lists or a single int where torch.nn keeps tuples.
+    for name in ("kernel_size", "stride", "dilation"):
+        value = getattr(layer, name, None)
+        if isinstance(value, list):
+            changes[name] = tuple(value)
+        elif isinstance(value, int) and isinstance(layer, _ConvNd):
+            changes[name] = (value,) * dimensions
+    if not isinstance(layer, Padded):
+        changes["_modules"] = {
+            name: module
+            for name, module in layer._modules.items()
+            if module is None or not is_padding_alone(name, module)
+        }
+    if isinstance(layer, _ConvNd) and isinstance(kept, int):
+        changes["padding"] = (kept,) * dimensions
+    if isinstance(kept, str):
+        # What goes with amounts of padding only.
+        if hasattr(layer, "count_include_pad"):
+            changes["count_include_pad"] = False
+        if getattr(layer, "transposed", False) and kept != "valid":
+            changes["output_padding"] = (0,) * dimensions
+    return become(cls, layer, **changes)
+
+
+def stand_in(layer: nn.Module, padding: Padding) -> nn.Module:
+    """The layer of samepad that does what torch.nn's does, with another padding."""
+    cls = type(layer) if isinstance(layer, Padded) else STAND_INS[torch_class(layer)]
+    return with_padding(cls, layer, padding)
