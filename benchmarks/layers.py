@@ -18,7 +18,7 @@ def same_pads(size: int, kernel: int, stride: int, dilation: int) -> Pair:
     # With sizes that a graph leaves open this form is the best for what is computed from it.
     total = (size - 1) // stride * stride + extent - size
     if extent < stride:
-        total = torch.sym_max(total, 0)
+        total = torch.sym_max(total, 0)  # type: ignore[no-untyped-call]
     return total // 2, total - total // 2
 
 

@@ -84,7 +84,7 @@ def _exported(net: nn.Module) -> Module:
     auto = torch.export.Dim.AUTO
     sizes = ({2: auto, 3: auto},)
     # Within what is timed: exported when it is called.
-    return lambda x: torch.export.export(net, (x,), dynamic_shapes=sizes).module()(x)  # type: ignore[no-any-return]
+    return lambda x: torch.export.export(net, (x,), dynamic_shapes=sizes).module()(x)
 
 
 #: By title: what makes a module that does the work at its first call.

@@ -37,15 +37,10 @@ at::Tensor run(const ConvProblem& problem, bool deferrable) {
                               : choose_plan(problem).plan->run(problem));
 }
 
-ConvArgs arguments(int64_t dimensions, const at::Tensor& input, const at::Tensor& weight,
-                   const std::optional<at::Tensor>& bias, c10::SymIntArrayRef stride,
+ConvArgs arguments(int64_t dimensions, detail::ConvTensors tensors, c10::SymIntArrayRef stride,
                    c10::SymIntArrayRef dilation, c10::SymInt groups) {
-  return {kNames.at(dimensions - 1),
-          dimensions,
-          detail::WeightLayout::output_first,
-          detail::cast_for_autocast({input, weight, bias}),
-          stride,
-          dilation,
+  return {kNames.at(dimensions - 1), dimensions, detail::WeightLayout::output_first,
+          std::move(tensors),        stride,     dilation,
           std::move(groups)};
 }
 
@@ -97,8 +92,9 @@ at::Tensor conv(const at::Tensor& input, const at::Tensor& weight,
                 const std::optional<at::Tensor>& bias, c10::SymIntArrayRef stride,
                 PaddingArg padding, c10::SymIntArrayRef dilation, c10::SymInt groups,
                 std::string_view padding_mode) {
-  return convolve(arguments(D, input, weight, bias, stride, dilation, std::move(groups)), padding,
-                  detail::fill_name(padding_mode), Deferrable);
+  return convolve(arguments(D, detail::to_be_computed({input, weight, bias}), stride, dilation,
+                            std::move(groups)),
+                  padding, detail::fill_name(padding_mode), Deferrable);
 }
 
 template <int64_t D>
@@ -164,8 +160,9 @@ ConvExplanation explain_conv(const at::Tensor& input, const at::Tensor& weight,
               "expected the weight of a convolution in 1, 2 or 3 dimensions, but got ",
               weight.defined() ? std::to_string(weight.dim()) + "D weight" : "none");
   const int64_t dimensions = weight.dim() - 2;
-  const ConvArgs args = arguments(dimensions, input, weight, bias, c10::fromIntArrayRefSlow(stride),
-                                  c10::fromIntArrayRefSlow(dilation), groups);
+  const ConvArgs args =
+      arguments(dimensions, detail::cast_for_autocast({input, weight, bias}),
+                c10::fromIntArrayRefSlow(stride), c10::fromIntArrayRefSlow(dilation), groups);
   TORCH_CHECK(!input.unsafeGetTensorImpl()->has_symbolic_sizes_strides() && input.numel() > 0,
               "expected an input with elements, but got input of size: ", input.sym_sizes());
   const std::string fill = detail::fill_name(padding_mode);
@@ -210,7 +207,7 @@ detail::StaticLayer detail::static_conv(at::IntArrayRef input_size, at::IntArray
   };
   const auto dimensions = static_cast<int64_t>(input_size.size());
   const ConvArgs args =
-      arguments(dimensions, of_size(input_size), of_size(kernel_size), std::nullopt,
+      arguments(dimensions, {of_size(input_size), of_size(kernel_size), std::nullopt},
                 c10::fromIntArrayRefSlow(stride), c10::fromIntArrayRefSlow(dilation), 1);
   const PadList pads = pads_for(args, padding);
   // Equal amounts are filled by nn.Conv*d itself, whatever with.

@@ -282,11 +282,11 @@ TransposedArgs arguments(const at::Tensor& input, const at::Tensor& weight,
                          const std::optional<at::Tensor>& bias, c10::SymIntArrayRef stride,
                          c10::SymIntArrayRef output_padding, c10::SymInt groups,
                          c10::SymIntArrayRef dilation, at::OptionalSymIntArrayRef output_size) {
-  TransposedArgs args{ConvArgs(kNames[D - 1], D, detail::WeightLayout::input_first,
-                               detail::cast_for_autocast({input, weight, bias}), stride, dilation,
-                               std::move(groups)),
-                      {},
-                      detail::expand("output_padding", output_padding, D, {.least = 0})};
+  TransposedArgs args{
+      ConvArgs(kNames[D - 1], D, detail::WeightLayout::input_first,
+               detail::to_be_computed({input, weight, bias}), stride, dilation, std::move(groups)),
+      {},
+      detail::expand("output_padding", output_padding, D, {.least = 0})};
   check_countable(args);
   if (output_size.has_value()) {
     const auto count = static_cast<int64_t>(output_size->size());

@@ -12,6 +12,7 @@
 #include "autograd/differentiable.h"
 #include "choice/choice.h"
 #include "dispatch.h"
+#include "plans/library_faults.h"
 
 namespace samepad::detail {
 namespace {
@@ -25,7 +26,7 @@ ConvProblem problem_of(const at::Tensor& input, const at::Tensor& weight,
                        c10::SymIntArrayRef dilation, const c10::SymInt& groups) {
   const auto dimensions = static_cast<int64_t>(stride.size());
   const ConvArgs args("deferred_conv", dimensions, WeightLayout::output_first,
-                      {input, weight, bias}, stride, dilation, groups);
+                      {input, with_plain_strides(weight), bias}, stride, dilation, groups);
   if (mode) {
     return ConvProblem::of_mode(args, *Padding(*mode).mode(), "constant");
   }
@@ -143,11 +144,20 @@ bool is_transformed(const ConvArgs& args) {
 }  // namespace
 
 bool can_defer(const ConvProblem& problem) {
+  if (problem.plain || is_transformed(problem) || !problem.pads_with_zeros() ||
+      !problem.input.is_cpu() || problem.dimensions() > 2) {
+    return false;
+  }
+  // Whether PyTorch computes these rightly is known when the graph runs.
+  if (is_half_type(problem.input.scalar_type()) &&
+      problem.input.unsafeGetTensorImpl()->has_symbolic_sizes_strides()) {
+    return true;
+  }
   // These are PyTorch's convolution alone, which a compiler knows better.
   const bool pytorchs = problem.symmetric && (problem.as_torch || !problem.depthwise);
-  return !problem.plain && !pytorchs && !is_transformed(problem) &&
-         std::ranges::any_of(
-             plans(), [&](const Plan* plan) { return plan->own_kernels && plan->takes(problem); });
+  return !pytorchs && std::ranges::any_of(plans(), [&](const Plan* plan) {
+    return plan->own_kernels && plan->takes(problem);
+  });
 }
 
 at::Tensor run_deferred(const ConvProblem& problem) { return call(problem); }

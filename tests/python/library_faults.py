@@ -4,6 +4,7 @@
 
     python library_faults.py listed
     python library_faults.py SEED COUNT
+    python library_faults.py module    (or another of WAYS)
 
 It prints each call before it is made, and what is wrong with it after. The references are PyTorch's
 convolutions of explicitly padded, contiguous tensors in float64, which is none of oneDNN's types.
@@ -114,14 +115,19 @@ def reference(case: Case, input: Tensor, weight: Tensor) -> Tensor:
 
 
 def results(compute: Any, case: Case, input: Tensor, weight: Tensor, way: Tensor) -> list[Tensor]:
-    """The output, the gradients of input and weight, and a gradient of a gradient."""
+    """The output, the gradients of input and weight, and a gradient of a gradient.
+
+    The last comes from convolutions of other shapes, which PyTorch makes; half precision is left
+    out there.
+    """
     output = compute(case, input, weight)
     gradients = torch.autograd.grad(output, (input, weight), way, create_graph=True)
-    second = torch.autograd.grad(gradients[0], weight, input.detach(), allow_unused=True)
-    return [output, *gradients, *(g for g in second if g is not None)]
+    if case.dtype in (torch.bfloat16, torch.float16):
+        return [output, *gradients]
+    return [output, *gradients, *torch.autograd.grad(gradients[0], weight, input.detach())]
 
 
-NAMES = ("output", "input's gradient", "weight's gradient", "second gradient")
+NAMES = ("inferred output", "output", "input's gradient", "weight's gradient", "second gradient")
 
 
 def problem(case: Case) -> str | None:
@@ -130,15 +136,15 @@ def problem(case: Case) -> str | None:
     exact = [t.detach().double().contiguous().requires_grad_() for t in (input, weight)]
     way = torch.randn_like(reference(case, *exact)).to(case.dtype)
     wanted = results(reference, case, *exact, way.double())
-    sizes = [t.detach().abs().requires_grad_() for t in exact]
-    most = results(reference, case, *sizes, way.double().abs())
+    absolute = [t.detach().abs().requires_grad_() for t in exact]
+    most = results(reference, case, *absolute, way.double().abs())
     for _ in range(case.repeat):
         with torch.no_grad():
             inferred = run(case, input, weight)
         found = results(run, case, input, weight, way)
+        both = [inferred, *found]
         for name, a, b, size in zip(
-            ("inferred output", *NAMES), [inferred, *found], [wanted[0], *wanted], [most[0], *most],
-            strict=True,
+            NAMES[: len(both)], both, [wanted[0], *wanted], [most[0], *most], strict=True
         ):
             error = (a.detach().double() - b).abs()
             if a.shape != b.shape or not bool((error <= BOUNDS[case.dtype] * size + 1e-6).all()):
@@ -153,7 +159,6 @@ LISTED = [
     Case((9, 8), (16, 256, 1, 8), (8, 8), repeat=20),
     Case((9, 8), (16, 256, 1, 8), (8, 8), ((0, 0), (0, 0)), repeat=20),
     Case((224, 224), (16, 3, 1, 1), (2, 2), batch=8, repeat=5),
-    Case((1, 1), (24, 128, 1, 1), (1, 2), ((0, 0), (3, 3)), repeat=5),
     # Outputs of one element.
     Case((4, 4), (32, 16, 4, 4), (4, 4), batch=1),
     Case((3, 1), (36, 1, 4, 2), (1, 2), ((1, 2), (1, 1)), groups=9, batch=4),
@@ -165,21 +170,19 @@ LISTED = [
     Case((8, 1), (16, 16, 3, 3), (2, 2), channels_last=False),
     Case((2,), (48, 128, 3), (3,), ((1, 1),), batch=3),
     Case((30, 33), (8, 1, 3, 3), (1, 1), ((1, 1), (0, 0)), (2, 1), groups=8),
-    Case((30, 40), (24, 24, 3, 3), (1, 1), "same", (2, 2)),
+    Case((30, 64), (24, 24, 3, 3), (1, 1), ((2, 2), (1, 1)), (2, 1)),
     # Parts of the kernel, or outputs, that see padding alone.
-    Case((1, 40), (17, 16, 4, 1), (1, 3), ((3, 3), (0, 0)), (2, 1)),
-    Case((1, 1), (1, 64, 125, 1), (2, 2), ((63, 63), (63, 63)), **SINGLE),
+    Case((2, 36), (16, 17, 4, 1), (1, 3), ((4, 4), (0, 0)), (3, 1)),
     Case((2, 2, 3), (27, 9, 5, 3, 1), (3, 3, 1), ((4, 4), (1, 1), (0, 0)), groups=9, **SINGLE),
     Case((1, 2, 2), (96, 1, 5, 2, 5), (1, 1, 2), ((2, 2), (0, 0), (3, 3)), groups=32, batch=8),
+    # A stride that exceeds the kernel, in three dimensions.
     Case((15, 2, 16), (7, 48, 1, 1, 5), (9, 1, 1), ((0, 0),) * 3, batch=8),
     # Weights that are dense in no memory format.
     Case((5, 4), (3, 9, 1, 3), (1, 1), ((0, 0), (2, 0)), groups=3, order=(0, 3, 2, 1), **SINGLE),
     Case((6, 7), (14, 5, 7, 1), (1, 1), groups=2, order=(0, 3, 2, 1), **SINGLE),
     Case((2, 4), (24, 2, 4, 1), (1, 2), ((1, 1), (0, 0)), (1, 2), 3, order=(3, 0, 2, 1), **SINGLE),
-    Case((5, 6), (4, 6, 2, 3), (1, 1), order=(2, 3, 0, 1), channels_last=False, **SINGLE),
-    Case((5, 6), (4, 6, 2, 3), (2, 2), order=(2, 3, 0, 1), transposed=True, **SINGLE),
-    Case((5, 6), (4, 6, 2, 3), (2, 2), order=(1, 3, 0, 2), dtype=torch.float64),
-    Case((5, 6), (4, 6, 2, 3), (2, 2), order=(1, 3, 0, 2), transposed=True, dtype=torch.float64),
+    Case((5, 6), (4, 6, 1, 3), (1, 1), ((0, 0), (1, 1)), order=(0, 3, 1, 2), dtype=torch.float64),
+    Case((5, 6), (6, 4, 1, 3), (1, 1), order=(0, 3, 1, 2), transposed=True, dtype=torch.float64),
 ]
 
 
@@ -191,7 +194,9 @@ def draw(rng: random.Random) -> Case:
         kernel = tuple(rng.randint(1, 5) for _ in range(d))
         stride = tuple(rng.choice([1, 1, 2, 3, rng.randint(1, 9)]) for _ in range(d))
         dilation = tuple(rng.choice([1, 1, 1, 2, 3]) for _ in range(d))
-        amounts = tuple(rng.choice([0, rng.randint(0, k + s)]) for k, s in zip(kernel, stride))
+        amounts = tuple(
+            rng.choice([0, rng.randint(0, k + s)]) for k, s in zip(kernel, stride, strict=True)
+        )
         groups = rng.choice([1, 1, 2, 3, 8])
         inside = rng.choice([1, 1, 2, 5, 8, 16, 48])
         filters = groups * rng.choice([1, 2, 3, 16])
@@ -201,7 +206,9 @@ def draw(rng: random.Random) -> Case:
             size,
             (filters, inside, *kernel),
             stride,
-            "same" if transposed else rng.choice(["same", "same_lower", tuple((a, a) for a in amounts)]),
+            "same"
+            if transposed
+            else rng.choice(["same", "same_lower", tuple((a, a) for a in amounts)]),
             dilation,
             groups,
             rng.choice([1, 2, 8]),
@@ -217,7 +224,41 @@ def draw(rng: random.Random) -> Case:
             return case
 
 
+def module_problem(way: str) -> str | None:
+    """A layer whose gradient was not written, as users call it."""
+    layer = samepad.SamePadConv2d(16, 16, 3, 2)
+    exact = torch.nn.Conv2d(16, 16, 3, 2, (1, 1)).double()
+    exact.load_state_dict(layer.state_dict())
+    if way != "autocast":
+        layer = layer.bfloat16()
+    call: Any = layer
+    if way.startswith("compiled"):
+        call = torch.compile(layer, fullgraph=True, dynamic="open" in way, backend="aot_eager")
+    for size in (9, 9, 7) if "open" in way else (9,):
+        input = torch.randn(2, 16, size, 1)
+        layer.zero_grad()
+        exact.zero_grad()
+        with torch.autocast("cpu", torch.bfloat16, enabled=way == "autocast"):
+            output = call(input if way == "autocast" else input.bfloat16())
+        output.float().square().sum().backward()
+        wanted = exact(input.double())
+        wanted.square().sum().backward()
+        pairs = [(output, wanted), (layer.weight.grad, exact.weight.grad)]
+        for found, right in pairs:
+            error = (found.detach().double() - right).abs().max() / right.abs().max()
+            if not error < 0.05:
+                return f"{way}, {size}: {error:.3g} off"
+    return None
+
+
+WAYS = ("module", "autocast", "compiled", "compiled with open sizes")
+
+
 def main(arguments: list[str]) -> int:
+    if arguments[0] in WAYS:
+        found = module_problem(arguments[0])
+        print(found)
+        return int(found is not None)
     if arguments == ["listed"]:
         cases = LISTED
     else:

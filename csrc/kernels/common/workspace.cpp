@@ -1,9 +1,12 @@
 #include "workspace.h"
 
 #include <algorithm>
+#include <atomic>
 #include <memory>
 #include <new>
 #include <vector>
+
+#include "take_allocator.h"
 
 namespace samepad::kernels {
 namespace {
@@ -24,12 +27,22 @@ struct Chunk {
 /// What a thread keeps at most: enough for nearly all layers.
 constexpr size_t kKept = size_t{4} * 1024 * 1024;
 
+/// Memory of one take alone.
+struct Separate {
+  const TakeAllocator* allocator;
+  void* memory;
+  size_t bytes;
+};
+
 /// A thread's chunks, of which those up to `chunk` are in use, the last one up to `used`.
 struct Arena {
   std::vector<Chunk> chunks;
   size_t chunk = 0;
   size_t used = 0;
+  std::vector<Separate> separate;
 };
+
+std::atomic<const TakeAllocator*> take_allocator = nullptr;
 
 Arena& arena() {
   thread_local Arena result;
@@ -38,7 +51,8 @@ Arena& arena() {
 
 }  // namespace
 
-Workspace::Workspace() : chunk_(arena().chunk), used_(arena().used) {}
+Workspace::Workspace()
+    : chunk_(arena().chunk), used_(arena().used), separate_(arena().separate.size()) {}
 
 Workspace::~Workspace() {
   Arena& memory = arena();
@@ -51,10 +65,18 @@ Workspace::~Workspace() {
   if (chunk_ == 0 && used_ == 0 && kept > kKept) {
     memory.chunks.clear();
   }
+  for (; memory.separate.size() > separate_; memory.separate.pop_back()) {
+    const Separate& last = memory.separate.back();
+    last.allocator->free(last.memory, last.bytes);
+  }
 }
 
 void* Workspace::bytes(size_t count) {
   Arena& memory = arena();
+  if (const auto* const allocator = take_allocator.load(std::memory_order_relaxed)) {
+    memory.separate.push_back({allocator, allocator->allocate(count), count});
+    return memory.separate.back().memory;
+  }
   const size_t size = (count + kLine - 1) / kLine * kLine;
   while (memory.chunk < memory.chunks.size() &&
          memory.used + size > memory.chunks[memory.chunk].size) {
@@ -71,5 +93,7 @@ void* Workspace::bytes(size_t count) {
   memory.used += size;
   return result;
 }
+
+void set_take_allocator(const TakeAllocator* allocator) { take_allocator = allocator; }
 
 }  // namespace samepad::kernels

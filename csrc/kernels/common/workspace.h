@@ -27,6 +27,7 @@ class Workspace {
 
   size_t chunk_;
   size_t used_;
+  size_t separate_;  ///< how many allocations by a TakeAllocator there were before
 };
 
 }  // namespace samepad::kernels

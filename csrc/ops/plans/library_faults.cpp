@@ -33,9 +33,17 @@ bool misses(int64_t count, int64_t step, int64_t other_count, int64_t other_step
     const int64_t j = first < 0 ? (-first + other_step - 1) / other_step : 0;
     return j < other_count && first + j * other_step < size;
   };
+  if (!meets(0) || !meets(count - 1)) {
+    return true;
+  }
   // Steps within the image cannot jump over it, so the outermost ones are the first to miss.
   if (other_step <= size) {
-    return !meets(0) || !meets(count - 1);
+    return false;
+  }
+  // Looking at more of them would take too long. Taking them for faulty is right, if slower.
+  constexpr int64_t kMany = 4096;
+  if (count > kMany) {
+    return true;
   }
   for (int64_t i = 0; i < count; ++i) {
     if (!meets(i)) {
@@ -59,8 +67,6 @@ bool is_onednn_type(at::ScalarType type) {
   return real == at::kFloat || real == at::kBFloat16 || real == at::kHalf;
 }
 
-bool is_half_type(at::ScalarType type) { return type == at::kBFloat16 || type == at::kHalf; }
-
 /// Whether PyTorch might compute in channels_last. Transforms do not tell.
 bool may_be_channels_last(const at::Tensor& input, const at::Tensor& weight) {
   return !is_plain(input) || !is_plain(weight) ||
@@ -77,6 +83,8 @@ bool is_plainly_contiguous(const at::Tensor& tensor) {
 }
 
 }  // namespace
+
+bool is_half_type(at::ScalarType type) { return type == at::kBFloat16 || type == at::kHalf; }
 
 at::Tensor plainly_contiguous(const at::Tensor& tensor) {
   return has_known_strides(tensor) && is_plainly_contiguous(tensor)

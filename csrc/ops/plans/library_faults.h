@@ -20,6 +20,9 @@ at::Tensor with_plain_strides(const at::Tensor& weight);
 /// take the tensor for one in channels_last.
 at::Tensor plainly_contiguous(const at::Tensor& tensor);
 
+/// bfloat16 and half, for which most faults are.
+bool is_half_type(at::ScalarType type);
+
 /// What a convolution is for: not all that is wrong in a weight's gradient is wrong in the output.
 enum class Purpose : uint8_t {
   inference,  ///< The output alone.

@@ -122,6 +122,14 @@ ConvTensors cast_for_autocast(ConvTensors tensors) {
   return tensors;
 }
 
+ConvTensors to_be_computed(ConvTensors tensors) {
+  tensors = cast_for_autocast(std::move(tensors));
+  if (tensors.weight.defined()) {
+    tensors.weight = with_plain_strides(tensors.weight);
+  }
+  return tensors;
+}
+
 ConvArgs::ConvArgs(const char* function, int64_t dimensions, WeightLayout layout,
                    ConvTensors tensors, c10::SymIntArrayRef stride_, c10::SymIntArrayRef dilation_,
                    c10::SymInt groups_)
@@ -135,7 +143,6 @@ ConvArgs::ConvArgs(const char* function, int64_t dimensions, WeightLayout layout
   TORCH_CHECK(input.defined() && weight.defined(),
               "expected input and weight to be tensors, but one is undefined");
   check_tensors(function, *this, dimensions);
-  weight = with_plain_strides(weight);
   check_channels(*this, layout);
   kernel = expand("kernel_size", weight.sym_sizes().slice(2), dimensions);
   check_extents(kernel, dilation);

@@ -29,6 +29,10 @@ struct ConvTensors {
 /// any padding, so that a padded copy is made in the smaller type.
 ConvTensors cast_for_autocast(ConvTensors tensors);
 
+/// That, and a weight whose strides PyTorch cannot mistake (`with_plain_strides`), which may be a
+/// copy of it: what to do ahead of a convolution that is computed, not only explained.
+ConvTensors to_be_computed(ConvTensors tensors);
+
 /// PyTorch's rule for the layout of the output of a convolution of these.
 at::MemoryFormat layout_of_output(const at::Tensor& input, const at::Tensor& weight);
 

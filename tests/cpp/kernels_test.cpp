@@ -1,0 +1,377 @@
+// The project's own kernels on random convolutions, against a loop in float64. All memory that they
+// read and write, scratch memory too, is fenced (fenced.h).
+//
+// In the environment, SAMEPAD_KERNEL_CASES says how many convolutions each test draws, and
+// SAMEPAD_KERNEL_SEED which ones; ATEN_CPU_CAPABILITY (default, avx2, avx512) for which instruction
+// set the kernels are.
+
+#include <ATen/ATen.h>
+#include <ATen/Parallel.h>
+#include <ATen/Version.h>
+#include <gtest/gtest-spi.h>
+#include <gtest/gtest.h>
+#include <ops/choice/choice.h>
+#include <samepad/backends.h>
+#include <samepad/conv.h>
+#include <samepad/conv_transpose.h>
+#include <torch/csrc/autograd/autograd.h>
+
+#include <array>
+#include <cmath>
+#include <cstdlib>
+#include <random>
+#include <string_view>
+
+#include "fenced.h"
+#include "naive.h"
+
+namespace samepad {
+namespace {
+
+using Pair = std::array<int64_t, 2>;
+
+int64_t from_environment(const char* name, int64_t otherwise) {
+  const char* const value = std::getenv(name);
+  return value == nullptr ? otherwise : std::stoll(value);
+}
+
+constexpr std::string_view kDepthwise = "depthwise";
+constexpr std::string_view kDense = "dense";
+
+/// A convolution, its output's gradient, and the results that they should have.
+struct Problem {
+  std::string_view plan;
+  at::ScalarType type;
+  at::MemoryFormat format;
+  int64_t batch;
+  int64_t channels;
+  int64_t filters;
+  int64_t groups;
+  Pair size;
+  Pair kernel;
+  Pair stride;
+  Pair dilation;
+  std::optional<PadMode> mode;  ///< or else the pads
+  std::vector<Padding::Pair> pads;
+  Pair output{};
+  bool has_bias;
+
+  int64_t extent(int axis) const { return (kernel[axis] - 1) * dilation[axis] + 1; }
+  int64_t taps() const { return kernel[0] * kernel[1]; }
+  int64_t channels_of_group() const { return channels / groups; }
+  Padding padding() const { return mode ? Padding(*mode) : Padding(pads); }
+  int64_t multiplications() const {
+    return batch * filters * output[0] * output[1] * channels_of_group() * taps();
+  }
+};
+
+void PrintTo(const Problem& p, std::ostream* stream) {
+  *stream << "(" << p.batch << ", " << p.channels << ", " << p.size[0] << ", " << p.size[1]
+          << ") by (" << p.filters << ", " << p.channels_of_group() << ", " << p.kernel[0] << ", "
+          << p.kernel[1] << "), stride (" << p.stride[0] << ", " << p.stride[1] << "), dilation ("
+          << p.dilation[0] << ", " << p.dilation[1] << "), pads (" << p.pads[0].first << ", "
+          << p.pads[0].second << "), (" << p.pads[1].first << ", " << p.pads[1].second << "), "
+          << (p.mode ? "by mode" : "given") << ", " << (p.has_bias ? "with" : "without") << " bias";
+}
+
+class Random {
+ public:
+  explicit Random(int64_t seed) : engine_(seed) {}
+
+  int64_t between(int64_t least, int64_t most) {
+    return std::uniform_int_distribution<int64_t>(least, most)(engine_);
+  }
+  Pair pair(int64_t least, int64_t most) { return {between(least, most), between(least, most)}; }
+  int64_t one_of(std::initializer_list<int64_t> values) {
+    return values.begin()[between(0, static_cast<int64_t>(values.size()) - 1)];
+  }
+  /// With one chance in `count`.
+  bool once_in(int64_t count) { return between(1, count) == 1; }
+
+ private:
+  std::mt19937_64 engine_;
+};
+
+/// A convolution that the kernels of the plan might take.
+Problem draw(Random& random, std::string_view plan, at::ScalarType type, at::MemoryFormat format) {
+  Problem p{};
+  p.plan = plan;
+  p.type = type;
+  p.format = format;
+  p.batch = random.between(1, 3);
+  const bool channels_last = format == at::MemoryFormat::ChannelsLast;
+  // Channels and filters: fewer and more than fill a vector, or are computed together.
+  if (plan == kDepthwise) {
+    p.groups = p.channels = random.one_of({1, 2, 3, 8, 16, 17, 40, 70});
+    p.filters = p.channels * (channels_last ? 1 : random.one_of({1, 1, 2, 3}));
+  } else {
+    p.groups = channels_last ? 1 : random.one_of({1, 1, 2, 3});
+    p.channels = p.groups * random.one_of({1, 2, 3, 5, 8, 17, 40, 130});
+    p.filters = p.groups * random.one_of({1, 2, 5, 6, 16, 33, 64, 70, 130});
+  }
+  p.size = random.pair(1, random.one_of({4, 20, 70}));
+  if (random.once_in(2)) {
+    // What most layers have, and some kernels are for.
+    const int64_t kernel = random.one_of({3, 5, 7});
+    const int64_t stride = random.between(1, 2);
+    p.kernel = {kernel, kernel};
+    p.stride = {stride, stride};
+    p.dilation = {1, 1};
+  } else {
+    p.kernel = random.pair(1, 6);
+    p.stride = random.pair(1, random.one_of({4, 9}));
+    p.dilation = random.once_in(2) ? Pair{1, 1} : random.pair(1, 3);
+  }
+  if (random.once_in(6)) {
+    p.size[0] = p.kernel[0] = 1;  // one dimension
+  }
+  if (!random.once_in(3)) {
+    p.mode = random.once_in(2) ? PadMode::same : PadMode::same_lower;
+  }
+  for (const int axis : {0, 1}) {
+    p.pads.push_back(p.mode ? naive::pads(*p.mode, p.size[axis], p.kernel[axis], p.stride[axis],
+                                          p.dilation[axis])
+                            : Padding::Pair{random.between(-2, p.kernel[axis]),
+                                            random.between(-2, p.kernel[axis])});
+    const auto [before, after] = p.pads.back();
+    const int64_t rest = p.size[axis] + before + after - p.extent(axis);
+    p.output[axis] = rest < 0 ? 0 : rest / p.stride[axis] + 1;
+  }
+  p.has_bias = random.once_in(2);
+  return p;
+}
+
+/// Tensors of the problem: its own, or their gradients.
+struct Tensors {
+  at::Tensor input;
+  at::Tensor weight;
+  at::Tensor bias;
+  at::Tensor output;
+};
+
+/// What the definition makes of the input, weight and bias, and of the output's gradient.
+struct Expected {
+  at::Tensor output;
+  Tensors gradients;
+};
+
+const double* data(const at::Tensor& tensor) { return tensor.const_data_ptr<double>(); }
+
+Expected loop(const Problem& p, const Tensors& given, const at::Tensor& gradient) {
+  const auto in_double = [](const at::Tensor& tensor) {
+    return tensor.to(at::kDouble).contiguous();
+  };
+  const at::Tensor input = in_double(given.input);
+  const at::Tensor weight = in_double(given.weight);
+  const at::Tensor cotangent = in_double(gradient);
+  Expected result;
+  result.output = at::zeros_like(cotangent);
+  result.gradients.input = at::zeros_like(input);
+  result.gradients.weight = at::zeros_like(weight);
+  result.gradients.bias = cotangent.sum({0, 2, 3});
+  if (p.has_bias) {
+    result.output += in_double(given.bias).view({-1, 1, 1});
+  }
+  const double* const x = data(input);
+  const double* const w = data(weight);
+  const double* const g = data(cotangent);
+  double* const y = result.output.mutable_data_ptr<double>();
+  double* const gx = result.gradients.input.mutable_data_ptr<double>();
+  double* const gw = result.gradients.weight.mutable_data_ptr<double>();
+  const int64_t channels = p.channels_of_group();
+  for (int64_t i = 0; i < cotangent.numel(); ++i) {
+    const int64_t column = i % p.output[1];
+    const int64_t row = i / p.output[1] % p.output[0];
+    const int64_t f = i / (p.output[0] * p.output[1]) % p.filters;
+    const int64_t image = i / (p.output[0] * p.output[1] * p.filters);
+    for (int64_t k = 0; k < channels * p.taps(); ++k) {
+      const int64_t c = f / (p.filters / p.groups) * channels + k / p.taps();
+      const int64_t from_y =
+          row * p.stride[0] + k / p.kernel[1] % p.kernel[0] * p.dilation[0] - p.pads[0].first;
+      const int64_t from_x =
+          column * p.stride[1] + k % p.kernel[1] * p.dilation[1] - p.pads[1].first;
+      if (from_y < 0 || from_y >= p.size[0] || from_x < 0 || from_x >= p.size[1]) {
+        continue;
+      }
+      const int64_t place = ((image * p.channels + c) * p.size[0] + from_y) * p.size[1] + from_x;
+      const int64_t factor = f * channels * p.taps() + k;
+      y[i] += x[place] * w[factor];
+      gx[place] += g[i] * w[factor];
+      gw[factor] += g[i] * x[place];
+    }
+  }
+  return result;
+}
+
+/// Rounding errors of sums of `terms` terms of either sign add up to about the root of their
+/// number.
+void expect_close(const char* name, const at::Tensor& result, const at::Tensor& expected,
+                  int64_t terms, at::ScalarType type) {
+  ASSERT_TRUE(result.defined()) << name;
+  ASSERT_EQ(result.sizes(), expected.sizes()) << name;
+  EXPECT_EQ(result.scalar_type(), type) << name;
+  const double bound = type == at::kDouble     ? 1e-14
+                       : type == at::kFloat    ? 2e-6
+                       : type == at::kBFloat16 ? std::ldexp(1, -8)
+                                               : std::ldexp(1, -11);
+  const double root = std::sqrt(static_cast<double>(terms));
+  const double scale = std::max(expected.abs().max().item<double>(), root);
+  const double error =
+      (result.detach().to(at::kDouble) - expected).abs().max().item<double>() / scale;
+  EXPECT_LE(error, bound * (1 + root / 50)) << "of the " << name;  // not so if it is NaN
+}
+
+using Setting = std::tuple<std::string_view, at::ScalarType, at::MemoryFormat>;
+
+class Kernels : public ::testing::TestWithParam<Setting> {
+ protected:
+  void SetUp() override {
+    if (std::get<0>(GetParam()) == kDense && at::get_cpu_capability() == "DEFAULT") {
+      GTEST_SKIP() << "there are dense kernels for AVX2 and AVX-512 alone";
+    }
+    threads_ = at::get_num_threads();
+  }
+  void TearDown() override { at::set_num_threads(threads_); }
+
+ private:
+  int threads_ = 1;
+};
+
+/// Tensors of random numbers in fenced memory, of which some are in channels_last, as many as it
+/// takes for the convolution to be.
+Tensors make(const Problem& p, Random& random) {
+  const auto normal = [&](at::IntArrayRef sizes, bool format) {
+    return at::randn(sizes, at::kDouble)
+        .to(at::TensorOptions(p.type).memory_format(format ? p.format
+                                                           : at::MemoryFormat::Contiguous));
+  };
+  const int64_t which = random.between(0, 2);
+  Tensors result;
+  result.input = normal({p.batch, p.channels, p.size[0], p.size[1]}, which != 0);
+  result.weight = normal({p.filters, p.channels_of_group(), p.kernel[0], p.kernel[1]}, which != 1);
+  if (p.has_bias) {
+    result.bias = normal({p.filters}, false);
+  }
+  result.output = normal({p.batch, p.filters, p.output[0], p.output[1]}, random.once_in(2));
+  return result;
+}
+
+std::string explained_plan(const Problem& p, const Tensors& given) {
+  return explain_conv(given.input, given.weight, given.bias, p.stride, p.padding(), p.dilation,
+                      p.groups)
+      .plan;
+}
+
+/// Runs the convolution and checks every result. `given.output` is the output's gradient.
+void check(const Problem& p, const Tensors& given) {
+  const Expected expected = loop(p, given, given.output);
+  const int64_t products = p.channels_of_group() * p.taps();
+  given.input.requires_grad_();
+  given.weight.requires_grad_();
+  const at::Tensor output =
+      conv2d(given.input, given.weight, given.bias, p.stride, p.padding(), p.dilation, p.groups);
+  expect_close("output", output, expected.output, products, p.type);
+  if (p.plan == kDense && p.groups > 1) {
+    return;  // whose gradients are PyTorch's
+  }
+  const auto gradients =
+      torch::autograd::grad({output}, {given.input, given.weight}, {given.output});
+  expect_close("input's gradient", gradients[0], expected.gradients.input,
+               p.filters / p.groups * p.taps(), p.type);
+  expect_close("weight's gradient", gradients[1], expected.gradients.weight,
+               p.batch * p.output[0] * p.output[1], p.type);
+}
+
+/// The transposed convolution, which is the input's gradient and a bias for each channel.
+void check_transposed(const Problem& p, const Tensors& given) {
+  const at::Tensor bias = at::randn({p.channels}, at::TensorOptions(p.type));
+  const at::Tensor output = conv_transpose2d(given.output, given.weight, bias, p.stride, *p.mode, 0,
+                                             1, p.dilation, at::IntArrayRef(p.size));
+  const at::Tensor expected =
+      loop(p, given, given.output).gradients.input + bias.to(at::kDouble).view({-1, 1, 1});
+  expect_close("transposed convolution", output, expected, p.filters * p.taps(), p.type);
+}
+
+TEST_P(Kernels, AgreeWithALoopAndStayInsideTheirMemory) {
+  constexpr int64_t kMostMultiplications = 1'000'000;
+  const auto& [plan, type, format] = GetParam();
+  const int64_t first = from_environment("SAMEPAD_KERNEL_SEED", 0);
+  const int64_t count = from_environment("SAMEPAD_KERNEL_CASES", 50);
+  for (int64_t seed = first; seed < first + count; ++seed) {
+    Random random(seed);
+    at::manual_seed(seed);
+    at::set_num_threads(static_cast<int>(random.between(1, 2)));
+    const fenced::Everything fences(random.once_in(2) ? fenced::Side::begin : fenced::Side::end);
+    const detail::PlanGuard guard(plan);
+    Problem problem{};
+    Tensors given;
+    do {
+      do {
+        problem = draw(random, plan, type, format);
+      } while (problem.multiplications() == 0 || problem.multiplications() > kMostMultiplications);
+      given = make(problem, random);
+    } while (explained_plan(problem, given) != plan);
+    SCOPED_TRACE("SAMEPAD_KERNEL_SEED=" + std::to_string(seed) + ": " +
+                 ::testing::PrintToString(problem));
+    check(problem, given);
+    if (plan == kDense && problem.groups == 1 && problem.mode) {
+      check_transposed(problem, given);
+    }
+    if (HasFailure()) {
+      return;
+    }
+  }
+}
+
+std::string setting_name(const ::testing::TestParamInfo<Setting>& info) {
+  const auto& [plan, type, format] = info.param;
+  return std::string(plan) + "_" + c10::toString(type) +
+         (format == at::MemoryFormat::ChannelsLast ? "_channels_last" : "_contiguous");
+}
+
+constexpr auto kFormats = {at::MemoryFormat::Contiguous, at::MemoryFormat::ChannelsLast};
+
+INSTANTIATE_TEST_SUITE_P(Depthwise, Kernels,
+                         ::testing::Combine(::testing::Values(kDepthwise),
+                                            ::testing::Values(at::kFloat, at::kDouble,
+                                                              at::kBFloat16, at::kHalf),
+                                            ::testing::ValuesIn(kFormats)),
+                         setting_name);
+INSTANTIATE_TEST_SUITE_P(Dense, Kernels,
+                         ::testing::Combine(::testing::Values(kDense),
+                                            ::testing::Values(at::kFloat, at::kDouble),
+                                            ::testing::ValuesIn(kFormats)),
+                         setting_name);
+
+/// Bytes of a tensor in fenced memory.
+volatile char* bytes_of(const at::Tensor& tensor) {
+  return static_cast<volatile char*>(tensor.mutable_data_ptr());
+}
+
+TEST(Fences, StopAccessOnTheirSide) {
+  constexpr int64_t kBytes = 100;
+  const fenced::Everything at_end(fenced::Side::end);
+  const at::Tensor before = at::empty({kBytes}, at::kChar);
+  EXPECT_DEATH(bytes_of(before)[kBytes], "");
+  const fenced::Everything at_begin(fenced::Side::begin);
+  const at::Tensor after = at::empty({kBytes}, at::kChar);
+  EXPECT_DEATH(bytes_of(after)[-1], "");
+}
+
+TEST(Fences, TellOfWritingOnTheOtherSide) {
+  EXPECT_NONFATAL_FAILURE(
+      {
+        const fenced::Everything fences(fenced::Side::end);
+        bytes_of(at::empty({100}, at::kChar))[-1] = 0;
+      },
+      "before its begin");
+  EXPECT_NONFATAL_FAILURE(
+      {
+        const fenced::Everything fences(fenced::Side::begin);
+        bytes_of(at::empty({100}, at::kChar))[100] = 0;
+      },
+      "past its end");
+}
+
+}  // namespace
+}  // namespace samepad
