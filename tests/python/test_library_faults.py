@@ -15,18 +15,26 @@ import samepad
 import torch
 
 #: Random calls for each of `--fuzz-cases`.
-SHARE = 1 / 160
+SHARE = 1 / 320
 
 
 def run(*arguments: object, isa: str = "DEFAULT") -> subprocess.CompletedProcess[str]:
-    """library_faults.py in a child, whose fresh memory holds huge numbers and not zeros."""
+    """library_faults.py in a child, whose fresh memory holds huge numbers and not zeros.
+
+    Threads that wait for one another sleep, as there are more of them than cores.
+    """
+    environment = {
+        "MALLOC_PERTURB_": "1",
+        "ONEDNN_MAX_CPU_ISA": isa,
+        "OMP_WAIT_POLICY": "PASSIVE",
+    }
     return subprocess.run(
         [sys.executable, Path(__file__).with_name("library_faults.py"), *map(str, arguments)],
-        env=os.environ | {"MALLOC_PERTURB_": "1", "ONEDNN_MAX_CPU_ISA": isa},
+        env=os.environ | environment,
         preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_CORE, (0, 0)),
         capture_output=True,
         text=True,
-        timeout=300,
+        timeout=600,
     )
 
 
