@@ -20,7 +20,8 @@ from samepad.keras.graph import converted, flat, functional
 def _choose_backend() -> None:
     """Let Keras compute with TensorFlow, or JAX, where there is one.
 
-    Its PyTorch backend is no reference: under SAME its average pools count the padding.
+    Its PyTorch backend is no reference: where SAME pads one side more, its average pools take the
+    edge for what is beside it.
     """
     if "keras" in sys.modules:
         return

@@ -238,7 +238,7 @@ def test_half_precision_is_compared_in_single(policy: str, tmp_path: Path) -> No
 
 
 def test_other_backends_of_keras(tmp_path: Path) -> None:
-    """Under SAME the average pools of Keras on PyTorch count the padding: it is no reference."""
+    """That on PyTorch averages wrongly where SAME pads one side more: it is no reference."""
     keras.Sequential([layers.Input((8, 8, 3)), layers.AveragePooling2D(3, 2, "same")]).save(
         tmp_path / "saved.keras"
     )
