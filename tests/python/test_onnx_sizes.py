@@ -172,6 +172,7 @@ IN_FLOATS = {
         0.4,
     ),
     "whole": ("g = Add(f, c)  h = Mul(g, g)  k = Sub(h, c)", 3.0),
+    "up by less than nothing": ("g = Div(f, c)  h = Ceil(g)  k = Neg(h)", -3.0),
     "two steps": ("g = Mul(f, c)  h = Mul(g, c)  k = Floor(h)", 0.75),
     "rounded twice": ("g = Mul(f, c)  h = Ceil(g)  i = Div(h, c)  k = Floor(i)", 1.5),
     "from the right": ("g = Mul(f, c)  h = Floor(g)  i = Sub(f, h)  k = Ceil(i)", 0.6),
