@@ -6,6 +6,7 @@ from typing import Any
 import ml_dtypes
 import numpy as np
 import onnx
+import onnx.parser
 import pytest
 import samepad.onnx
 import torch
@@ -174,6 +175,60 @@ def test_functions_of_the_model() -> None:
     graph = helper.make_graph(nodes, "net", [floats("x", 2)], [floats("y", 2)])
     model = helper.make_model(graph, opset_imports=opsets, ir_version=10, functions=[function])
     assert_as_onnxruntime(model, np.array([0.5, -2], np.float32))
+
+
+def test_functions_have_attributes() -> None:
+    """Given, by default, and passed on."""
+    text = """
+    <ir_version: 9, opset_import: ["": 18, "my.own": 1]>
+    net (float[2, 3, 4] x) => (float[2, 3, 4] y)
+    { a = my.own.Leak<slope = 0.5>(x)  b = my.own.Leak(a)  y = my.own.Twice(b) }
+    <domain: "my.own", opset_import: ["": 18]>
+    Leak<slope: float = 0.125>(a) => (b) { b = LeakyRelu<alpha: float = @slope>(a) }
+    <domain: "my.own", opset_import: ["": 18, "my.own": 1]>
+    Twice(a) => (c)
+    { b = my.own.Leak<slope = 2.0>(a)  d = my.own.Leak(a)  c = Add(b, d) }
+    """
+    model = onnx.parser.parse_model(text)
+    array = np.random.default_rng(0).normal(size=(2, 3, 4)).astype(np.float32)
+    assert_as_onnxruntime(model, array)
+
+
+def test_a_product_that_a_function_uses_twice() -> None:
+    """A bias becomes the layer's own only where nothing else sees the product."""
+    weight = numpy_helper.from_array(np.eye(2, dtype=np.float32), "w")
+    bias = numpy_helper.from_array(np.ones(2, np.float32), "bias")
+    opsets = [helper.make_opsetid("", 19), helper.make_opsetid("my.own", 1)]
+    body = [helper.make_node("Add", ["a", "b"], ["s"]), helper.make_node("Mul", ["a", "s"], ["c"])]
+    function = helper.make_function("my.own", "Mine", ["a", "b"], ["c"], body, opsets[:1])
+    nodes = [
+        helper.make_node("MatMul", ["x", "w"], ["z"]),
+        helper.make_node("Mine", ["z", "bias"], ["y"], domain="my.own"),
+    ]
+    given, found = [floats("x", 1, 2)], [floats("y", 1, 2)]
+    graph = helper.make_graph(nodes, "net", given, found, [weight, bias])
+    model = helper.make_model(graph, opset_imports=opsets, ir_version=10, functions=[function])
+    assert_as_onnxruntime(model, np.array([[0.5, -2]], np.float32))
+
+
+def test_graphs_in_messages() -> None:
+    value = helper.make_tensor_value_info
+    branch = helper.make_graph(
+        [helper.make_node("Relu", ["x"], ["z"])], "branch", [], [value("z", TensorProto.FLOAT, [2])]
+    )
+    node = helper.make_node("If", ["c"], ["y"], "choice", then_branch=branch, else_branch=branch)
+    model = model_of([node], [floats("x", 2), value("c", TensorProto.BOOL, [])], [floats("y", 2)])
+    expected = r"choice \(If \{'.*_branch': a graph, '.*_branch': a graph\}\): no counterpart"
+    with pytest.raises(ValueError, match=expected):
+        samepad.onnx.load(model)
+
+
+def test_errors_end() -> None:
+    nodes = [helper.make_node("Mine", ["x"], [f"y{i}"], domain="my.own") for i in range(5000)]
+    long = helper.make_node("Mine", ["x"], ["y"], domain="my.own", numbers=[1] * 10**5)
+    with pytest.raises(ValueError, match="and 4,801 more") as raised:
+        samepad.onnx.load(model_of([long, *nodes], [floats("x", 2)], [floats("y", 2)]))
+    assert len(str(raised.value)) < 20_000
 
 
 def saved_beside(folder: Path, array: NDArray[Any]) -> Path:

@@ -109,6 +109,21 @@ def test_recurrent_settings_that_torch_has_not(options: dict[str, Any], message:
 
 
 @pytest.mark.parametrize("kind", ["LSTM", "GRU", "RNN"])
+def test_recurrent_layers_compile(kind: str) -> None:
+    """As torch.nn's do: where a setting of torch allows it, which its error names else."""
+    weights: list[Any] = [normal(1, GATES[kind] * 2, 3), normal(1, GATES[kind] * 2, 2)]
+    module = samepad.onnx.load(one_node(kind, (5, 2, 3), weights, hidden_size=2))
+    sound = torch.from_numpy(normal(5, 2, 3))
+    torch._dynamo.reset()
+    with torch.no_grad():
+        compiled = torch.compile(module, fullgraph=True, backend="aot_eager")
+        with pytest.raises(torch._dynamo.exc.Unsupported, match="allow_rnn"):
+            compiled(sound)
+        with torch._dynamo.config.patch(allow_rnn=True):  # type: ignore[no-untyped-call]
+            torch.testing.assert_close(compiled(sound), module(sound))
+
+
+@pytest.mark.parametrize("kind", ["LSTM", "GRU", "RNN"])
 def test_lengths_of_sequences(kind: str) -> None:
     """Those that are the input's own say nothing."""
     gates = {"LSTM": 4, "GRU": 3, "RNN": 1}[kind]

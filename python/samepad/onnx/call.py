@@ -133,15 +133,14 @@ class Call:
         return f"{self.name} ({domain}{self.kind} {{{shown}}})"
 
     def _shown(self, name: str) -> str:
-        """An attribute in a message."""
+        """An attribute in a message; of a long one the beginning."""
         value = self.get(name)
-        if isinstance(value, (int, float, str)):
-            return repr(value)
-        if isinstance(value, list) and all(isinstance(each, (int, float, str)) for each in value):
-            return repr(value)
+        items = value if isinstance(value, list) else [value]
+        if all(isinstance(item, (int, float, str)) for item in items):
+            text = repr(value)
+            return text if len(text) <= _LONGEST else text[:_LONGEST] + "..."
         kinds = {"GraphProto": "graph", "TensorProto": "tensor", "SparseTensorProto": "tensor"}
-        one = value[0] if isinstance(value, list) else value
-        kind = kinds.get(type(one).__name__, "type")
+        kind = kinds.get(type(items[0]).__name__, "type")
         return f"{kind}s" if isinstance(value, list) else f"a {kind}"
 
     @property
@@ -264,6 +263,8 @@ class Call:
         return values
 
 
+#: Characters of an attribute in a message.
+_LONGEST = 200
 _NUMBERS = (torch.int32, torch.int64, torch.float32, torch.float64)
 
 

@@ -136,23 +136,24 @@ def with_ranks(model: Any) -> Any:
 
     ONNX Runtime takes inputs without a shape, and finds out when it runs.
     """
+    shapeless = [
+        position
+        for position, value in enumerate(model.graph.input)
+        if value.type.HasField("tensor_type") and not value.type.tensor_type.HasField("shape")
+    ]
+    if not shapeless:
+        return model
+    result = onnx.ModelProto()
+    result.CopyFrom(model)
     ranks = {tensor.name: len(tensor.dims) for tensor in model.graph.initializer}
     users: dict[str, list[Any]] = {}
     for node in model.graph.node:
         for given in node.input:
             users.setdefault(given, []).append(node)
-    found = {
-        position: rank_by_use(value.name, users, ranks)
-        for position, value in enumerate(model.graph.input)
-        if value.type.HasField("tensor_type") and not value.type.tensor_type.HasField("shape")
-    }
-    if not any(found.values()):
-        return model
-    result = onnx.ModelProto()
-    result.CopyFrom(model)
-    for position, rank in found.items():
-        for _ in range(rank or 0):
-            result.graph.input[position].type.tensor_type.shape.dim.add()
+    for position in shapeless:
+        value = result.graph.input[position]
+        for _ in range(rank_by_use(value.name, users, ranks) or 0):
+            value.type.tensor_type.shape.dim.add()
     return result
 
 

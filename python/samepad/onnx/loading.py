@@ -20,6 +20,8 @@ __all__ = ["load", "read", "sizes_of"]
 
 #: Before it, operators broadcast by an attribute `broadcast`, and much else was otherwise.
 OLDEST_OPSET = 7
+#: Of an error.
+_MOST_LINES = 200
 
 
 def read(model: Any) -> Any:
@@ -253,8 +255,11 @@ def load(model: Any) -> fx.GraphModule:
     loader = Loader(read(model))
     outputs = loader.run(loader.scope)
     if loader.unsupported:
+        lines = loader.unsupported[:_MOST_LINES]
+        if len(loader.unsupported) > len(lines):
+            lines.append(f"and {len(loader.unsupported) - len(lines):,} more")
         raise ValueError(
             f"cannot convert the ONNX model {loader.name!r} (opset {loader.scope.opset}):\n  "
-            + "\n  ".join(loader.unsupported)
+            + "\n  ".join(lines)
         )
     return loader.finish(outputs)

@@ -45,7 +45,7 @@ def _constant(c: Call) -> Any:
     if name == "value":
         return tensors.tensor(value)
     if name == "sparse_value":
-        return tensors.dense(value)
+        return c.b.fold(tensors.dense, value)
     kinds = {"int": torch.int64, "ints": torch.int64, "float": None, "floats": None}
     if name.removeprefix("value_") not in kinds:
         raise UnsupportedError(f"{name}, expected numbers")

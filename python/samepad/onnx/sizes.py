@@ -184,6 +184,9 @@ def _rounded(c: Call, how: str, item: Any) -> Any:
         left, right = quotient.args
         if how == "trunc":
             return _of_integers(c, ops.quotient, left, right)
+        if how == "ceil" and not _is_count(right):
+            downwards = c.b.call(operator.floordiv, c.b.call(operator.neg, left), right)
+            return c.b.call(operator.neg, downwards)
         if how == "ceil":
             left = c.b.call(operator.add, left, c.b.call(operator.sub, right, 1))
         return c.b.call(operator.floordiv, left, right)
