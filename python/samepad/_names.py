@@ -11,7 +11,7 @@ from torch import fx, nn
 _GENERATED = frozenset(
     [
         *("math", "nn", "operator", "samepad", "torch"),
-        *("float", "getattr", "self", "slice", "super"),
+        *("complex", "float", "getattr", "self", "slice", "super"),
         *("NoneType", "device", "fx_pytree", "inf", "nan", "pytree"),
     ]
 )

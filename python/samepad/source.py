@@ -1,12 +1,14 @@
 """A torch.fx.GraphModule as a .py file that a person would have written."""
 
 import inspect
-import json
 import keyword
 import math
 import operator
+import sys
+import unicodedata
 from typing import Any
 
+import numpy as np
 import torch
 from torch import fx, nn
 
@@ -35,24 +37,59 @@ def _value(module: nn.Module, name: str) -> Any:
     return value if name != "bias" or isinstance(value, bool) else value is not None
 
 
+def _python(value: Any) -> Any:
+    """A number or text of NumPy's, of PyTorch's or of a subclass as Python's own, in lists and
+    tuples too; anything else as it is."""
+    if isinstance(value, np.generic) or (isinstance(value, torch.Tensor) and value.dim() == 0):
+        value = value.item()
+    if type(value) in (list, tuple):
+        return type(value)(map(_python, value))
+    if isinstance(value, bool):
+        return value
+    if isinstance(value, int):
+        return int.__int__(value)
+    if isinstance(value, float):
+        return float.__float__(value)
+    return str.__str__(value) if isinstance(value, str) else value
+
+
 def _plain(value: Any) -> Any:
     """A tuple of equal integers as one of them, which every constructor takes."""
-    if isinstance(value, torch.Size):
-        value = tuple(value)
+    value = _python(tuple(value) if isinstance(value, torch.Size) else value)
     if isinstance(value, tuple) and value and all(type(v) in (int, float) for v in value):
         return value[0] if len(set(value)) == 1 else value
     return value
 
 
+def _is_equal(value: Any, other: Any) -> bool:
+    """Whether two values are equal; never of arrays and tensors, whose elements are compared."""
+    return not isinstance(value, (np.ndarray, torch.Tensor)) and bool(value == other)
+
+
+def _text(value: str) -> str:
+    """A string in double quotes where it has none, with what cannot be printed escaped."""
+    return repr(value) if '"' in value else '"' + repr("'" + value)[2:]
+
+
 def _is_name(text: str) -> bool:
-    return text.isidentifier() and not keyword.iskeyword(text)
+    """Whether Python reads the text, as the name of an attribute in a class, as itself."""
+    as_read = unicodedata.normalize("NFKC", text)
+    mangled = text.startswith("__")
+    return text.isidentifier() and not keyword.iskeyword(text) and text == as_read and not mangled
 
 
 def _attribute(owner: str, path: str) -> str:
     """The expression for what `owner` has at a dotted path, in which containers have numbers."""
     for name in path.split("."):
-        owner = f"{owner}.{name}" if _is_name(name) else f'getattr({owner}, "{name}")'
+        owner = f"{owner}.{name}" if _is_name(name) else f"getattr({owner}, {_text(name)})"
     return owner
+
+
+def _is_importable(module: str, name: str, thing: Any) -> bool:
+    """Whether `module.name`, once it is imported, is the thing."""
+    names = [*module.split("."), name]
+    found = getattr(sys.modules.get(module), name, None)
+    return found is thing and all(map(_is_name, names[:-1])) and _is_name(name)
 
 
 def _shared(module: nn.Module) -> list[str]:
@@ -91,21 +128,27 @@ class _Writer:
         return "\n".join(lines)
 
     def qualified(self, thing: Any) -> str:
-        """How the file calls a class or a function, with the import that this takes."""
-        name, module = thing.__name__, thing.__module__ or ""
-        if module.startswith("torch.nn.modules") and hasattr(nn, name):
+        """How the file calls a class or a function, with the import that this takes.
+
+        Raises:
+            ValueError: There is no import for it.
+        """
+        name, module = getattr(thing, "__name__", ""), getattr(thing, "__module__", None) or ""
+        if module.startswith("torch.nn.modules") and getattr(nn, name, None) is thing:
             self.use("torch", "nn")
             return f"nn.{name}"
         if module.startswith("samepad.modules"):
             self.use("samepad", name)
             return str(name)
-        if module.startswith("samepad"):
-            self.use(module, name)
-            return str(name)
         for space, prefix in ((torch, "torch"), (torch.nn.functional, "torch.nn.functional")):
             if getattr(space, name, None) is thing:
                 self.use("torch")
                 return f"{prefix}.{name}"
+        if not _is_importable(module, name, thing):
+            raise ValueError(f"cannot write {thing!r}: no import by its name gives it")
+        if module.startswith("samepad"):
+            self.use(module, name)
+            return str(name)
         self.use(module)
         return f"{module}.{name}"
 
@@ -118,7 +161,7 @@ class _Writer:
         if isinstance(module, fx.GraphModule):
             return f"{self.classes[id(module)]}()"
         kind = type(module)
-        arguments = []
+        arguments: list[str] = []
         keyworded = False
         for name, parameter in inspect.signature(kind).parameters.items():
             skipped = name in ("device", "dtype", "inplace") or name.startswith("_")
@@ -126,7 +169,7 @@ class _Writer:
                 if parameter.kind is inspect.Parameter.VAR_POSITIONAL and isinstance(
                     module, nn.RNNBase
                 ):
-                    arguments += [repr(module.input_size), repr(module.hidden_size)]
+                    arguments += map(self.literal, (module.input_size, module.hidden_size))
                     arguments += self._recurrent(module)
                 continue
             value = _value(module, name)
@@ -135,8 +178,7 @@ class _Writer:
                     raise ValueError(f"cannot write {kind.__name__}: it does not keep its {name}")
                 continue
             value = _plain(value) if name not in ("shape", "normalized_shape") else value
-            default = _plain(parameter.default)
-            if value == default and parameter.default is not inspect.Parameter.empty:
+            if _is_equal(value, _plain(parameter.default)):
                 keyworded = True
                 continue
             if name == "stride" and "Pool" in kind.__name__ and value == _plain(module.kernel_size):
@@ -173,12 +215,14 @@ class _Writer:
         ]
 
     def literal(self, value: Any, names: dict[fx.Node, str] | None = None) -> str:
-        """A value, in which nodes stand for variables, as an expression."""
+        """A value, in which nodes stand for variables, as an expression.
+
+        Raises:
+            ValueError: It is no such value: not a number, text, type, slice or structure of those.
+        """
         if isinstance(value, fx.Node):
             assert names is not None
             return names[value]
-        if isinstance(value, torch.Size):
-            value = tuple(value)
         if isinstance(value, (list, tuple)):
             items = [self.literal(item, names) for item in value]
             if isinstance(value, list):
@@ -192,15 +236,21 @@ class _Writer:
         if isinstance(value, slice):
             parts = [self.literal(p, names) for p in (value.start, value.stop, value.step)]
             return f"slice({', '.join(parts)})"
-        if isinstance(value, torch.dtype):
+        if isinstance(value, (torch.dtype, torch.layout, torch.memory_format)):
             self.use("torch")
             return str(value)
-        if isinstance(value, float) and not math.isfinite(value):
-            return f'float("{value}")'
+        if isinstance(value, torch.device):
+            return _text(str(value))
         if value is ...:
             return "..."
+        # A tensor's type decides that of results, which a number would not.
+        value = _python(value) if not isinstance(value, torch.Tensor) else value
         if isinstance(value, str):
-            return json.dumps(value)
+            return _text(value)
+        if isinstance(value, float) and not math.isfinite(value):
+            return f'float("{value}")'
+        if isinstance(value, complex):  # whose own text loses the signs of zeros
+            return f"complex({self.literal(value.real)}, {self.literal(value.imag)})"
         if value is None or isinstance(value, (bool, int, float)):
             return repr(value)
         raise ValueError(f"cannot write {value!r} ({type(value).__name__}) as source")
@@ -208,7 +258,10 @@ class _Writer:
     def index(self, key: Any, names: dict[fx.Node, str]) -> str:
         """What stands in brackets."""
         if isinstance(key, tuple) and key:
-            items = [self.index(item, names) for item in key]
+            items = [
+                (self.literal if isinstance(item, tuple) else self.index)(item, names)
+                for item in key
+            ]
             return ", ".join(items) + ("," if len(items) == 1 else "")
         if not isinstance(key, slice):
             return self.literal(key, names)
@@ -218,18 +271,28 @@ class _Writer:
     def expression(self, node: fx.Node, names: dict[fx.Node, str]) -> str:
         """The right side of a node's line."""
         arguments = [self.literal(item, names) for item in node.args]
-        arguments += [f"{key}={self.literal(v, names)}" for key, v in node.kwargs.items()]
+        # What is no variable, such as -2, needs them before an operator or a dot.
+        operands = [
+            text if isinstance(item, fx.Node) else f"({text})"
+            for text, item in zip(arguments, node.args, strict=True)
+        ]
+        for key, value in node.kwargs.items():
+            text = self.literal(value, names)
+            arguments.append(f"{key}={text}" if _is_name(key) else f"**{{{_text(key)}: {text}}}")
         if node.op == "call_module":
             return f"{_attribute('self', str(node.target))}({', '.join(arguments)})"
         if node.op == "call_method":
-            return f"{arguments[0]}.{node.target}({', '.join(arguments[1:])})"
+            method = f"{operands[0]}.{node.target}"
+            if not _is_name(str(node.target)):
+                method = f"getattr({arguments[0]}, {_text(str(node.target))})"
+            return f"{method}({', '.join(arguments[1:])})"
         target: Any = node.target
         if target in _OPERATORS:
-            return f"{arguments[0]} {_OPERATORS[target]} {arguments[1]}"
+            return f"{operands[0]} {_OPERATORS[target]} {operands[1]}"
         if target is operator.neg:
-            return f"-{arguments[0]}"
+            return f"-{operands[0]}"
         if target is operator.getitem:
-            return f"{arguments[0]}[{self.index(node.args[1], names)}]"
+            return f"{operands[0]}[{self.index(node.args[1], names)}]"
         return f"{self.qualified(target)}({', '.join(arguments)})"
 
     def write(self, module: fx.GraphModule, class_name: str) -> None:

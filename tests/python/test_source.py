@@ -1,8 +1,15 @@
 """Names in generated Python, and samepad.source on modules that torch.fx made."""
 
+import ast
+import enum
 import keyword
+import math
+import operator
+import random
+from collections.abc import Iterator
 from typing import Any
 
+import numpy as np
 import pytest
 import samepad
 import torch
@@ -114,3 +121,256 @@ def test_text_in_the_meta_of_a_module_is_written() -> None:
     module = fx.symbolic_trace(nn.Sequential(nn.ReLU()))
     module.meta.update(origin="here", graph=module.graph)
     assert written(module).meta == {"origin": "here"}
+
+
+#: What text is made of that may break out of a string, or is read as other text.
+PIECES = [
+    *(
+        "a",
+        "0",
+        "x y",
+        '"',
+        "'",
+        '"""',
+        "'''",
+        "\\",
+        "\n",
+        "\r",
+        "\0",
+        "{",
+        "}",
+        "#",
+        "%s",
+        "$",
+        ";",
+    ),
+    *(
+        '"+str(print(1))+"',
+        "'+str(print(1))+'",
+        ")(print(1))(",
+        "class",
+        "self",
+        "__x",
+        "_Model__x",
+    ),
+    *(
+        "\N{GRINNING FACE}",
+        "\N{LATIN SMALL LIGATURE FI}",
+        "\u2028",
+        "\ud800",
+        "\x7f",
+        "\N{MICRO SIGN}",
+    ),
+]
+
+
+class Level(enum.IntEnum):
+    LOW = 3
+
+
+class Kind(str, enum.Enum):
+    ODD = 'o"dd'
+
+
+class Real(float):
+    def __repr__(self) -> str:
+        return "print(1)"
+
+
+SCALARS = [
+    *(None, True, False, 0, -7, 2**70, 0.1, -0.0, 1e300, math.inf, -math.inf, math.nan, Real(0.3)),
+    *(1j, complex(-0.0, 2), complex(math.nan, -math.inf), Level.LOW, Kind.ODD, ...),
+    *(np.float64(0.3), np.float32(0.1), np.float16(-math.inf), np.int64(-3), np.uint8(200)),
+    *(np.bool_(True), np.complex64(1 + 2j), np.str_("'\""), np.float64(math.nan)),
+    *(torch.float32, torch.bfloat16, torch.int64, torch.strided, torch.channels_last),
+    *(torch.device("cpu"), torch.device("cuda:1"), torch.Size([2, 3])),
+]
+
+
+def text(rng: random.Random) -> str:
+    return "".join(rng.choices(PIECES, k=rng.randint(1, 3)))
+
+
+def value(rng: random.Random, nodes: list[fx.Node], depth: int = 0) -> Any:
+    kind = rng.randrange(9 if depth < 3 else 4)
+    if kind == 0:
+        return rng.choice(nodes)
+    if kind == 1:
+        return text(rng)
+    if kind < 4:
+        return rng.choice(SCALARS)
+    items = [value(rng, nodes, depth + 1) for _ in range(rng.randint(0, 3))]
+    if kind == 4:
+        return {text(rng): item for item in items}
+    if kind == 5:
+        return slice(*[value(rng, nodes, 3) for _ in range(3)])
+    return tuple(items) if kind < 8 else items
+
+
+def keep(*args: Any, **kwargs: Any) -> Any:
+    """A function that returns what it is called with."""
+    return args, kwargs
+
+
+def assert_same(found: Any, expected: Any) -> None:
+    """Equal, bit for bit, and of Python's own types where NumPy's and others were given."""
+    if isinstance(expected, torch.Tensor):
+        assert found is expected or torch.equal(found, expected)
+    elif isinstance(expected, dict):
+        assert list(found) == list(expected)
+        for key in expected:
+            assert_same(found[key], expected[key])
+    elif isinstance(expected, (list, tuple)):
+        assert isinstance(found, list if isinstance(expected, list) else tuple)
+        assert len(found) == len(expected)
+        for one, other in zip(found, expected, strict=True):
+            assert_same(one, other)
+    elif isinstance(expected, slice):
+        for end in ("start", "stop", "step"):
+            assert_same(getattr(found, end), getattr(expected, end))
+    elif isinstance(expected, (float, complex, np.inexact)):
+        assert type(found) in (float, complex)
+        assert np.array(found).tobytes() == np.array(expected).astype(type(found)).tobytes()
+    elif isinstance(expected, torch.device):
+        assert torch.device(found) == expected
+    else:
+        assert found == expected
+        assert type(found).__module__ in ("builtins", "torch")
+
+
+def calls(source: str, function: str) -> Iterator[str]:
+    """What a method of the class in a source calls."""
+    (kind,) = (node for node in ast.parse(source).body if isinstance(node, ast.ClassDef))
+    (method,) = (m for m in kind.body if isinstance(m, ast.FunctionDef) and m.name == function)
+    for node in ast.walk(method):
+        if isinstance(node, ast.Call):
+            yield ast.unparse(node.func)
+
+
+def hostile(rng: random.Random) -> fx.GraphModule:
+    """A module with names and arguments that nobody gives. torch.fx writes code of its own of them,
+    which may not even parse: they are put in when that is done."""
+    root = nn.Module()
+    for name in ("one", "two"):
+        root.add_module(name, nn.Linear(3, 3))
+    root.two.add_module("inner", nn.Tanh())  # not called, in a layer
+    root.register_buffer("buffer", torch.ones(3))
+    graph = fx.Graph()
+    x = graph.placeholder("x")
+    one = graph.call_module("one", (x,))
+    two = graph.call_module("two", (one,))
+    buffer = graph.get_attr("buffer")
+    kept = graph.call_function(keep)
+    graph.output(kept)
+    module = fx.GraphModule(root, graph)
+    for node in (one, two, buffer):
+        name = text(rng)
+        table = module._buffers if node is buffer else module._modules
+        if "." not in name and not hasattr(module, name):
+            table[name] = table.pop(str(node.target))
+            node.target = name
+    nodes = [x, one, two, buffer]
+    kept.args = tuple(value(rng, nodes) for _ in range(4))
+    kept.kwargs = {text(rng): value(rng, nodes) for _ in range(2)}
+    return module
+
+
+@pytest.mark.parametrize("seed", range(150))
+def test_hostile_names_and_arguments(seed: int, capsys: pytest.CaptureFixture[str]) -> None:
+    module = hostile(random.Random(seed)).eval()
+    source = write_source(module)
+    assert source.encode()
+    own = {"float", "complex", "slice", "getattr"}
+    assert len([name for name in calls(source, "forward") if name not in own]) == 3
+    made = {"super", "super().__init__", "nn.Linear", "torch.zeros"}
+    given = {"self.add_module", "self.register_buffer"}
+    assert set(calls(source, "__init__")) <= {*made, *given, "nn.Parameter"}
+    x = torch.randn(2, 3)
+    assert_same(written(module)(x), fx.Interpreter(module).run(x))
+    assert capsys.readouterr().out == ""
+
+
+def of_one_layer(layer: nn.Module) -> fx.GraphModule:
+    return fx.GraphModule(nn.Sequential(layer), fx.symbolic_trace(nn.Sequential(layer)).graph)
+
+
+@pytest.mark.parametrize(
+    ("layer", "expected"),
+    [
+        (nn.Dropout(np.float64(0.3)), "nn.Dropout(p=0.3)"),
+        (nn.Dropout(torch.tensor(0.25)), "nn.Dropout(p=0.25)"),
+        (nn.LeakyReLU(np.float32(0.5)), "nn.LeakyReLU(negative_slope=0.5)"),
+        (nn.Softmax(dim=np.int64(-1)), "nn.Softmax(dim=-1)"),
+        (nn.Hardtanh(-math.inf, Real(2.0)), 'nn.Hardtanh(min_val=float("-inf"), max_val=2.0)'),
+        (nn.ZeroPad1d((np.int64(1), np.int32(2))), "nn.ZeroPad1d((1, 2))"),
+        (nn.MaxPool1d(np.int64(2), np.int64(2)), "nn.MaxPool1d(2)"),
+    ],
+)
+def test_settings_of_other_types(layer: nn.Module, expected: str) -> None:
+    assert expected in write_source(of_one_layer(layer))
+
+
+def of_one_call(function: Any, *args: Any, op: str = "call_function", **kwargs: Any) -> Any:
+    """A module that calls `function` on its input, where `keep` stands, and other arguments."""
+    graph = fx.Graph()
+    x = graph.placeholder("x")
+    made = graph.call_function(keep)
+    graph.output(made)
+    module = fx.GraphModule(nn.Module(), graph)
+    made.op, made.target, made.kwargs = op, function, kwargs  # torch.fx has written its code
+    made.args = tuple(x if arg is keep else arg for arg in args)
+    return module
+
+
+@pytest.mark.parametrize(
+    ("function", "args"),
+    [
+        (operator.pow, (-2, keep)),
+        (operator.pow, (-0.5, keep)),
+        (operator.pow, (complex(-1, 2), keep)),
+        (operator.getitem, (keep, (slice(-2, None), 0))),
+        (operator.getitem, (keep, ((0, 1),))),
+        (operator.getitem, (keep, ((0, 1), 1))),
+        (operator.neg, (-3,)),
+    ],
+)
+def test_signs_and_brackets(function: Any, args: Any) -> None:
+    module, x = of_one_call(function, *args), torch.arange(9.0).reshape(3, 3)
+    assert_same(written(module)(x), fx.Interpreter(module).run(x))
+
+
+def test_methods_and_arguments_that_are_no_names() -> None:
+    x = torch.rand(3)
+    module = of_one_call("uniform_", keep, op="call_method", **{"from": 2.0, "to": 2.0})
+    assert_same(written(module)(x), torch.full((3,), 2.0))
+    hostile = of_one_call("relu() or print(1) or x.relu", keep, op="call_method")
+    with pytest.raises(AttributeError, match="print"):
+        written(hostile)(x)
+
+
+class Colour(enum.Enum):
+    RED = object()
+
+
+@pytest.mark.parametrize(
+    "argument",
+    [
+        Colour.RED,
+        object(),
+        torch.ones(2),
+        torch.tensor(2),
+        np.ones(2),
+        b"",
+        print,
+        1 + np.longdouble(),
+    ],
+)
+def test_arguments_that_cannot_be_written(argument: Any) -> None:
+    with pytest.raises(ValueError, match="cannot write"):
+        write_source(of_one_call(torch.add, keep, argument))
+
+
+@pytest.mark.parametrize("function", [lambda x: x, Real(2).hex, type("Own", (), {})])
+def test_functions_that_no_import_gives(function: Any) -> None:
+    with pytest.raises(ValueError, match=r"cannot write .* no import by its name gives it"):
+        write_source(of_one_call(function, keep))
