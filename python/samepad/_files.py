@@ -1,12 +1,9 @@
 """Model files of other frameworks: their modules, and what they themselves compute."""
 
-import contextlib
 import functools
-import json
 import os
 import tempfile
-import zipfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,6 +12,7 @@ import numpy as np
 import torch
 from torch import fx
 
+import samepad.keras
 import samepad.onnx
 from samepad.keras.graph import converted, flat, functional
 
@@ -110,66 +108,15 @@ def _reason(error: Exception) -> str:
     return str(error).strip() or type(error).__name__
 
 
-@contextlib.contextmanager
-def _lower_suffix(path: Path) -> Iterator[Path]:
-    """The file under a name whose suffix Keras knows."""
-    if path.suffix == path.suffix.lower():
-        yield path
-        return
-    with tempfile.TemporaryDirectory() as folder:
-        link = Path(folder) / f"{path.stem}{path.suffix.lower()}"
-        link.symlink_to(path.resolve())
-        yield link
-
-
-def _layers_with_code(config: Any) -> list[str]:
-    """Names and classes of the layers in a .keras file's configuration that are not Keras's own
-    throughout: Lambda and custom layers."""
-    if isinstance(config, list):
-        return [name for item in config for name in _layers_with_code(item)]
-    if not isinstance(config, dict):
-        return []
-    kind, settings = config.get("class_name"), config.get("config")
-    own = str(config.get("module")).partition(".")[0] == "keras" and kind != "Lambda"
-    if isinstance(kind, str) and isinstance(settings, dict) and "name" in settings and not own:
-        return [f"{settings['name']} ({kind})"]
-    return _layers_with_code(list(config.values()))
-
-
-def _reason_of_keras(path: Path, error: Exception) -> str:
-    """Why Keras cannot load a file: the layers whose code is not run, else what it says."""
-    try:
-        with zipfile.ZipFile(path) as archive:
-            found = _layers_with_code(json.loads(archive.read("config.json")))
-    except (zipfile.BadZipFile, KeyError, ValueError, OSError):  # of an .h5 file, or a broken one
-        found = []
-    if not found:
-        return _reason(error)
-    return f"it has layers with code of their own, of which none is run: {', '.join(found)}"
-
-
 def open_keras(path: Path) -> ModelFile:
     """A .keras or .h5 file.
 
     Raises:
-        ValueError: There is no Keras; the file is none of its own, or has code in it, of which
-            Keras's safe mode runs none.
+        ValueError: As samepad.keras.load_model.
     """
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
-    try:
-        import keras
-    except ImportError as error:
-        raise ValueError(f"{path} needs Keras: pip install keras tensorflow-cpu") from error
-    if path.suffix.lower() == ".keras" and not zipfile.is_zipfile(path):
-        raise ValueError(
-            f"Keras cannot load {path}: it is no .keras file, or not all of one, which is a zip "
-            "archive"
-        )
-    try:
-        with _lower_suffix(path) as file:
-            model = keras.saving.load_model(file, compile=False, safe_mode=True)
-    except Exception as error:  # of many kinds: Keras, h5py, zipfile and JSON all have their own
-        raise ValueError(f"Keras cannot load {path}: {_reason_of_keras(path, error)}") from error
+    model = samepad.keras.load_model(path)
+    import keras
 
     @functools.cache
     def reference() -> Any:

@@ -15,6 +15,7 @@ import numpy as np
 import pytest
 import samepad
 import samepad.keras
+import tensorflow
 import torch
 from keras import layers
 from keras_oracle import Custom, inputs_for, randomize, sequential, small
@@ -390,23 +391,125 @@ def test_no_weights_are_skipped_for_their_names() -> None:
         samepad.keras.load_weights(nn.Sequential(nn.Linear(2, 2), nn.Linear(2, 3)), model)
 
 
-class Subclass(keras.Model):  # type: ignore[misc]
-    def __init__(self) -> None:
+class KerasBlock(layers.Layer):  # type: ignore[misc]
+    """Layers in a class of one's own, in a list too; called by Keras's operations or TensorFlow's,
+    which Keras cannot follow."""
+
+    def __init__(self, filters: int, relu: Any = keras.ops.relu) -> None:
+        super().__init__()
+        self.convs = [layers.Conv2D(filters, 3, 2, "same"), layers.Conv2D(filters, 1)]
+        self.norm = layers.BatchNormalization()
+        self.relu = relu
+
+    def call(self, x: Any, training: bool = False) -> Any:
+        for conv in self.convs:
+            x = conv(x)
+        return self.relu(self.norm(x, training=training))
+
+
+class KerasHead(layers.Layer):  # type: ignore[misc]
+    """Flattens in its own code."""
+
+    def __init__(self, flatten: bool) -> None:
         super().__init__()
         self.dense = layers.Dense(3)
+        self.norm = layers.LayerNormalization()
+        self.flatten = flatten
+
+    def call(self, x: Any) -> Any:
+        x = layers.Flatten()(x) if self.flatten else keras.ops.mean(x, axis=(1, 2))
+        return self.dense(self.norm(x))
+
+
+class Subclass(keras.Model):  # type: ignore[misc]
+    def __init__(self, flatten: bool, relu: Any) -> None:
+        super().__init__()
+        self.first = KerasBlock(4, relu)
+        self.second = KerasBlock(5, relu)
+        self.head = KerasHead(flatten)
 
     def call(self, inputs: Any) -> Any:
-        return self.dense(inputs)
+        return self.head(self.second(self.first(inputs)))
 
 
-def test_models_whose_graph_is_code() -> None:
-    model = Subclass()
-    array = np.ones((1, 4), np.float32)
-    expected = model(array)
-    with pytest.raises(ValueError, match=r"subclass of keras\.Model.*with flatten='keras'"):
-        samepad.keras.load_weights(nn.Linear(4, 3), model)
-    module = samepad.keras.load_weights(nn.Linear(4, 3), model, flatten="keras")
-    np.testing.assert_allclose(module(torch.from_numpy(array)).detach(), expected, rtol=1e-5)
+def of_blocks(flatten: bool, relu: Any) -> Any:
+    image = keras.Input((11, 9, 3))
+    x = KerasBlock(5, relu)(KerasBlock(4, relu)(image))
+    return keras.Model(image, KerasHead(flatten)(x))
+
+
+class TorchBlock(nn.Module):
+    def __init__(self, channels: int, filters: int) -> None:
+        super().__init__()
+        self.convs = nn.Sequential(
+            samepad.SamePadConv2d(channels, filters, 3, 2), nn.Conv2d(filters, filters, 1)
+        )
+        self.norm = nn.BatchNorm2d(filters, eps=1e-3)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return self.norm(self.convs(x)).relu()
+
+
+class OfBlocks(nn.Module):
+    def __init__(self, flatten: bool) -> None:
+        super().__init__()
+        self.blocks = nn.Sequential(TorchBlock(3, 4), TorchBlock(4, 5))
+        features = 5 * 3 * 3 if flatten else 5
+        # In the order in which Keras's block has them.
+        self.head = nn.ModuleList([nn.Linear(features, 3), nn.LayerNorm(features, eps=1e-3)])
+        self.flatten = flatten
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        x = self.blocks(x)
+        x = x.flatten(1) if self.flatten else x.mean((2, 3))
+        return self.head[0](self.head[1](x))
+
+
+@pytest.mark.parametrize("relu", [keras.ops.relu, tensorflow.nn.relu], ids=["keras", "tensorflow"])
+@pytest.mark.parametrize("flatten", [False, True])
+@pytest.mark.parametrize("make", [Subclass, of_blocks])
+def test_layers_in_layers_of_ones_own(make: Any, flatten: bool, relu: Any) -> None:
+    model = make(flatten, relu)
+    array = np.random.default_rng(0).normal(size=(2, 11, 9, 3)).astype(np.float32)
+    model(array)
+    randomize(model)
+    module = samepad.keras.load_weights(OfBlocks(flatten), model).eval()
+    found = module(torch.from_numpy(array).movedim(-1, 1)).detach()
+    np.testing.assert_allclose(found, model(array), rtol=1e-4, atol=1e-5)
+
+
+class Hidden(keras.Model):  # type: ignore[misc]
+    """Whose code cannot be followed."""
+
+    def __init__(self, flatten: bool, scale: bool = False) -> None:
+        super().__init__()
+        self.conv = layers.Conv2D(5, 3)
+        self.dense = layers.Dense(3)
+        self.flatten = flatten
+        if scale:
+            self.scale = self.add_weight(shape=(3,), initializer="ones", name="scale")
+
+    def call(self, x: Any) -> Any:
+        x = tensorflow.convert_to_tensor(self.conv(x))
+        if self.flatten:
+            return self.dense(tensorflow.reshape(x, (-1, 45)))
+        return self.dense(tensorflow.reduce_mean(x, (1, 2)))
+
+
+def test_code_that_cannot_be_followed() -> None:
+    array = np.ones((1, 5, 5, 3), np.float32)
+    hidden, pooled, scaled = Hidden(True), Hidden(False), Hidden(False, scale=True)
+    for model in (hidden, pooled, scaled):
+        model(array)
+    stack = nn.Sequential(nn.Conv2d(3, 5, 3), nn.Linear(45, 3))
+    with pytest.raises(ValueError, match=r"code of hidden.*cannot be followed.*flatten='keras'"):
+        samepad.keras.load_weights(stack, hidden)
+    samepad.keras.load_weights(stack, hidden, flatten="keras")
+    torch.testing.assert_close(stack[1].weight.T.detach().numpy(), hidden.dense.kernel.numpy())
+    stack = nn.Sequential(nn.Conv2d(3, 5, 3), nn.Linear(5, 3))
+    samepad.keras.load_weights(stack, pooled)
+    with pytest.raises(ValueError, match=r"3 layers of Keras have weights.*\n.*\(Hidden\)"):
+        samepad.keras.load_weights(stack, scaled)
 
 
 def test_all_that_does_not_fit_is_named_at_once() -> None:

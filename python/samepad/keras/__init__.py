@@ -1,9 +1,9 @@
 """Keras models and weights in PyTorch, with equal outputs.
 
-    module = samepad.keras.to_torch(keras.saving.load_model("model.keras"))
+    module = samepad.keras.to_torch(samepad.keras.load_model("model.keras"))
 
-Keras is needed only to have a model; nothing here imports it. Files are Keras's own to load: its
-safe mode refuses code in them.
+Keras is needed only to have a model: importing this module does not import it. Models of Keras 2,
+in files and of the package tf_keras, are made anew in Keras 3 first. No code in a file is run.
 """
 
 from pathlib import Path
@@ -11,11 +11,12 @@ from typing import Any, Literal
 
 from torch import fx
 
+from samepad.keras.files import load_model
 from samepad.keras.graph import converted
 from samepad.keras.loading import INPUT_LAYOUT, load_weights
 from samepad.source import write_source
 
-__all__ = ["load_weights", "to_source", "to_torch"]
+__all__ = ["load_model", "load_weights", "to_source", "to_torch"]
 
 Layout = Literal["torch", "keras"]
 
@@ -29,7 +30,7 @@ def to_torch(keras_model: Any, input_layout: Layout = "torch") -> fx.GraphModule
     mode, as modules are born: call `.eval()` before comparing outputs.
 
     Args:
-        keras_model: A built Sequential or functional model of Keras 3.
+        keras_model: A built Sequential or functional model of Keras 3, or of tf_keras.
         input_layout: "torch": the module takes and returns tensors with their channels first where
             Keras has them last, (N, C, H, W) for (N, H, W, C), and (N, C, L) for (N, L, C) where a
             one-dimensional input first meets a layer with channels, such as Conv1D; sequences of

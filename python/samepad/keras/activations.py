@@ -37,7 +37,11 @@ ELEMENTWISE: dict[str, Callable[[], nn.Module]] = {
 }
 
 #: The same, for which torch.nn has no layer.
-FUNCTIONS: dict[str, Callable[..., Any]] = {"exponential": torch.exp}
+FUNCTIONS: dict[str, Callable[..., Any]] = {
+    "exponential": torch.exp,
+    # That of Keras 2, whose name is now another function's.
+    "samepad.keras.keras2.layers.hard_sigmoid": ops.hard_sigmoid,
+}
 
 #: Those that act along an axis.
 ALONG_AXIS: dict[str, Callable[[int], nn.Module]] = {
@@ -55,8 +59,7 @@ def activation_name(function: Any) -> str:
     if function is None:
         return "linear"
     name = function_name(function)
-    keras_own = getattr(function, "__module__", "").startswith("keras.")
-    if not keras_own or name not in {"linear", *ELEMENTWISE, *FUNCTIONS, *ALONG_AXIS}:
+    if name not in {"linear", *ELEMENTWISE, *FUNCTIONS, *ALONG_AXIS}:
         raise UnsupportedError(f"activation {name} has no counterpart")
     return name
 

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from samepad._building import UnsupportedError
-from samepad.keras.errors import refusal
+from samepad.keras.errors import described, refusal
 from samepad.keras.functions import SHAPED
 from samepad.keras.graph import (
     arguments_of,
@@ -19,10 +19,12 @@ from samepad.keras.graph import (
     functional,
     has_channels_last,
     inputs_of,
+    is_custom,
     nodes_in_order,
     wants_channels_first,
 )
 from samepad.keras.layers import is_model, rule_of
+from samepad.keras.tracing import may_flatten, traced
 from samepad.keras.weights import WEIGHTS
 
 #: Layers whose outputs are features in an order of their own.
@@ -92,31 +94,74 @@ class Tracer:
             UnsupportedError: A layer's weights would have to be in two orders, or an order cannot
                 be followed.
         """
+        if is_custom(model):
+            return self.custom(model) or []
         graph = functional(model)
         nodes = nodes_in_order(graph)
         if inputs is None:
-            last = has_channels_last(model)
-            inputs = [
-                Features(tuple(tensor.shape[1:]), last and wants_channels_first(tensor, nodes))
-                for tensor in graph.inputs
-            ]
-        held = dict(zip(map(id, graph.inputs), inputs, strict=True))
+            inputs = self.taken(model, graph.inputs, nodes)
+        return self.follow(nodes, graph.inputs, graph.outputs, inputs)
+
+    def taken(self, model: Any, tensors: list[Any], nodes: list[Any]) -> list[Features]:
+        """How a model's inputs are held."""
+        last = has_channels_last(model)
+        return [
+            Features(tuple(tensor.shape[1:]), last and wants_channels_first(tensor, nodes))
+            for tensor in tensors
+        ]
+
+    def follow(
+        self, nodes: list[Any], taken: list[Any], returned: list[Any], inputs: list[Features]
+    ) -> list[Features]:
+        """How the tensors `returned` are held, by calls that take `taken`, held as `inputs`."""
+        held = dict(zip(map(id, taken), inputs, strict=True))
         for node in nodes:
-            items = arguments_of(node)
-            if is_model(node.operation):
-                items = inputs_of(functional(node.operation), items[0])
-            given = [held[id(item)] for item in flat(items) if id(item) in held]
-            shapes = [tuple(tensor.shape[1:]) for tensor in node.outputs]
-            outputs = self.operation(node.operation, given, shapes)
+            operation, items = node.operation, arguments_of(node)
+            outputs = self.custom(operation, node, held) if is_custom(operation) else None
+            if outputs is None:
+                if is_model(operation) and not is_custom(operation):
+                    items = inputs_of(functional(operation), items[0])
+                given = [held[id(item)] for item in flat(items) if id(item) in held]
+                shapes = [tuple(tensor.shape[1:]) for tensor in node.outputs]
+                outputs = self.operation(operation, given, shapes)
             held.update(zip(map(id, node.outputs), outputs, strict=True))
-        return [held[id(tensor)] for tensor in graph.outputs]
+        return [held[id(tensor)] for tensor in returned]
+
+    def custom(
+        self, layer: Any, node: Any = None, held: dict[int, Features] | None = None
+    ) -> list[Features] | None:
+        """How the outputs of what calls its layers in code are held: by one of its calls, where
+        tensors are `held` so; else by a call on what it was built for.
+
+        Returns:
+            None where the code cannot be followed, but flattens nothing.
+
+        Raises:
+            UnsupportedError: It cannot be followed, and may flatten something.
+        """
+        try:
+            trace = traced(layer, node.arguments if node else None)
+        except Exception as error:  # of any kind: TensorFlow's functions take no such tensors
+            reordered = [value for value in (held or {}).values() if value.order is not None]
+            if reordered or may_flatten(layer):
+                reason = str(error).strip().partition("\n")[0]
+                raise UnsupportedError(
+                    f"the code of {described(layer)} cannot be followed ({reason})"
+                ) from error
+            return None
+        taken = [tensor for _, tensor in trace.inputs]
+        if held is None:
+            inputs = self.taken(layer, taken, trace.nodes)
+        else:
+            inputs = [held[id(tensor)] for tensor, _ in trace.inputs]
+        return self.follow(trace.nodes, taken, trace.outputs, inputs)
 
     def operation(
         self, operation: Any, given: list[Features], shapes: list[tuple[int | None, ...]]
     ) -> list[Features]:
         """How the outputs of an operation, of these shapes, are held."""
         kind = type(operation).__name__
-        if is_model(operation):
+        if is_model(operation) and not is_custom(operation):
             return self.model(operation, given)
         if kind == "TimeDistributed":
             steps = given[0].shape[0]

@@ -13,6 +13,7 @@ from samepad.keras.builder import Builder, Made, Value, computed_in, torch_dtype
 from samepad.keras.errors import described, refusal, saved_model
 from samepad.keras.functions import apply_function
 from samepad.keras.layers import apply, is_model, rule_of, takes_indices
+from samepad.keras.live import of_keras_3
 
 
 def functional(model: Any) -> Any:
@@ -45,15 +46,33 @@ def nodes_in_order(graph: Any) -> list[Any]:
     ]
 
 
+def sublayers(layer: Any) -> list[Any]:
+    """The layers that a model has, or a layer of someone's own class, in order of registration."""
+    if hasattr(layer, "layers"):
+        return list(layer.layers)
+    own = not type(layer).__module__.startswith("keras.")
+    return list(layer._flatten_layers(include_self=False, recursive=False)) if own else []
+
+
+def is_custom(operation: Any) -> bool:
+    """Whether code of someone's own calls the layers that an operation holds."""
+    call = getattr(type(operation).call, "__module__", "")
+    return not call.startswith("keras.") and bool(sublayers(operation))
+
+
 def all_layers(layer: Any) -> list[Any]:
-    """A layer, or those of a model and of the models in it, in order: each once, and those that are
-    called at each step of a sequence as if they were not."""
+    """A layer, or those of a model or a custom layer and of such in them, in order: each once, and
+    those that are called at each step of a sequence as if they were not. What has weights beside
+    those of its layers is there itself too."""
     while type(layer).__name__ == "TimeDistributed":
         layer = layer.layer
-    if not hasattr(layer, "layers"):
+    inner = sublayers(layer)
+    if not inner and not hasattr(layer, "layers"):
         return [layer]
-    found = [inner for child in layer.layers for inner in all_layers(child)]
-    return list({id(inner): inner for inner in found}.values())
+    theirs = {id(weight) for child in inner for weight in child.weights}
+    itself = [] if all(id(weight) in theirs for weight in layer.weights) else [layer]
+    found = [*itself, *(below for child in inner for below in all_layers(child))]
+    return list({id(each): each for each in found}.values())
 
 
 def has_channels_last(model: Any) -> bool:
@@ -324,6 +343,7 @@ def converted(model: Any, layout: str) -> Converted:
             + (f": {saved}" if (saved := saved_model(model)) else "")
         )
     try:
+        model = of_keras_3(model)
         functional(model)
     except UnsupportedError as error:
         raise ValueError(f"cannot convert the model {described(model)}: {error}") from None

@@ -9,6 +9,7 @@ from samepad._building import UnsupportedError
 from samepad.keras.errors import described, refusal, saved_model
 from samepad.keras.features import Tracer, reordered
 from samepad.keras.graph import all_layers, converted
+from samepad.keras.live import of_keras_3
 from samepad.keras.weights import load_state, mismatch, state_of
 
 #: Under which key of its `meta` a module that was made of a model says how it takes its inputs.
@@ -168,7 +169,7 @@ def load_weights(
 
     Args:
         module: Where the weights go; types and devices stay as they are.
-        keras_layer_or_model: A built layer or model of Keras 3.
+        keras_layer_or_model: A built layer or model of Keras 3, or of tf_keras.
         flatten: Which order the module flattens an image in, before a linear layer: "torch",
             (C, H, W), or "keras", (H, W, C). With the first, the weights of what follows a Flatten
             in the model, or a Reshape to one dimension, are put in the order that the module has:
@@ -200,6 +201,10 @@ def load_weights(
         )
     if not getattr(given, "built", False):
         raise ValueError(f"{described(given)} is not built: it has no weights yet")
+    try:
+        given = of_keras_3(given)
+    except UnsupportedError as error:
+        raise ValueError(f"cannot load the weights of {described(given)}: {error}") from None
     is_model = hasattr(given, "layers")
     # Of what was made of a model, wherever the module holds it.
     layouts = filter(None, map(_input_layout, module.modules()))

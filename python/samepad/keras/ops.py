@@ -13,6 +13,12 @@ def relu(input: Tensor, max_value: float | None, negative_slope: float, threshol
     return result if max_value is None else result.clamp(max=max_value)
 
 
+def hard_sigmoid(input: Tensor) -> Tensor:
+    """What Keras 2 calls hard_sigmoid: 0.2 x + 0.5 between 0 and 1. Any shape; returns the same.
+    Keras 3's is torch.nn.Hardsigmoid, of slope 1 / 6."""
+    return (input * 0.2 + 0.5).clamp(0.0, 1.0)
+
+
 class ElementwisePReLU(nn.Module):
     """keras.layers.PReLU: a slope of its own for each element.
 

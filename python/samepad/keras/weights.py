@@ -116,7 +116,7 @@ def function_name(function: Any) -> str:
     """What an activation is called: a function, or a layer by its class; with its module's name,
     where it is not Keras's: it may be called as one of Keras's and compute something else."""
     name = str(getattr(function, "__name__", type(function).__name__))
-    module = str(getattr(function, "__module__", "keras."))
+    module = str(getattr(function, "__module__", ""))
     return name if module.startswith("keras.") else f"{module}.{name}"
 
 

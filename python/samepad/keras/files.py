@@ -1,0 +1,145 @@
+"""Files of Keras 2 and 3, loaded without running code that is in them."""
+
+import contextlib
+import json
+import tempfile
+import zipfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from samepad.keras.errors import saved_model
+
+_HDF5 = b"\x89HDF\r\n\x1a\n"
+
+_WEIGHTS_ALONE = (
+    "it holds weights without a model: make the model in Keras, call its load_weights with this "
+    "file, and give the model to samepad.keras.to_torch"
+)
+_KERAS_1 = (
+    "Keras 1 wrote it, whose layers have other names and arguments: load it in Keras 2.2 and save "
+    "it there"
+)
+
+
+@contextlib.contextmanager
+def _under_suffix(path: Path, suffix: str) -> Iterator[Path]:
+    """The file under a name by which Keras knows its format."""
+    if path.suffix == suffix:
+        yield path
+        return
+    with tempfile.TemporaryDirectory() as folder:
+        link = Path(folder) / f"{path.stem}{suffix}"
+        link.symlink_to(path.resolve())
+        yield link
+
+
+def _by_keras_3(path: Path, suffix: str) -> Any:
+    import keras
+
+    with _under_suffix(path, suffix) as file:
+        return keras.saving.load_model(file, compile=False, safe_mode=True)
+
+
+def _layers_with_code(config: Any) -> list[str]:
+    """Names and classes of the layers in a configuration of Keras 3 that are not Keras's own
+    throughout: Lambda and custom layers."""
+    if isinstance(config, list):
+        return [name for item in config for name in _layers_with_code(item)]
+    if not isinstance(config, dict):
+        return []
+    kind, settings = config.get("class_name"), config.get("config")
+    own = str(config.get("module")).partition(".")[0] == "keras" and kind != "Lambda"
+    if isinstance(kind, str) and isinstance(settings, dict) and "name" in settings and not own:
+        return [f"{settings['name']} ({kind})"]
+    return _layers_with_code(list(config.values()))
+
+
+def _version(text: Any) -> int:
+    """The number of Keras that wrote a file; 2 where it does not say, as none before 3 had to."""
+    first = str(text.decode() if isinstance(text, bytes) else text).partition(".")[0]
+    return int(first) if first.isdigit() else 2
+
+
+def _from_archive(path: Path) -> Any:
+    """A .keras file."""
+    import h5py
+
+    from samepad.keras import keras2
+
+    with zipfile.ZipFile(path) as archive:
+        config = archive.read("config.json")
+        written_by = _version(json.loads(archive.read("metadata.json")).get("keras_version"))
+        if written_by < 3:
+            with archive.open("model.weights.h5") as stream, h5py.File(stream) as weights:
+                return keras2.from_archive(config, weights)
+    try:
+        return _by_keras_3(path, ".keras")
+    except Exception as error:
+        found = _layers_with_code(json.loads(config))
+        if not found:
+            raise
+        raise ValueError(
+            f"it has layers with code of their own, of which none is run: {', '.join(found)}"
+        ) from error
+
+
+def _from_h5(path: Path) -> Any:
+    """An .h5 file."""
+    import h5py
+
+    from samepad.keras import keras2
+
+    with h5py.File(path) as file:
+        config = file.attrs.get("model_config")
+        if config is None:
+            raise ValueError(_WEIGHTS_ALONE)
+        written_by = _version(file.attrs.get("keras_version"))
+        if written_by == 1:
+            raise ValueError(_KERAS_1)
+        if written_by == 2:
+            return keras2.from_h5(config, file)
+    return _by_keras_3(path, ".h5")
+
+
+def load_model(path: str | Path) -> Any:
+    """A model from a file that Keras 3, Keras 2 or tf_keras saved, as a model of Keras 3.
+
+    No code in the file is run: a model with a Lambda or with layers of someone's own is refused.
+    Of a file of Keras 2, which Keras 3 itself often cannot load, the model is made anew, with equal
+    outputs; what matters in training alone, such as optimizers, initializers, regularizers and
+    constraints, is not read. The installed Keras has to be Keras 3; TensorFlow is not needed.
+
+    Args:
+        path: A .keras, .h5 or .hdf5 file; what it is, its content says.
+
+    Returns:
+        The model, not compiled.
+
+    Raises:
+        ValueError: There is no Keras 3; the file is none of those, or is broken; or it has code in
+            it, or layers that Keras 3 has not, all of which the message names.
+        OSError: The file cannot be read.
+    """
+    path = Path(path)
+    if advice := saved_model(path):
+        raise ValueError(f"{path}: {advice}")
+    try:
+        import keras
+    except ImportError as error:
+        raise ValueError(f"{path} needs Keras: pip install keras tensorflow-cpu") from error
+    if _version(keras.__version__) < 3:
+        raise ValueError(f"{path} needs Keras 3, but Keras {keras.__version__} is installed")
+    with path.open("rb") as file:
+        is_h5 = file.read(len(_HDF5)) == _HDF5
+    if not is_h5 and not zipfile.is_zipfile(path):
+        kind = "an HDF5 file" if path.suffix.lower() in (".h5", ".hdf5") else "a zip archive"
+        raise ValueError(
+            f"Keras cannot load {path}: it is no {path.suffix.lower() or '.keras'} file, or not "
+            f"all of one, which is {kind}"
+        )
+    try:
+        return _from_h5(path) if is_h5 else _from_archive(path)
+    except Exception as error:  # of many kinds: Keras, h5py, zipfile and JSON all have their own
+        reason = str(error).strip() or type(error).__name__
+        raise ValueError(f"Keras cannot load {path}: {reason}") from error

@@ -1,0 +1,282 @@
+"""A model of Keras 2, from its configuration, as a model of Keras 3."""
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import keras
+
+from samepad._building import UnsupportedError
+from samepad.keras.keras2.functions import CALLS, THROUGH, function_of
+from samepad.keras.keras2.layers import OF_ARCHITECTURES, Settings, layer_of, plain
+
+#: The classes of models that are a graph of layers. "Model" until Keras 2.3.
+_FUNCTIONAL = ("Functional", "Model")
+MODELS = (*_FUNCTIONAL, "Sequential")
+
+#: What stands in place of a layer's name where a constant is called on.
+_CONSTANT = "_CONSTANT_VALUE"
+
+#: Layers whose first argument may be a list: a sequence, and the states to start from.
+_RECURRENT = ("LSTM", "GRU", "SimpleRNN", "RNN", "Bidirectional", "ConvLSTM2D")
+
+
+@dataclass
+class Part:
+    """A layer or a model of Keras 2, and what it is in Keras 3."""
+
+    #: In Keras 2.
+    name: str
+    kind: str
+    #: In Keras 3: a layer or a model; an input's tensor.
+    layer: Any = None
+    #: What stands for a function's call, in place of a layer.
+    function: Callable[..., Any] | None = None
+    #: A model's layers, in the configuration's order; a layer's own, each under its attribute.
+    parts: list["Part"] = field(default_factory=list)
+
+
+class _WaitError(Exception):
+    """A tensor is not there yet."""
+
+
+def _is_reference(value: Any) -> bool:
+    """Whether it says a tensor, by a layer's name, which of its calls and which of its outputs, or
+    says a constant in place of one."""
+    if not (isinstance(value, list) and len(value) in (3, 4) and isinstance(value[0], str)):
+        return False
+    return value[0] == _CONSTANT or all(isinstance(index, int) for index in value[1:3])
+
+
+def _references(value: Any) -> Iterator[list[Any]]:
+    """The tensors in a call's arguments, or in a model's inputs or outputs."""
+    if _is_reference(value):
+        yield value
+        yield from _references(value[3:])
+    elif isinstance(value, (list, tuple)):
+        for item in value:
+            yield from _references(item)
+    elif isinstance(value, Mapping):
+        for item in value.values():
+            yield from _references(item)
+
+
+def _mapped(value: Any, tensor: Callable[[list[Any]], Any]) -> Any:
+    """The structure with tensors in place of what says them."""
+    if _is_reference(value):
+        return tensor(value)
+    if isinstance(value, (list, tuple)):
+        return [_mapped(item, tensor) for item in value]
+    if isinstance(value, Mapping) and "class_name" not in value:
+        return {key: _mapped(item, tensor) for key, item in value.items()}
+    return plain(value)
+
+
+def _class_name(config: Mapping[str, Any]) -> str:
+    """The class of a layer or a model.
+
+    Raises:
+        UnsupportedError: It is someone's own.
+    """
+    package, _, name = config["class_name"].rpartition(">")
+    module = config.get("module")
+    if not module:
+        package = package or str(config.get("registered_name") or "").rpartition(">")[0]
+    own = package not in ("", "keras", "Keras") and name not in OF_ARCHITECTURES
+    if own or (module and module.partition(".")[0] not in ("keras", "tf_keras", "tensorflow")):
+        raise UnsupportedError("it is code, of which none is run")
+    return str(name)
+
+
+class Rebuilder:
+    """Makes a model; everything that it cannot make is in one message."""
+
+    def __init__(self) -> None:
+        """Nothing is made yet."""
+        #: A line for each layer that Keras 3 has not.
+        self.problems: list[str] = []
+
+    def part(self, config: Mapping[str, Any]) -> Part:
+        """A layer or a model; where it cannot be made, a line in `problems`."""
+        settings = config["config"]
+        kind = config["class_name"]
+        name = config.get("name") or (settings["name"] if isinstance(settings, Mapping) else kind)
+        part = Part(name, kind)
+        try:
+            part.kind = kind = _class_name(config)
+            if kind in _FUNCTIONAL:
+                self._functional(part, settings)
+            elif kind == "Sequential":
+                self._sequential(part, settings, config.get("build_config"))
+            elif kind == "InputLayer":
+                part.layer = _input(settings)
+            elif kind in THROUGH:
+                part.function = lambda first, **_: first
+            elif kind in CALLS:
+                part.function = function_of(kind, settings)
+            else:
+                self._layer(part, settings)
+        except UnsupportedError as error:
+            self.problems.append(f"{name} ({kind}): {error}")
+        return part
+
+    def _layer(self, part: Part, settings: Settings) -> None:
+        def nested(attribute: str, config: Any) -> Any:
+            inner = self.part(config)
+            part.parts.append(replace(inner, name=attribute))
+            return inner.layer
+
+        made = layer_of(part.kind, {**settings, "name": _fit(part.name)}, nested)
+        part.layer = made
+
+    def _sequential(self, part: Part, settings: Any, built: Any) -> None:
+        configs = settings["layers"] if isinstance(settings, Mapping) else settings
+        part.parts = [self.part(config) for config in configs]
+        if self.problems:
+            return
+        layers = [inner.layer for inner in part.parts]
+        shape = _shape_of(configs[0]) if configs else None
+        if shape is None and isinstance(settings, Mapping):
+            shape = settings.get("build_input_shape") or (built or {}).get("input_shape")
+        if shape is not None and part.parts[0].kind != "InputLayer":
+            layers.insert(0, keras.Input(batch_shape=tuple(plain(shape))))
+        part.layer = keras.Sequential(layers, name=_fit(part.name))
+
+    def _functional(self, part: Part, settings: Settings) -> None:
+        configs = settings["layers"]
+        part.parts = [self.part(config) for config in configs]
+        if self.problems:
+            return
+        graph = _Graph(dict(zip((config["name"] for config in configs), part.parts, strict=True)))
+        ends = [settings["input_layers"], settings["output_layers"]]
+        graph.run(configs, ends)
+        inputs, outputs = (_alone(_mapped(end, graph.tensor)) for end in ends)
+        part.layer = keras.Model(inputs, outputs, name=_fit(part.name))
+
+
+def _fit(name: str) -> str:
+    """A layer's name as Keras 3 takes it."""
+    return name.replace("/", "_")
+
+
+def _shape_of(config: Any) -> Any:
+    """The shape that a model's first layer says it takes, batch included; None if it says none."""
+    while True:
+        settings = config["config"]
+        layers = settings.get("layers") if isinstance(settings, Mapping) else settings
+        if not layers:
+            return settings.get("batch_input_shape")
+        config = layers[0]
+
+
+def _input(settings: Settings) -> Any:
+    if settings.get("ragged") or settings.get("sparse"):
+        raise UnsupportedError("ragged or sparse tensors")
+    shape = settings.get("batch_input_shape", settings.get("batch_shape"))
+    return keras.Input(
+        batch_shape=tuple(plain(shape)), dtype=settings.get("dtype"), name=_fit(settings["name"])
+    )
+
+
+def _alone(structure: Any) -> Any:
+    """What is in a list of one, which Keras 2 takes for its item."""
+    return structure[0] if isinstance(structure, list) and len(structure) == 1 else structure
+
+
+class _Graph:
+    """The calls of a model's layers."""
+
+    def __init__(self, parts: dict[str, Part]) -> None:
+        """`parts`: the layers by name."""
+        self.parts = parts
+        #: The outputs of each call of a layer that has been made, flat.
+        self.outputs: dict[str, list[list[Any]]] = {
+            name: [[part.layer]] for name, part in parts.items() if part.kind == "InputLayer"
+        }
+        #: Names that are taken, and operations that have one.
+        self.names = {_fit(name) for name, part in parts.items() if not part.function}
+        self.known: set[int] = set()
+        #: Which number the first call of a layer has: those of models inside start with 1.
+        self.first: dict[str, int] = {}
+
+    def tensor(self, reference: list[Any]) -> Any:
+        """The tensor that a reference says.
+
+        Raises:
+            _WaitError: It is not there yet.
+        """
+        name, call, output, *_ = reference
+        if name == _CONSTANT:
+            return plain(output)
+        calls = self.outputs.get(name, [])
+        index = call - self.first[name]
+        if index >= len(calls):
+            raise _WaitError
+        return calls[index][output]
+
+    def run(self, configs: list[Any], ends: Any) -> None:
+        """Make all calls, each after those that it takes tensors of.
+
+        Raises:
+            UnsupportedError: A call is none that Keras 3 makes; or the tensors are not those of a
+                graph.
+        """
+        waiting = {config["name"]: list(config.get("inbound_nodes") or []) for config in configs}
+        for name, call, *_ in _references([list(waiting.values()), ends]):
+            self.first[name] = min(call, self.first.get(name, call))
+        while waiting:
+            left = {}
+            for name, calls in waiting.items():
+                made = 0
+                try:
+                    for call in calls:
+                        self.call(name, call)
+                        made += 1
+                except _WaitError:
+                    left[name] = calls[made:]
+            if left == waiting:
+                raise UnsupportedError(f"nothing gives the inputs of {', '.join(left)}")
+            waiting = left
+
+    def call(self, name: str, inbound: Any) -> None:
+        """One call of a layer, from what says its arguments."""
+        part = self.parts[name]
+        named: dict[str, Any] = {}
+        for reference in _references(inbound):
+            if len(reference) == 4:
+                named = _mapped(reference[3], self.tensor)
+                break
+        given = _mapped(inbound, self.tensor)
+        named = {key: value for key, value in named.items() if value is not None}
+        try:
+            if part.function:
+                outputs = part.function(given, **named)
+                self.rename(part, keras.tree.flatten(outputs))
+            else:
+                outputs = _called(part, given, named)
+        except (UnsupportedError, ValueError, TypeError) as error:
+            raise UnsupportedError(f"the call of {name} ({part.kind}): {error}") from error
+        self.outputs.setdefault(name, []).append(keras.tree.flatten(outputs))
+
+    def rename(self, part: Part, tensors: list[Any]) -> None:
+        """Give the operations that a function is made of names that no layer has."""
+        while tensors:
+            tensor = tensors.pop()
+            operation, call, _ = getattr(tensor, "_keras_history", (None, 0, 0))
+            if operation is None or id(operation) in self.known or hasattr(operation, "weights"):
+                continue
+            self.known.add(id(operation))
+            name = _fit(part.name)
+            while name in self.names:
+                name = f"{name}_{type(operation).__name__}"
+            operation.name = name
+            self.names.add(name)
+            tensors += operation._inbound_nodes[call].input_tensors
+
+
+def _called(part: Part, given: Any, named: dict[str, Any]) -> Any:
+    """The outputs of a layer's call."""
+    given = _alone(given)
+    if part.kind in _RECURRENT and isinstance(given, list):
+        given, *named["initial_state"] = given
+    return part.layer(given, **named)

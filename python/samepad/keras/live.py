@@ -1,0 +1,32 @@
+"""Models that a program has of Keras 2, as Keras 3 has them."""
+
+from typing import Any
+
+from samepad._building import UnsupportedError
+
+
+def of_keras_3(given: Any) -> Any:
+    """A model or a layer; one of tf_keras as it is in Keras 3.
+
+    Raises:
+        UnsupportedError: It is of Keras 2 and cannot be made anew in Keras 3.
+    """
+    packages = {kind.__module__.partition(".")[0] for kind in type(given).__mro__}
+    if "tf_keras" not in packages:
+        return given
+    if not type(given).__module__.startswith("tf_keras."):
+        raise UnsupportedError("it is a subclass of tf_keras.Model, whose computation is code")
+    if not getattr(given, "built", False):
+        raise UnsupportedError(
+            "it is not built: give it an Input, or call model.build(input_shape)"
+        )
+    try:
+        from samepad.keras.keras2 import from_live
+    except ImportError as error:
+        raise UnsupportedError(
+            "it is of tf_keras, which is read by way of Keras 3: pip install 'keras>=3'"
+        ) from error
+    try:
+        return from_live(given)
+    except ValueError as error:
+        raise UnsupportedError(str(error)) from error
