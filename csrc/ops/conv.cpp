@@ -81,7 +81,7 @@ at::Tensor convolve(const ConvArgs& args, Mode padding, const std::string& fill,
     fill_empty(filled, pads);
     return drop_filled(args, run({filled, pads, fill, /*as_torch=*/false}, deferrable));
   }
-  if (fill != "constant" && !detail::known_pads(pads_for_mode(args, mode))) {
+  if (fill != "constant" && !detail::are_known(pads_for_mode(args, mode))) {
     return run_filled(args, mode, fill, deferrable);
   }
   return run(ConvProblem::of_mode(args, mode, fill), deferrable);
@@ -177,7 +177,7 @@ ConvExplanation explain_conv(const at::Tensor& input, const at::Tensor& weight,
   const auto [plan, reason] = choose_plan(problem);
   ConvExplanation result{plan->name,
                          reason,
-                         {problem.known_pads->begin(), problem.known_pads->end()},
+                         {problem.known_pads.begin(), problem.known_pads.end()},
                          {},
                          plan->bytes_copied(problem),
                          // Per output element, a multiplication and an addition for each of a
@@ -216,7 +216,7 @@ detail::StaticLayer detail::static_conv(at::IntArrayRef input_size, at::IntArray
   const LibraryCall call =
       library_call({args, pads, equal ? "constant" : fill_name(padding_mode), /*as_torch=*/false},
                    /*fault=*/nullptr);
-  return {.padding = call.inside, .pads = *known_pads(call.copied)};
+  return {.padding = call.inside, .pads = expect_known(call.copied)};
 }
 
 SAMEPAD_REGISTER_COMPOSITE(register_kernels)

@@ -277,7 +277,7 @@ Outputs run(const Pool& pool, const PadList& pads, bool ceil_mode) {
     const auto padding = symmetric(pool, pads);
     return padding ? pool.run(pool.input, *padding, ceil_mode) : pool.run_padded(pads, ceil_mode);
   }
-  const StaticLayer layer = static_pool(pool, *detail::known_pads(pads), *wanted, ceil_mode);
+  const StaticLayer layer = static_pool(pool, detail::expect_known(pads), *wanted, ceil_mode);
   Outputs outputs = layer.pads.empty() ? pool.run(pool.input, layer.padding, layer.ceil_mode)
                                        : pool.run_padded(pads, ceil_mode);
   crop(outputs, pool, layer.crops, *wanted);
@@ -446,7 +446,7 @@ SlidingWindow window_of_size(at::IntArrayRef input_size, at::IntArrayRef kernel_
 template <class Pool>
 StaticLayer static_pool(const Pool& pool, const Padding& padding, bool ceil_mode) {
   const bool rounds_up = ceil_mode && padding.mode() == nullptr;
-  const KnownPads pads = *detail::known_pads(detail::pads_for(pool, padding));
+  const KnownPads pads = detail::expect_known(detail::pads_for(pool, padding));
   Dims wanted;
   for (const auto i : c10::irange(pool.dimensions())) {
     wanted.push_back(pooled_output_size(pool.size(i).expect_int(), pool.extent(i), pool.stride[i],

@@ -20,7 +20,7 @@ Padding padding_of(const py::object& padding) {
 /// The layer's own settings by their names in torch.nn; what to add to the input; what to take from
 /// the output.
 py::tuple as_tuple(const detail::StaticLayer& layer, const py::dict& more = {}) {
-  py::dict settings;
+  const py::dict settings;
   settings["padding"] = py::tuple(py::cast(Sizes(layer.padding.begin(), layer.padding.end())));
   for (const auto& [name, value] : more) {
     settings[name] = value;
@@ -39,14 +39,14 @@ py::tuple conv_transpose(const Sizes& input_size, const Sizes& output_size,
                          const py::object& padding) {
   const auto layer = detail::static_conv_transpose(input_size, output_size, kernel_size, stride,
                                                    dilation, padding_of(padding));
-  py::dict more;
+  const py::dict more;
   more["output_padding"] =
       py::tuple(py::cast(Sizes(layer.output_padding.begin(), layer.output_padding.end())));
   return as_tuple(layer, more);
 }
 
 py::tuple pool(const detail::StaticLayer& layer) {
-  py::dict more;
+  const py::dict more;
   more["ceil_mode"] = layer.ceil_mode;
   return as_tuple(layer, more);
 }

@@ -21,8 +21,8 @@ void save(torch::autograd::AutogradContext* context, const at::Tensor& input,
 struct Saved {
   at::Tensor input;
   at::Tensor weight;
-  SymDims settings;     ///< everything of the convolution but its tensors
-  GradientMask wanted;  ///< the gradients that autograd asks for
+  SymDims settings;       ///< everything of the convolution but its tensors
+  GradientMask wanted{};  ///< the gradients that autograd asks for
 
   explicit Saved(torch::autograd::AutogradContext* context);
 

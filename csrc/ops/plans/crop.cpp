@@ -12,12 +12,12 @@ namespace {
 constexpr int64_t kMostPadding = std::numeric_limits<int32_t>::max();
 
 bool can_run(const ConvProblem& problem) {
-  if (problem.symmetric || !problem.pads_with_zeros() || !problem.known_pads ||
+  if (problem.symmetric || !problem.pads_with_zeros() || !problem.has_known_pads ||
       problem.library_fault() != nullptr) {
     return false;
   }
   for (const auto i : c10::irange(problem.dimensions())) {
-    const auto& [before, after] = (*problem.known_pads)[i];
+    const auto& [before, after] = problem.known_pads[i];
     if (std::min(before, after) < 0 || std::max(before, after) > kMostPadding ||
         problem.stride[i] > kMostPadding || !problem.size(i).maybe_as_int() ||
         problem.is_empty(i)) {
@@ -29,7 +29,7 @@ bool can_run(const ConvProblem& problem) {
 
 /// The symmetric padding of dimension i, from which the wanted outputs are cut.
 int64_t padding(const ConvProblem& problem, int64_t i) {
-  return crop_padding((*problem.known_pads)[i], problem.stride[i]);
+  return crop_padding(problem.known_pads[i], problem.stride[i]);
 }
 
 /// The size of dimension i of the output before it is cut.
@@ -56,7 +56,7 @@ const char* advantage(const ConvProblem& problem) {
   double padded = 1;
   const Dims output = problem.output_size();
   for (const auto i : c10::irange(problem.dimensions())) {
-    const auto& [before, after] = (*problem.known_pads)[i];
+    const auto& [before, after] = problem.known_pads[i];
     const int64_t p = padding(problem, i);
     // Here oneDNN's backward pass of a depthwise convolution falls back to its reference code.
     if (problem.depthwise && p >= problem.extent(i) - 1 && p > 0 && problem.needs_gradient()) {
@@ -88,7 +88,7 @@ at::Tensor run(const ConvProblem& problem) {
   std::vector<Part> parts;
   for (const auto i : c10::irange(problem.dimensions())) {
     if (wanted[i] != whole.size(problem.axis(i))) {
-      const int64_t start = crop_offset((*problem.known_pads)[i], problem.stride[i]);
+      const int64_t start = crop_offset(problem.known_pads[i], problem.stride[i]);
       parts.push_back({problem.axis(i), start, start + wanted[i]});
     }
   }

@@ -116,13 +116,13 @@ at::Tensor run_library(const ConvProblem& problem, const LibraryCall& call,
 
 at::Tensor padded_output(const ConvProblem& problem) {
   const LibraryCall call = library_call(problem, problem.library_fault());
-  return run_library(problem, call, add_zeros(problem.input, *known_pads(call.copied)));
+  return run_library(problem, call, add_zeros(problem.input, expect_known(call.copied)));
 }
 
 Gradients padded_gradients(const ConvProblem& problem, const at::Tensor& gradient,
                            GradientMask wanted) {
   const LibraryCall call = library_call(problem, library_fault(Purpose::training, problem));
-  KnownPads pads = *known_pads(call.copied);
+  KnownPads pads = expect_known(call.copied);
   const c10::SymInt filters = problem.weight.sym_size(0);
   const SymDims no_output_padding(problem.dimensions(), 0);
   auto [input, weight, bias] = at::convolution_backward_symint(
@@ -147,7 +147,7 @@ Gradients padded_gradients(const ConvProblem& problem, const at::Tensor& gradien
 }
 
 int64_t count_bytes(const ConvProblem& problem, int64_t channels, const Dims& size) {
-  int64_t bytes = static_cast<int64_t>(problem.input.element_size());
+  auto bytes = static_cast<int64_t>(problem.input.element_size());
   Dims factors = size;
   factors.push_back(problem.input.size(0));
   factors.push_back(channels);

@@ -157,7 +157,8 @@ const char* library_fault(Purpose purpose, const at::Tensor& input, const at::Te
 }
 
 const char* library_fault(Purpose purpose, const ConvProblem& problem) {
-  if (!problem.known_pads || problem.weight.unsafeGetTensorImpl()->has_symbolic_sizes_strides()) {
+  if (!problem.has_known_pads ||
+      problem.weight.unsafeGetTensorImpl()->has_symbolic_sizes_strides()) {
     return nullptr;
   }
   Dims size;
@@ -169,7 +170,7 @@ const char* library_fault(Purpose purpose, const ConvProblem& problem) {
     size.push_back(*known_size);
   }
   return library_fault(purpose, problem.input, problem.weight, size, problem.stride,
-                       problem.dilation, *problem.known_pads);
+                       problem.dilation, problem.known_pads);
 }
 
 Purpose purpose_of(const ConvArgs& args) {

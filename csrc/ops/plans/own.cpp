@@ -56,7 +56,7 @@ ConvShape shape_of(const ConvProblem& problem) {
   Dims before;
   for (const auto i : c10::irange(problem.dimensions())) {
     input.push_back(problem.size(i).expect_int());
-    before.push_back((*problem.known_pads)[i].before);
+    before.push_back(problem.known_pads[i].before);
   }
   return shape_of(problem, problem.input.size(0), input, problem.output_size(), before);
 }
@@ -160,8 +160,8 @@ bool own_takes(const ConvProblem& problem) {
 }
 
 bool own_can_run(const ConvProblem& problem) {
-  return own_takes(problem) && problem.plain && problem.known_pads && problem.input.numel() > 0 &&
-         problem.weight.numel() > 0 &&
+  return own_takes(problem) && problem.plain && problem.has_known_pads &&
+         problem.input.numel() > 0 && problem.weight.numel() > 0 &&
          kernels_for(problem).takes(Pass::output, shape_of(problem), problem.output_format(),
                                     problem.input.scalar_type());
 }

@@ -25,7 +25,7 @@ const char* advantage(const ConvProblem& problem) {
 /// added by ATen's operators. Elsewhere a kernel adds it, and backward adds it again, so that
 /// autograd keeps the input itself and no padded copy, as it does for nn.Conv2d.
 at::Tensor run(const ConvProblem& problem) {
-  if (problem.plain && problem.known_pads && problem.pads_with_zeros() &&
+  if (problem.plain && problem.has_known_pads && problem.pads_with_zeros() &&
       problem.input.is_floating_point()) {
     return differentiable<padded_output, padded_gradients>(problem);
   }
@@ -36,11 +36,11 @@ at::Tensor run(const ConvProblem& problem) {
 /// The padded input is copied, where the convolution does not add all of the padding itself.
 int64_t bytes_copied(const ConvProblem& problem) {
   const LibraryCall call = library_call(problem, problem.library_fault());
-  const auto copied = known_pads(call.copied);
+  const KnownPads copied = expect_known(call.copied);
   Dims padded;
   bool copies = call.contiguous && !problem.input.is_contiguous();
   for (const auto i : c10::irange(problem.dimensions())) {
-    const auto& [before, after] = (*copied)[i];
+    const auto& [before, after] = copied[i];
     padded.push_back(problem.size(i).expect_int() + before + after);
     copies |= before != 0 || after != 0;
   }

@@ -172,7 +172,8 @@ ConvProblem::ConvProblem(ConvArgs args, PadList pads_, std::string fill_, bool a
       pads(std::move(pads_)),
       fill(std::move(fill_)),
       as_torch(as_torch_),
-      known_pads(detail::known_pads(pads)),
+      has_known_pads(are_known(pads)),
+      known_pads(has_known_pads ? expect_known(pads) : KnownPads{}),
       symmetric(is_symmetric(*this)),
       depthwise(is_depthwise(*this)) {
   check_fill(*this, pads, fill);
@@ -186,7 +187,7 @@ ConvProblem::ConvProblem(ConvArgs args, PadList pads_, std::string fill_, bool a
 ConvProblem ConvProblem::of_mode(const ConvArgs& args, PadMode mode, const std::string& fill) {
   ConvProblem problem(args, pads_for_windows(args, mode), fill,
                       /*as_torch=*/mode == PadMode::valid);
-  if (!problem.known_pads) {
+  if (!problem.has_known_pads) {
     problem.mode = mode;
   }
   return problem;
@@ -202,8 +203,7 @@ const char* ConvProblem::library_fault() const {
 Dims ConvProblem::output_size() const {
   Dims sizes;
   for (const auto i : c10::irange(dimensions())) {
-    sizes.push_back(
-        padded_output_size(size(i).expect_int(), extent(i), stride[i], known_pads->at(i)));
+    sizes.push_back(padded_output_size(size(i).expect_int(), extent(i), stride[i], known_pads[i]));
   }
   return sizes;
 }

@@ -86,7 +86,8 @@ struct ConvProblem : ConvArgs {
   /// The mode that has asked for the pads, where they are symbolic. A graph that leaves them to run
   /// time need not compute them.
   std::optional<PadMode> mode;
-  std::optional<KnownPads> known_pads;  ///< the pads as numbers, where none is symbolic
+  bool has_known_pads;   ///< whether no pad is symbolic
+  KnownPads known_pads;  ///< then the pads as numbers
   /// No pads at all, or equal ones that the convolution's own padding can stand for.
   bool symmetric;
   /// Each channel is a group of its own, and there is more than one. With a single channel the

@@ -115,14 +115,14 @@ std::optional<Pads<int64_t>> known(const Pads<c10::SymInt>& pads) {
   return before && after ? std::make_optional(Pads<int64_t>{*before, *after}) : std::nullopt;
 }
 
-std::optional<KnownPads> known_pads(const PadList& pads) {
+bool are_known(const PadList& pads) {
+  return std::ranges::all_of(pads, [](const auto& pad) { return known(pad).has_value(); });
+}
+
+KnownPads expect_known(const PadList& pads) {
   KnownPads numbers;
-  for (const auto& pad : pads) {
-    const auto amounts = known(pad);
-    if (!amounts) {
-      return std::nullopt;
-    }
-    numbers.push_back(*amounts);
+  for (const auto& [before, after] : pads) {
+    numbers.push_back({before.expect_int(), after.expect_int()});
   }
   return numbers;
 }

@@ -82,8 +82,11 @@ PadList pads_for(const SlidingWindow& window, const Padding& padding);
 /// The pads of one dimension as numbers, where both are known.
 std::optional<Pads<int64_t>> known(const Pads<c10::SymInt>& pads);
 
-/// The pads of all dimensions as numbers, where all are known.
-std::optional<KnownPads> known_pads(const PadList& pads);
+/// Whether the pads of all dimensions are known.
+bool are_known(const PadList& pads);
+
+/// The pads of all dimensions as numbers; all are known.
+KnownPads expect_known(const PadList& pads);
 
 // Checks of pads. What is symbolic is left to what is called with it, which guards.
 
