@@ -405,8 +405,8 @@ detail::StaticLayer detail::static_conv_transpose(at::IntArrayRef input_size,
     const Pads<int64_t> crop =
         padding.mode() != nullptr
             ? mode_pads(*padding.mode(), output_size[i], extent, stride[i])
-            : *known(pads_for_amounts(dimensions,
-                                      c10::fromIntArrayRefSlow(padding.amounts(dimensions)))[i]);
+            : expect_known(pads_for_amounts(
+                  dimensions, c10::fromIntArrayRefSlow(padding.amounts(dimensions))))[i];
     const auto fit = fit_transposed(stride[i], dilation[i], crop,
                                     output_size[i] - full + crop.before + crop.after);
     layer.padding.push_back(fit.padding);
