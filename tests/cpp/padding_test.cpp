@@ -68,8 +68,7 @@ TEST_P(ModePads, MayBeFollowedByWhatNoWindowReads) {
     pads.after += unread;
     ASSERT_EQ(padded_output_size(n, extent, s, pads), same_output_size(n, s));
     // The padded size is one that a symbol for n cancels from.
-    ASSERT_EQ(n + pads.before + pads.after,
-              (same_output_size(n, s) - 1) * s + std::max(extent, s));
+    ASSERT_EQ(n + pads.before + pads.after, (same_output_size(n, s) - 1) * s + std::max(extent, s));
   });
 }
 
