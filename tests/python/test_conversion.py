@@ -499,3 +499,15 @@ def test_shared_layers_stay_shared() -> None:
     assert isinstance(model["a"], samepad.SamePadConv2d)
     assert model["a"] is model["b"][0]
     assert len(report.replaced) == 1
+
+
+@pytest.mark.parametrize("mode", [torch.no_grad, torch.inference_mode])
+def test_converts_while_gradients_are_off(mode: Any) -> None:
+    model = nn.Sequential(
+        efficientnet_lite_pytorch.utils.Conv2dStaticSamePadding(
+            4, 4, 3, stride=1, groups=4, image_size=8
+        )
+    )
+    with mode():
+        _, report = samepad.convert(model, return_report=True)
+    assert [change.name for change in report.replaced] == ["0"]

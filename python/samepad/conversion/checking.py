@@ -114,6 +114,11 @@ def agree(old: nn.Module, new: nn.Module, shapes: Sequence[Shape]) -> bool:
         CannotRunError: `old` can't be copied, or raises an error for one of the inputs, other than
             the last, which is the smallest.
     """
+    with torch.inference_mode(False):  # whose tensors have no gradients to compare
+        return _agree(old, new, shapes)
+
+
+def _agree(old: nn.Module, new: nn.Module, shapes: Sequence[Shape]) -> bool:
     copies = Copies()
     generator = torch.Generator().manual_seed(1)
     try:
