@@ -141,7 +141,7 @@ def test_aot_inductor(package: Path, run_package: Path, size: tuple[int, int]) -
     torch.testing.assert_close(output, expected)
 
 
-@pytest.mark.row("ONNX: torch.onnx.export(dynamo=True) and ONNX Runtime")
+@pytest.mark.row("ONNX: torch.onnx.export, dynamo=True and False, and ONNX Runtime")
 @pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::FutureWarning")
 @pytest.mark.parametrize("dynamic", [False, True])
 def test_onnx(dynamic: bool, tmp_path: Path) -> None:
