@@ -167,6 +167,12 @@ const char* library_fault(Purpose purpose, const ConvProblem& problem) {
     if (!known_size || *known_size == 0) {
       return nullptr;
     }
+    // A copy with so much padding would not fit the memory, and there is no other way.
+    constexpr int64_t kMostPadding = 1 << 20;
+    const auto& [before, after] = problem.known_pads[i];
+    if (std::max(before, after) > kMostPadding) {
+      return nullptr;
+    }
     size.push_back(*known_size);
   }
   return library_fault(purpose, problem.input, problem.weight, size, problem.stride,
