@@ -142,4 +142,4 @@ def load_model(path: str | Path) -> Any:
         return _from_h5(path) if is_h5 else _from_archive(path)
     except Exception as error:  # of many kinds: Keras, h5py, zipfile and JSON all have their own
         reason = str(error).strip() or type(error).__name__
-        raise ValueError(f"Keras cannot load {path}: {reason}") from error
+        raise ValueError(f"Keras cannot load {path}: {' '.join(str(reason).split())}") from error
