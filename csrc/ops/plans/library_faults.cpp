@@ -168,7 +168,7 @@ const char* library_fault(Purpose purpose, const ConvProblem& problem) {
       return nullptr;
     }
     // A copy with so much padding would not fit the memory, and there is no other way.
-    constexpr int64_t kMostPadding = 1 << 20;
+    constexpr int64_t kMostPadding = 1048576;
     const auto& [before, after] = problem.known_pads[i];
     if (std::max(before, after) > kMostPadding) {
       return nullptr;
