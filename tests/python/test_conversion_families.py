@@ -291,6 +291,10 @@ class SameLower(Conv2dAdaptivePadding):
         return super().forward(x.flip(2, 3)).flip(2, 3)
 
 
+class StaticSameLower(SameLower):
+    """Is no more static than it is SAME."""
+
+
 class SameWithoutDilation(nn.Conv2d):
     def forward(self, x: Tensor) -> Tensor:
         x = padded(x, self.kernel_size, self.stride, (1, 1))
@@ -351,6 +355,7 @@ class SameWithChild(Conv2dAdaptivePadding):
     "cls",
     [
         SameLower,
+        StaticSameLower,
         SameWithoutDilation,
         SameGated,
         SameMasked,
@@ -511,13 +516,15 @@ def _registry(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.mark.usefixtures("_registry")
 def test_registering_a_class_does_not_drop_what_it_computes() -> None:
-    for cls in (timm.layers.StdConv2dSame, SameGated):
+    classes = (timm.layers.StdConv2dSame, SameGated, SameLower)
+    for cls in classes:
         samepad.register_conversion(cls)
-    old = nn.Sequential(timm.layers.StdConv2dSame(4, 4, 3, stride=2), SameGated(4, 4, 3, stride=2))
+    old = nn.Sequential(*(cls(4, 4, 3, stride=2) for cls in classes))
     new, report = converted(old)
     assert_equal(new, old)
     assert [layer.name for layer in report.replaced] == ["0"]
-    assert "SameGated is registered, but computes something else" in report.left[0].note
+    for cls, left in zip(classes[1:], report.left, strict=True):
+        assert f"{cls.__name__} is registered, but computes something else" in left.note
     with pytest.raises(ValueError, match="computes something else"):
         samepad.convert(old, ["1"])
 

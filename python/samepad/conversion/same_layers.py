@@ -145,18 +145,25 @@ def padding_of(pad: Any) -> list[tuple[int, int]]:
     return list(zip(pad.padding[-2::-2], pad.padding[::-2], strict=True))
 
 
-def _static_shape(module: nn.Module, layer: nn.Module, channels: int) -> Shape | None:
-    """The shape of an input that the fixed padding in `module` is SAME's for, if there is one."""
-    pads = fixed_pads(module)
-    amounts = padding_of(pads[0]) if pads else [(0, 0)] * len(geometry(layer))
+def _static_shapes(module: nn.Module, layer: nn.Module, channels: int) -> list[Shape]:
+    """Shapes that `module` should be right for if it is padded for one input alone.
+
+    That is the one that its pads are SAME's for, if there is one, or any where it makes its pads
+    when it is given its first input.
+    """
+    amounts = [padding_of(pad) for pad in fixed_pads(module)]
+    if any(isinstance(part, nn.Identity) for part in module.modules()):
+        amounts.append([(0, 0)] * len(geometry(layer)))  # nothing to pad
+    if not amounts:
+        return shapes_for(layer, channels)
     sizes = []
-    for pair, (k, s, d) in zip(amounts, geometry(layer), strict=True):
+    for pair, (k, s, d) in zip(amounts[0], geometry(layer), strict=True):
         start = max((k - 1) * d + 1, s)
         fitting = [n for n in range(start, start + s) if same_padding(n, k, s, d)[0] == pair]
-        if not fitting and pads:
-            return None
-        sizes.append(fitting[0] if fitting else start)  # no pads: they are made for the first input
-    return (2, channels, *sizes)
+        if not fitting:
+            return []
+        sizes.append(fitting[0])
+    return [(2, channels, *sizes)]
 
 
 Put: TypeAlias = Callable[[Mapping[nn.Module, nn.Module]], nn.Module]
@@ -191,17 +198,19 @@ def judge(
         return agree(module, put({layer: trial(layer, "same") for layer in layers}), shapes)
 
     name = type(module).__name__.lower()
-    static = claimed or ("same" in name and ("static" in name or "export" in name))
-    if fixed_pads(module) and not static:
-        return None
+    static = "same" in name and ("static" in name or "export" in name)
+    if fixed_pads(module):
+        static = static or claimed
+        if not static:
+            return None
     shapes = shapes_for(layers[0], channels)
     for guess in _guesses(layers):
         if is_right(guess.trial, shapes):
             return guess.verdict
     if static:
-        shape = _static_shape(module, layers[0], channels)
+        shapes = _static_shapes(module, layers[0], channels)
         for guess in _guesses(layers):
-            if shape and is_right(guess.trial, [shape]):
+            if shapes and all(is_right(guess.trial, [shape]) for shape in shapes):
                 note = f"{STATIC}; {guess.verdict.note}".removesuffix("; ")
                 return replace(guess.verdict, note=note)
     elif is_right(stand_in, shapes_for(layers[0], channels, alike=True)):
