@@ -35,10 +35,6 @@ struct TransposedArgs : ConvArgs {
   SymDims output_size;
   Dims output_padding;
 
-  /// Whether the padding was given as amounts, or as "valid": the result is then PyTorch's, bit for
-  /// bit, right or wrong.
-  bool as_torch = false;
-
   /// Length of the full result in dimension i.
   c10::SymInt full_size(int64_t i) const { return (size(i) - 1) * stride[i] + extent(i); }
 };
@@ -159,7 +155,7 @@ Dims output_sizes(const TransposedArgs& args, const CutList& cuts) {
 
 /// Whether PyTorch would be wrong: it computes the gradient of a convolution of the output.
 bool is_faulty(const TransposedArgs& args, const CutList& cuts) {
-  if (args.as_torch || !std::ranges::all_of(cuts, is_known) ||
+  if (!std::ranges::all_of(cuts, is_known) ||
       args.input.unsafeGetTensorImpl()->has_symbolic_sizes_strides() ||
       args.weight.unsafeGetTensorImpl()->has_symbolic_sizes_strides()) {
     return false;
@@ -245,11 +241,10 @@ void check_countable(const TransposedArgs& args) {
   }
 }
 
-at::Tensor run_mode(TransposedArgs args, PadMode mode) {
+at::Tensor run_mode(const TransposedArgs& args, PadMode mode) {
   const char* function = kNames.at(args.dimensions() - 1);
   detail::check_causal(mode, /*allowed=*/false, function);
   if (mode == PadMode::valid) {
-    args.as_torch = true;
     CutList cuts;
     for (const auto i : c10::irange(args.dimensions())) {
       cuts.push_back(cut_for_amounts(args, i, {0, 0}));
@@ -326,9 +321,8 @@ at::Tensor conv_transpose_amounts(const at::Tensor& input, const at::Tensor& wei
                                   c10::SymIntArrayRef padding, c10::SymIntArrayRef output_padding,
                                   c10::SymInt groups, c10::SymIntArrayRef dilation,
                                   at::OptionalSymIntArrayRef output_size) {
-  auto args = arguments<D>(input, weight, bias, stride, output_padding, std::move(groups), dilation,
-                           output_size);
-  args.as_torch = true;
+  const auto args = arguments<D>(input, weight, bias, stride, output_padding, std::move(groups),
+                                 dilation, output_size);
   const PadList pads = detail::pads_for_amounts(D, padding);
   detail::check_not_negative(kNames[D - 1], pads);
   CutList cuts;

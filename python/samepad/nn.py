@@ -6,8 +6,8 @@
 
 Conv*, ConvTranspose*, MaxPool*, AvgPool* and the lazy convolutions take what samepad's layers take
 ("same", "same_lower", "causal" in nn.Conv1d, (before, after) pairs), with torch.nn's signatures and
-defaults: padding=0 stays 0 and computes what torch.nn's computes, bit for bit. Every other name is
-torch.nn's own. An average pool leaves out SAME's padding from its means unless count_include_pad is
+defaults: padding=0 stays 0 and computes what torch.nn's computes, bit for bit but where PyTorch is
+known to be wrong (docs/pytorch-convolution-faults.md). Every other name is torch.nn's own. An average pool leaves out SAME's padding from its means unless count_include_pad is
 given.
 
 They are subclasses of torch.nn's, and isinstance(layer, nn.Conv2d) holds for those of torch.nn as

@@ -23,6 +23,8 @@ from samepad import __main__ as command
 from samepad.keras import keras2
 from tf_keras import layers
 from tf_keras.src.applications import convnext
+from tf_keras.src.layers.rnn.cudnn_gru import CuDNNGRU
+from tf_keras.src.layers.rnn.cudnn_lstm import CuDNNLSTM
 from torch import nn
 
 pytestmark = pytest.mark.filterwarnings("ignore:You are saving your model as an HDF5 file")
@@ -44,6 +46,9 @@ def check(model: Any, tmp_path: Path, convert: bool = True) -> None:
     for weight in model.weights:
         value = generator.normal(0, 0.3, weight.shape)
         weight.assign(np.abs(value) + 0.5 if "variance" in weight.name else value)
+    for layer in model.layers:
+        if isinstance(layer, layers.Normalization):
+            layer.finalize_state()  # else it goes on with the weights of before
     arrays = [
         generator.normal(0, 1, [2, *tensor.shape[1:]]).astype(tensor.dtype.as_numpy_dtype)
         for tensor in model.inputs
@@ -66,7 +71,7 @@ def test_random_models(seed: int, tmp_path: Path) -> None:
     check(random_model(seed), tmp_path)
 
 
-@pytest.mark.parametrize("name", ["MobileNetV3Small", "ConvNeXt block"])
+@pytest.mark.parametrize("name", ["MobileNetV3Small", "ConvNeXt block", "EfficientNet stem"])
 def test_pieces_of_published_architectures(name: str, tmp_path: Path) -> None:
     image = layers.Input((33, 33, 3))
     if name == "MobileNetV3Small":
@@ -89,6 +94,14 @@ def states() -> Any:
     sequence, h, c = layers.LSTM(4, return_sequences=True, return_state=True)(x)
     y = layers.Bidirectional(layers.LSTM(4))(sequence, initial_state=[h, c, h, c])
     return tf_keras.Model(x, [layers.LSTM(4)(sequence, initial_state=[h, c]), y])
+
+
+def shared() -> Any:
+    dense = layers.Dense(4, name="dense")
+    inner = tf_keras.Sequential([layers.Input((4,)), dense, layers.ReLU()])
+    a, b = layers.Input((4,), name="a"), layers.Input((4,), name="b")
+    sums = layers.Add(name="a/dd")([inner(a), inner(b)])
+    return tf_keras.Model([a, b], {"x": inner(sums), "y": tf.concat([a, sums], -1)})
 
 
 def deep() -> Any:
@@ -121,7 +134,7 @@ def wide() -> Any:
     return model
 
 
-@pytest.mark.parametrize("make", [states, deep, names, wide])
+@pytest.mark.parametrize("make", [states, shared, deep, names, wide])
 def test_what_calls_and_names_there_are(make: Any, tmp_path: Path) -> None:
     check(make(), tmp_path, convert=make is not states)
 
@@ -179,6 +192,23 @@ def test_files_of_older_versions(tmp_path: Path) -> None:
         del old.attrs["keras_version"]
     array = np.random.default_rng(0).normal(size=(2, 6, 3)).astype(np.float32)
     assert_equal_numbers(samepad.keras.load_model(file)(array), [model(array).numpy()], 1e-5)
+
+
+def test_layers_for_cudnn(tmp_path: Path) -> None:
+    """Their weights are laid out otherwise; only a GPU runs them, so LSTM is the oracle: tf_keras
+    itself loads such weights into one."""
+    old = tf_keras.Sequential([layers.Input((5, 3))])
+    old.add(CuDNNLSTM(4, return_sequences=True))
+    old.add(layers.Bidirectional(CuDNNGRU(4)))
+    for weight in old.weights:
+        weight.assign(np.random.default_rng(0).normal(0, 0.3, weight.shape))
+    old.save(tmp_path / "cudnn.h5")
+    new = tf_keras.Sequential([layers.Input((5, 3)), layers.LSTM(4, return_sequences=True)])
+    new.add(layers.Bidirectional(layers.GRU(4)))
+    new.load_weights(tmp_path / "cudnn.h5")
+    array = np.random.default_rng(0).normal(size=(2, 5, 3)).astype(np.float32)
+    loaded = samepad.keras.load_model(tmp_path / "cudnn.h5")
+    assert_equal_numbers(loaded(array), [new(array).numpy()], 1e-5)
 
 
 def test_operations_of_tensorflows_graphs(tmp_path: Path) -> None:

@@ -195,9 +195,7 @@ ConvProblem ConvProblem::of_mode(const ConvArgs& args, PadMode mode, const std::
 
 const char* ConvProblem::library_fault() const {
   if (!library_fault_) {
-    // What PyTorch takes as it is stays PyTorch's, bit for bit, right or wrong.
-    library_fault_ =
-        as_torch && symmetric ? nullptr : detail::library_fault(purpose_of(*this), *this);
+    library_fault_ = detail::library_fault(purpose_of(*this), *this);
   }
   return *library_fault_;
 }

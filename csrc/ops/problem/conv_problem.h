@@ -72,8 +72,8 @@ struct ConvProblem : ConvArgs {
   /// \param pads      of each dimension; not checked yet
   /// \param fill      how `at::pad` names what the padding holds
   /// \param as_torch  whether the padding was given as amounts, or as "valid". Where the
-  ///                  convolution is one that PyTorch computes, its result is then PyTorch's, bit
-  ///                  for bit.
+  ///                  convolution is one that PyTorch computes rightly, its result is then
+  ///                  PyTorch's, bit for bit.
   /// \throws c10::Error  where the padding does not fit the input
   ConvProblem(ConvArgs args, PadList pads, std::string fill, bool as_torch);
 

@@ -76,6 +76,15 @@ def _matmul(b: Builder, _: Any, __: int, left: fx.Node, right: fx.Node) -> fx.No
     return b.call(torch.matmul, left, right)
 
 
+def _join(function: Callable[..., Any]) -> Callable[..., fx.Node]:
+    def build(b: Builder, operation: Any, rank: int, nodes: list[fx.Node]) -> fx.Node:
+        if not all(isinstance(node, fx.Node) for node in nodes):
+            raise UnsupportedError("called with a constant")
+        return b.call(function, list(nodes), dim=operation.axis % rank)
+
+    return build
+
+
 def _expand_dims(b: Builder, operation: Any, rank: int, node: fx.Node) -> fx.Node:
     # Each counts in the output, as PyTorch's does where those before it are there.
     for position in sorted(each % rank for each in _integers(operation.axis)):
@@ -104,6 +113,8 @@ SHAPED: dict[str, Callable[..., fx.Node]] = {
     "ExpandDims": _expand_dims,
     "Matmul": _matmul,
     "GetItem": _get_item,
+    "Concatenate": _join(torch.cat),
+    "Stack": _join(torch.stack),
 }
 
 
@@ -127,7 +138,9 @@ def apply_function(b: Builder, operation: Any, items: list[Any], output: Any) ->
     if len(items) == 1 and (kind in _WITH_SETTINGS or kind.lower() in _ACTIVATIONS):
         return _activation(b, operation, kind, items[0])
     if kind in SHAPED:
-        held = [b.held(x, channels_first=False).node if isinstance(x, Value) else x for x in items]
+        held = fx.node.map_aggregate(
+            items, lambda x: b.held(x, channels_first=False).node if isinstance(x, Value) else x
+        )
         # PyTorch adds up integers of every type in 64 bits.
         made_in = torch.int64 if kind == "Sum" and not dtype.is_floating_point else dtype
         return b.cast(Value(SHAPED[kind](b, operation, rank, *held), rank, made_in), dtype)

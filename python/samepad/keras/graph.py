@@ -278,7 +278,7 @@ class Converter:
         operation, arguments = node.operation, node.arguments
         items = arguments_of(node)
         if not hasattr(operation, "trainable_weights"):
-            given = [self.value(b, node, item, values) for item in items]
+            given = _same_structure(items, lambda item: self.value(b, node, item, values))
             return [apply_function(b, operation, given, node.outputs[0])]
         if is_model(operation):
             tensors = inputs_of(functional(operation), items[0])
