@@ -21,17 +21,17 @@ export CMAKE_CXX_COMPILER_LAUNCHER := ccache
 endif
 
 comma := ,
-# Builds the C++ tests with the sanitizers $(2) in build/$(1).
+# Builds target $(3) with the sanitizers $(2) in build/$(1).
 sanitized = cmake -S . -B build/$(1) -G Ninja -DSAMEPAD_TESTS=ON -DSAMEPAD_SANITIZE=$(2) \
 	-DCMAKE_PREFIX_PATH=$$($(BIN)/python -c 'import torch; print(torch.utils.cmake_prefix_path)') \
-	&& cmake --build build/$(1)
+	&& cmake --build build/$(1) --target $(3)
 
 say = @printf '\n==> %s\n' "$(1)"
 
 # Several pips must not run in one environment at a time.
 .NOTPARALLEL:
 
-.PHONY: help demo test test-cpp test-python lint bench bench-cpp sanitize clean
+.PHONY: help demo test test-cpp test-python lint bench bench-cpp sanitize sanitize-memory clean
 
 help:  ## Show what there is to make
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -77,14 +77,22 @@ bench-cpp: $(STAMPS)/build  ## Measure the plans and kernels without Python
 
 # Neither sanitizer sees into LibTorch: what it keeps until the end is no leak of ours, and the
 # barriers of its OpenMP look like races.
-sanitize: $(STAMPS)/build $(STAMPS)/gtest  ## Run the C++ tests under sanitizers, the threaded ones for races
-	$(call say,C++ tests under AddressSanitizer and UndefinedBehaviorSanitizer)
-	$(call sanitized,address,address$(comma)undefined)
+sanitize: sanitize-memory  ## Run the C++ tests under sanitizers, the threaded ones for races
+	$(call say,All C++ tests under AddressSanitizer and UndefinedBehaviorSanitizer)
+	$(call sanitized,address,address$(comma)undefined,samepad_tests)
 	ASAN_OPTIONS=detect_leaks=0 build/address/tests/cpp/samepad_tests
 	$(call say,Threaded C++ tests under ThreadSanitizer)
-	$(call sanitized,thread,thread)
+	$(call sanitized,thread,thread,samepad_tests)
 	TSAN_OPTIONS=suppressions=tests/cpp/tsan.supp \
 		build/thread/tests/cpp/samepad_tests --gtest_filter='Threads*'
+
+sanitize-memory: $(STAMPS)/build $(STAMPS)/gtest  ## Run the kernels and extreme arguments alone under sanitizers
+	$(call say,Kernels and extreme arguments under AddressSanitizer and UndefinedBehaviorSanitizer)
+	$(call sanitized,address,address$(comma)undefined,samepad_memory_tests)
+	for capability in ATEN_CPU_CAPABILITY=default ATEN_CPU_CAPABILITY=avx2 WIDEST=1; do \
+		env $$capability ASAN_OPTIONS=detect_leaks=0 SAMEPAD_KERNEL_CASES=$(or $(CASES),20) \
+			build/address/tests/cpp/samepad_memory_tests --gtest_brief=1 || exit 1; \
+	done
 
 clean:  ## Remove what was built
 	rm -rf $(VENV) build dist demo-output python/samepad.egg-info

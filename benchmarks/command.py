@@ -9,7 +9,7 @@ from pathlib import Path
 import torch
 from tqdm import tqdm
 
-from benchmarks.plot import plot
+from benchmarks.plot import plot, plot_distributions
 from benchmarks.process import environment
 from benchmarks.report import markdown
 from benchmarks.sections import (
@@ -22,6 +22,7 @@ from benchmarks.sections import (
     pools,
     processes,
     scaling,
+    sweep,
 )
 from benchmarks.tables import VARIANTS, Settings, Table
 
@@ -41,6 +42,7 @@ SECTIONS: dict[str, Section] = {
     "open sizes": open_sizes.open_sizes,
     "bfloat16": layers.bfloat16,
     "scaling": scaling.scaling,
+    "sweep": sweep.sweep,
 }
 
 
@@ -53,6 +55,8 @@ def _options() -> argparse.Namespace:
         "--only", action="append", choices=SECTIONS, metavar="SECTION",
         help=f"may be repeated: {', '.join(SECTIONS)}",
     )  # fmt: skip
+    parser.add_argument("--layers", type=int, default=60, help="of the sweep (default: 60)")
+    parser.add_argument("--seed", type=int, default=1, help="of the sweep (default: 1)")
     parser.add_argument(
         "--device",
         choices=["cpu", "cuda"],
@@ -63,7 +67,7 @@ def _options() -> argparse.Namespace:
         "--output",
         type=Path,
         default=Path("build/bench"),
-        help="of the files, without .json, .md and .png",
+        help="of the files, without .json, .md and .png or -sweep.png",
     )
     return parser.parse_args()
 
@@ -73,7 +77,8 @@ def main() -> None:
     options = _options()
     if options.threads:
         torch.set_num_threads(options.threads)
-    settings = Settings(options.seconds or (0.1 if options.quick else 2.0), options.quick)
+    seconds = options.seconds or (0.1 if options.quick else 2.0)
+    settings = Settings(seconds, options.quick, options.layers, options.seed)
     sections = [SECTIONS[name] for name in options.only or SECTIONS]
     if options.device == "cuda":
         if not torch.cuda.is_available():
@@ -92,3 +97,5 @@ def main() -> None:
     titles = [str(replace(variant, device=options.device)) for variant in VARIANTS]
     if plotted := [table for table in tables if table.title in titles]:
         plot(plotted, options.output.with_suffix(".png"))
+    if swept := [table for table in tables if table.title in map(sweep.title, VARIANTS)]:
+        plot_distributions(swept, options.output.with_name(f"{options.output.name}-sweep.png"))

@@ -38,13 +38,20 @@ class Layer:
     def __str__(self) -> str:
         """Input size, output channels, kernel, stride and kind, as short as the table wants it."""
         shape = "x".join(map(str, self.input_shape))
-        kind = "depthwise" if self.depthwise else "dense"
-        return f"{shape} -> {self.out}, {self.kernel[0]}x{self.kernel[1]}/{self.stride[0]} {kind}"
+        down, across = self.stride
+        stride = f"{down}" if down == across else f"{down},{across}"
+        dilation = f" dilated {self.dilation}" if self.dilation > 1 else ""
+        kind = (
+            "depthwise"
+            if self.depthwise
+            else f"{self.groups} groups" * (self.groups > 1) or "dense"
+        )
+        return f"{shape} -> {self.out}, {self.kernel[0]}x{self.kernel[1]}/{stride}{dilation} {kind}"
 
     @property
     def depthwise(self) -> bool:
-        """Whether each channel is convolved alone."""
-        return self.groups == self.channels
+        """Whether each channel is convolved alone, and there are several."""
+        return self.groups == self.channels > 1
 
     @property
     def input_shape(self) -> tuple[int, int, int, int]:

@@ -41,3 +41,25 @@ def plot(tables: list[Table], file: Path) -> None:
     figure.legend(handles, labels, loc="lower center", ncols=len(STYLES), frameon=False)
     figure.tight_layout(rect=(0, 0.05, 1, 1))
     figure.savefig(file, dpi=120)
+
+
+def plot_distributions(tables: list[Table], file: Path) -> None:
+    """A panel for each table: the share of its layers whose ratio is at most so much."""
+    figure = Figure(figsize=(4.0 * len(tables), 4.0))
+    axes = figure.subplots(1, len(tables), sharex=True, sharey=True, squeeze=False)
+    for axis, table in zip(axes[0], tables, strict=True):
+        for name in table.competitors:
+            if name != "samepad":
+                ratios = sorted(table.ratios("samepad", name).values())
+                shares = [(i + 1) / len(ratios) for i in range(len(ratios))]
+                axis.step(ratios, shares, where="post", label=f"samepad / {name}")
+        axis.axvline(1.0, color="gray", linewidth=1)
+        axis.set_xscale("log", base=2)
+        axis.xaxis.set_major_formatter("{x:.2g}")
+        axis.grid(alpha=0.3)
+        axis.set_title(table.title, fontsize=10)
+        axis.set_xlabel("ratio of times")
+    axes[0][0].set_ylabel("share of layers")
+    axes[0][0].legend(loc="lower right")
+    figure.tight_layout()
+    figure.savefig(file, dpi=120)

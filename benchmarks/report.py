@@ -37,8 +37,18 @@ def targets_markdown(tables: Iterable[Table]) -> str:
     return _markdown(head, [_target_row(evaluate(target, tables)) for target in TARGETS])
 
 
+def _plain_markdown(table: Table) -> str:
+    """Figures that are ratios already."""
+    rows = [
+        [label, *(_figure(value, 2) for value in row.values())] for label, row in table.rows.items()
+    ]
+    return f"### {table.title}\n\n{_markdown(['', *table.competitors], rows)}\n"
+
+
 def table_markdown(table: Table) -> str:
     """The first competitor's figures, and the others' ratios to them."""
+    if table.unit == "ratio":
+        return _plain_markdown(table)
     base, *others = table.competitors
     ratios = {name: table.ratios(name, base) for name in others}
     head = [
@@ -70,7 +80,7 @@ def markdown(environment: dict[str, Any], tables: list[Table]) -> str:
             f"{described}\n",
             "### Targets\n",
             f"{targets_markdown(tables)}\n",
-            *map(table_markdown, tables),
+            *(table_markdown(table) for table in tables if table.reported),
             *([] if "cuda" in environment else ["CUDA: not measured.\n"]),
         ]
     )

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 Placed = TypeVar("Placed", Tensor, nn.Module)
 
 #: By table's unit: what a figure (seconds, bytes, a number) is multiplied with.
-UNITS = {"us": 1e6, "ms": 1e3, "s": 1.0, "MB": 1e-6, "kernels": 1.0}
+UNITS = {"us": 1e6, "ms": 1e3, "s": 1.0, "MB": 1e-6, "kernels": 1.0, "ratio": 1.0}
 
 
 @dataclass(frozen=True)
@@ -22,6 +22,9 @@ class Settings:
     #: For each row of a table, all competitors together.
     seconds: float
     quick: bool = False
+    #: Of the sweep: how many layers, and which ones.
+    layers: int = 60
+    seed: int = 1
 
     @property
     def batches(self) -> tuple[int, ...]:
@@ -72,6 +75,8 @@ class Table:
     note: str = ""
     #: By column's name and row's label.
     extra: dict[str, dict[str, float]] = field(default_factory=dict)
+    #: Whether the report has it; the file of figures has every table.
+    reported: bool = True
 
     @property
     def competitors(self) -> list[str]:

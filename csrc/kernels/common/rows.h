@@ -41,6 +41,7 @@ class Rows {
         skipped_(std::clamp<int64_t>(-before, 0, width)),
         ahead_(std::max<int64_t>(before, 0)),
         phases_(phases),
+        read_phases_(std::min(phases, extent)),
         used_(std::clamp<int64_t>((outputs - 1) * phases + extent - ahead_, 0, width - skipped_)),
         // What is read of a phase, and what is written of one or two, which ends with a whole
         // vector. Whole vectors, so that the first taps' loads are aligned.
@@ -153,12 +154,28 @@ class Rows {
     }
   }
 
+  /// For more than two phases: those that no window reads are left out.
   void split_many(const Acc* row, int64_t count, Acc* target) const {
-    for (int64_t r = 0; r < count; ++r) {
-      for (int64_t i = 0; i < std::min(phases_, used_); ++i) {
-        Acc* const to = target + r * size() + place(ahead_ + i);
-        for (int64_t j = 0; i + j * phases_ < used_; ++j) {
-          to[j] = row[r * width_ + i + j * phases_];
+    using Index = at::vec::int_same_size_t<Acc>;
+    const auto every = at::vec::Vectorized<Index>::arange(Index(0), static_cast<Index>(std::min(phases_, width_ / kV + 1)));
+    for (int64_t i = 0; i < std::min(phases_, used_); ++i) {
+      if ((ahead_ + i) % phases_ >= read_phases_) {
+        continue;
+      }
+      const int64_t elements = ceil_div(used_ - i, phases_);
+      const Acc* from = row + i;
+      Acc* to = target + place(ahead_ + i);
+      for (int64_t r = 0; r < count; ++r, from += width_, to += size()) {
+        if (elements < kV) {
+          for (int64_t j = 0; j < elements; ++j) {
+            to[j] = from[j * phases_];
+          }
+          continue;
+        }
+        // The last vector overlaps the one before.
+        for (int64_t j = 0; j < elements; j += kV) {
+          const int64_t first = std::min(j, elements - kV);
+          at::vec::gather<sizeof(Acc)>(from + first * phases_, every).store(to + first);
         }
       }
     }
@@ -168,6 +185,7 @@ class Rows {
   int64_t skipped_;
   int64_t ahead_;
   int64_t phases_;
+  int64_t read_phases_;  ///< windows begin at phase 0, and may be shorter than there are phases
   int64_t used_;  ///< elements that any window reads
   int64_t pitch_;
   std::array<int64_t, 2> starts_;

@@ -133,7 +133,12 @@ struct InputBand {
   /// Copies what output rows from `first` on read.
   void fill(const T* plane, const T* end, int64_t first, int64_t count) const {
     const int64_t top = first * shape.stride[0] - shape.before[0];
-    input_rows.copy(plane, end, shape.input[0], top, height(count), source);
+    // Rows between windows are not read.
+    const int64_t at_once = shape.extent(0) < shape.stride[0] ? 1 : count;
+    for (int64_t i = 0; i < count; i += at_once) {
+      input_rows.copy(plane, end, shape.input[0], top + i * shape.stride[0], height(at_once),
+                      source + i * pitch);
+    }
   }
 
   /// Where each tap reads, from the place of the first output.
@@ -211,12 +216,11 @@ void merge_row(const ConvShape& shape, const GradientAxis& axis, const Acc* phas
   const auto place = [&](int64_t i) {
     return phases + (i + ahead) % stride * pitch + (i + ahead) / stride;
   };
-  int64_t i = 0;
   if (stride == 2) {
     constexpr int64_t kV = kLanes<Acc>;
     const Acc* const even = place(0);
     const Acc* const odd = place(1);
-    for (; i < shape.input[1]; i += 2 * kV) {
+    for (int64_t i = 0; i < shape.input[1]; i += 2 * kV) {
       const auto [low, high] =
           at::vec::interleave2(Vec<Acc>::loadu(even + i / 2), Vec<Acc>::loadu(odd + i / 2));
       low.store(row + i);
@@ -224,8 +228,11 @@ void merge_row(const ConvShape& shape, const GradientAxis& axis, const Acc* phas
     }
     return;
   }
-  for (; i < shape.input[1]; ++i) {
-    row[i] = *place(i);
+  for (int64_t first = 0; first < std::min(stride, shape.input[1]); ++first) {
+    const Acc* from = place(first);
+    for (int64_t i = first; i < shape.input[1]; i += stride) {
+      row[i] = *from++;
+    }
   }
 }
 
