@@ -1,5 +1,6 @@
 """Random layers of every kind, so that no kind is slow unseen."""
 
+import math
 import random
 import statistics
 from collections.abc import Iterator
@@ -78,14 +79,14 @@ def random_layers(count: int, seed: int) -> Iterator[Layer]:
     rng = random.Random(seed)
     while count > 0:
         layer = _draw(rng)
-        batch, channels, height, width = layer.input_shape
-        extents = ((k - 1) * layer.dilation + 1 for k in layer.kernel)
-        sensible = all(e <= 2 * n for e, n in zip(extents, layer.size, strict=True))
-        if (
-            sensible
-            and layer.flops <= MOST_FLOPS
-            and max(batch * channels * height * width, layer.outputs) <= MOST_ELEMENTS
-        ):
+        extents = [(k - 1) * layer.dilation + 1 for k in layer.kernel]
+        # No wider than twice the input, and such that equal pads leave an output.
+        sensible = all(
+            e <= 2 * n and e <= n + (e - 1) // 2 * 2
+            for e, n in zip(extents, layer.size, strict=True)
+        )
+        most = max(math.prod(layer.input_shape), layer.outputs)
+        if sensible and layer.flops <= MOST_FLOPS and most <= MOST_ELEMENTS:
             count -= 1
             yield layer
 
