@@ -1,7 +1,8 @@
 #pragma once
 
 /// \file
-/// How convolutions are computed: by which plan, and the choice of plans by measurement.
+/// Shows and controls how convolutions are computed. A plan is one way to compute a convolution;
+/// which plan runs is decided by a cost model or by measurement.
 
 #include <ATen/core/Tensor.h>
 #include <samepad/export.h>
@@ -14,24 +15,25 @@
 
 namespace samepad {
 
-/// What a call of conv1d, conv2d or conv3d runs.
+/// Describes how a call of conv1d, conv2d or conv3d is computed.
 struct ConvExplanation {
   std::string plan;    ///< the plan's name; `backends::plans` says what each of them does
-  std::string reason;  ///< why that plan
+  std::string reason;  ///< why that plan was chosen
   std::vector<Pads<int64_t>> pads;
   std::vector<int64_t> output_size;  ///< all dimensions of the output
-  /// Of the input or the output, beside the convolution; the largest int64_t where there are more.
+  /// Bytes of the input or the output that are copied in addition to the convolution itself; at
+  /// most the largest int64_t.
   int64_t bytes_copied;
-  /// Two for each multiplication of the output's, padding too; the largest int64_t where there are
-  /// more.
+  /// Two operations for each multiplication, including those with padding; at most the largest
+  /// int64_t.
   int64_t flops;
 };
 
-/// Explains the convolution with these arguments, of as many dimensions as the weight has; see
-/// `conv2d`. Nothing is computed, unless plans are measured (`backends::set_benchmark`) and these
-/// have not been.
+/// Explains how the convolution with these arguments is computed. It has as many spatial dimensions
+/// as the weight; see `conv2d` for the arguments. Nothing is computed unless plans are chosen by
+/// measurement (`backends::set_benchmark`) and these sizes have not been measured yet.
 ///
-/// \throws c10::Error  what the convolution would throw; or where the sizes are symbolic, or 0.
+/// \throws c10::Error  whatever the convolution would throw; also if sizes are symbolic or 0.
 SAMEPAD_API ConvExplanation explain_conv(const at::Tensor& input, const at::Tensor& weight,
                                          const std::optional<at::Tensor>& bias = {},
                                          at::IntArrayRef stride = 1,
@@ -41,13 +43,14 @@ SAMEPAD_API ConvExplanation explain_conv(const at::Tensor& input, const at::Tens
 
 namespace backends {
 
-/// The name of each plan, by which a convolution may be computed, and what it does, in a sentence.
+/// The name of each plan, and a sentence that says what it does.
 SAMEPAD_API std::vector<std::pair<std::string, std::string>> plans();
 
-/// Whether a convolution that several plans can compute is measured, once for each combination of
-/// sizes, layout, type, device and number of threads, and then computed by the fastest; otherwise a
-/// model of their cost chooses. False at first. As PyTorch's `torch.backends.cudnn.benchmark`. All
-/// of these functions may be called from any thread.
+/// Whether plans are chosen by measurement. If so, a convolution that several plans can compute is
+/// measured once for each combination of sizes, layout, type, device and number of threads, and
+/// from then on is computed by the fastest plan. Otherwise a cost model chooses. False by default,
+/// like PyTorch's `torch.backends.cudnn.benchmark`. All of these functions may be called from any
+/// thread.
 SAMEPAD_API void set_benchmark(bool enabled);
 SAMEPAD_API bool benchmark();
 
@@ -56,10 +59,10 @@ struct Measurement {
   std::vector<std::pair<std::string, double>> times;  ///< seconds of each plan, the fastest first
 };
 
-/// What has been measured, at most the last 1024.
+/// The measurements made so far, at most the last 1024.
 SAMEPAD_API std::vector<Measurement> measurements();
 
-/// Forgets what has been measured.
+/// Forgets all measurements.
 SAMEPAD_API void reset_measurements();
 
 }  // namespace backends

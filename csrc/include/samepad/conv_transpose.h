@@ -1,8 +1,9 @@
 #pragma once
 
 /// \file
-/// SAME transposed convolutions on tensors. They take the arguments of `at::conv_transpose1d` and
-/// so on in the same order, with `padding` defaulting to SAME, and an `output_size` at the end.
+/// SAME transposed convolutions on tensors. The functions take the arguments of
+/// `at::conv_transpose1d` and its siblings in the same order, but `padding` defaults to SAME and an
+/// `output_size` is added at the end.
 
 #include <ATen/core/Tensor.h>
 #include <c10/util/ArrayRef.h>
@@ -15,21 +16,23 @@
 
 namespace samepad {
 
-/// Transposed convolution of (N, C, L) or (C, L) with a weight (C, O / groups, k), giving (N, O, m)
-/// or (O, m).
+/// Transposed convolution of an input (N, C, L) or (C, L) with a weight (C, O / groups, k). The
+/// result is (N, O, m) or (O, m).
 ///
-/// With `same` and `same_lower` it is the gradient of the SAME convolution of m elements that has L
-/// outputs, TensorFlow's conv1d_transpose: m = L stride, or `output_size`. With `valid` and amounts
-/// it is `at::conv_transpose1d`; a pair is what is cropped from the start and the end of the full
-/// result of (L - 1) stride + e elements, e = (k - 1) dilation + 1.
+/// With `same` and `same_lower` this is TensorFlow's conv1d_transpose: the gradient of the SAME
+/// convolution that turns m elements into L. There m is `output_size` or else L stride. With
+/// `valid` and amounts this is `at::conv_transpose1d`. A (before, after) pair is the number of
+/// elements to crop from the start and from the end of the full result, which has (L - 1) stride +
+/// e elements, e = (k - 1) dilation + 1.
 ///
-/// \param padding         see `Padding`; not causal, not negative.
-/// \param output_padding  elements to add after, as in `at::conv_transpose1d`; 0 with `same` and
+/// \param padding         see `Padding`; neither causal nor negative.
+/// \param output_padding  number of elements to append, as in `at::conv_transpose1d`; 0 with `same`
+/// and
 ///                        `same_lower`, which take an `output_size` instead.
-/// \param output_size     m, one value or one per spatial dimension: (L - 1) stride < m <= L stride
-///                        with `same` and `same_lower`, elsewhere the sizes from that without
-///                        `output_padding` to stride - 1 more.
-/// \throws c10::Error     where an argument is none of the above, naming it.
+/// \param output_size     m, one value or one per spatial dimension. With `same` and `same_lower`,
+///                        (L - 1) stride < m <= L stride; otherwise m is at least the size without
+///                        `output_padding` and at most stride - 1 more.
+/// \throws c10::Error     if an argument is none of the above, naming it.
 SAMEPAD_API at::Tensor conv_transpose1d(const at::Tensor& input, const at::Tensor& weight,
                                         const std::optional<at::Tensor>& bias = {},
                                         at::IntArrayRef stride = 1,

@@ -1,7 +1,7 @@
 #pragma once
 
 /// \file
-/// SAME padding on its own: the amounts, and a tensor with them around it.
+/// SAME padding without a convolution: the amounts of padding, and padded copies of tensors.
 
 #include <ATen/core/Tensor.h>
 #include <c10/util/ArrayRef.h>
@@ -14,33 +14,34 @@
 
 namespace samepad {
 
-/// The (before, after) padding of each dimension that `mode` asks for.
+/// The (before, after) padding of each dimension that `mode` prescribes.
 ///
 /// \param input_size   one size per dimension, each at least 0.
 /// \param kernel_size  one value, or one per dimension, each at least 1; `stride` and `dilation`
 ///                     likewise.
-/// \throws c10::Error  where a value or the number of values is not as above, where
-///                     `causal` meets more than one dimension, or where the arithmetic would
-///                     exceed int64_t.
+/// \throws c10::Error  if a value or the number of values is not as above, if `causal` is used for
+/// more
+///                     than one dimension, or if the arithmetic would overflow int64_t.
 SAMEPAD_API std::vector<Pads<int64_t>> same_padding(at::IntArrayRef input_size,
                                                     at::IntArrayRef kernel_size,
                                                     at::IntArrayRef stride = 1,
                                                     at::IntArrayRef dilation = 1,
                                                     PadMode mode = PadMode::same);
 
-/// `input` with the padding around it that a kernel asks for, each padded dimension of size
-/// n + before + after.
+/// Pads `input` as a convolution with this kernel would. Each padded dimension gets the size n +
+/// before + after.
 ///
 /// \param input        (N, C, spatial...). The last dimensions are padded: as many as `kernel_size`
-///                     has values, or all but two for a single value.
+///                     has values, or all but the first two if it is a single value.
 /// \param kernel_size  one value, or one per dimension, each at least 1; `stride` and `dilation`
 ///                     one value or as many.
-/// \param padding      which rule chooses the amounts; `causal` for one dimension.
-/// \param mode         what the padding holds, as in `at::pad`: "constant", "reflect",
+/// \param padding      the rule that determines the amounts; `causal` only for one dimension.
+/// \param mode         how the padding is filled, as in `at::pad`: "constant", "reflect",
 ///                     "replicate" or "circular".
-/// \param value        what "constant" fills with, 0 by default.
-/// \throws c10::Error  where an argument is none of the above, naming it; where "reflect" would
-///                     pad n elements or more, or "circular" more than n.
+/// \param value        the value that "constant" fills with, 0 by default.
+/// \throws c10::Error  if an argument is none of the above, naming it; also if "reflect" would add
+/// n
+///                     or more elements on a side, or "circular" more than n.
 SAMEPAD_API at::Tensor pad(const at::Tensor& input, at::IntArrayRef kernel_size,
                            at::IntArrayRef stride = 1, at::IntArrayRef dilation = 1,
                            PadMode padding = PadMode::same, std::string_view mode = "constant",

@@ -20,20 +20,20 @@ namespace samepad {
 ///
 ///     "same", torch::kSame    TensorFlow SAME
 ///     "same_lower"            ONNX SAME_LOWER
-///     "causal"                Keras causal, 1-D alone
+///     "causal"                Keras causal, one dimension only
 ///     "valid", torch::kValid  no padding
-///     1                       that many elements on every side, as torch::nn::Conv2d
-///     {1, 2}                  one amount per dimension, on both of its sides
-///     {{0, 1}, {2, 3}}        one (before, after) pair per dimension, as JAX's
+///     1                       that many elements on every side, as in torch::nn::Conv2d
+///     {1, 2}                  one amount per dimension, for both of its sides
+///     {{0, 1}, {2, 3}}        one (before, after) pair per dimension, as in JAX's
 ///                             lax.conv_general_dilated; a negative amount crops
 ///
-/// A name that is none of these throws `c10::Error` here; how many amounts there must be is known,
-/// and checked, where the convolution's dimensions are.
+/// Constructing it from any other name throws `c10::Error`. The number of amounts is checked later,
+/// where the number of dimensions of the convolution is known.
 class SAMEPAD_API Padding {
  public:
   using Pair = std::pair<int64_t, int64_t>;
 
-  // Implicit, so that every form can be written in place of the argument.
+  // The constructors are implicit so that each form can be passed directly as the argument.
   Padding(PadMode mode) : value_(mode) {}
   Padding(std::string_view name);
   Padding(const char* name) : Padding(std::string_view(name)) {}
@@ -49,12 +49,12 @@ class SAMEPAD_API Padding {
   Padding(const std::vector<Pair>& pairs) : Padding(at::ArrayRef<Pair>(pairs)) {}
   Padding(std::initializer_list<Pair> pairs) : Padding(at::ArrayRef<Pair>(pairs)) {}
 
-  /// The mode, or null where amounts were given.
+  /// The mode, or null if amounts were given.
   const PadMode* mode() const { return std::get_if<PadMode>(&value_); }
 
-  /// The amounts as the operators take them: one for all dimensions, one per dimension, or
-  /// before and after of each dimension in turn. Throws where a mode was given, or where their
-  /// number fits no convolution of that many dimensions.
+  /// The amounts as the operators take them: one for all dimensions, one per dimension, or before
+  /// and after of each dimension in turn. Throws if a mode was given, or if the number of amounts
+  /// does not fit a convolution of `dimensions` dimensions.
   at::IntArrayRef amounts(int64_t dimensions) const;
 
   /// Writes the argument as it is written in Python: same, 1, (1, 2) or ((0, 1), (2, 3)).
@@ -68,7 +68,7 @@ class SAMEPAD_API Padding {
   std::variant<PadMode, Amounts> value_;
 };
 
-/// The name that `mode` is written with, such as "same_lower".
+/// The name of `mode`, such as "same_lower".
 SAMEPAD_API const char* name(PadMode mode);
 
 }  // namespace samepad
