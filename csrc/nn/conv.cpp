@@ -46,7 +46,7 @@ constexpr std::array kConvolve{conv1d, conv2d, conv3d};
 template <size_t D, typename Derived>
 SamePadConvNdImpl<D, Derived>::SamePadConvNdImpl(SamePadConvOptions<D> options_)
     : options(std::move(options_)) {
-  // Virtual only in name: no class below overrides it, as in torch::nn::ConvNdImpl.
+  // The qualified call is not virtual. As in torch::nn::ConvNdImpl, no derived class overrides it.
   SamePadConvNdImpl::reset();
 }
 

@@ -35,7 +35,7 @@ template <size_t D, typename Derived>
 SamePadConvTransposeNdImpl<D, Derived>::SamePadConvTransposeNdImpl(
     SamePadConvTransposeOptions<D> options_)
     : options(std::move(options_)) {
-  // Virtual only in name: no class below overrides it, as in torch::nn::ConvNdImpl.
+  // The qualified call is not virtual. As in torch::nn::ConvNdImpl, no derived class overrides it.
   SamePadConvTransposeNdImpl::reset();
 }
 
@@ -81,7 +81,7 @@ at::Tensor SamePadConvTransposeNdImpl<D, Derived>::forward(
     const size_t count = output_size->size();
     const bool whole = static_cast<int64_t>(count) == input.dim() && count > D;
     spatial = whole ? output_size->slice(count - D) : *output_size;
-    // Where the sizes are asked for, they say how much to add.
+    // The requested sizes determine how many elements to append, so output_padding is not needed.
     output_padding = 0;
   }
   return kConvolve[D - 1](input, weight, bias, options.stride(), options.padding(), output_padding,

@@ -1,6 +1,7 @@
 #pragma once
 
-// What the modules share: their names, parameters and the checks of them.
+// Code that all modules share: their printed names, the registration of their parameters and the
+// checks of their options.
 
 #include <c10/util/Exception.h>
 #include <torch/nn/init.h>
@@ -14,15 +15,15 @@
 
 namespace samepad::detail {
 
-/// The name that a module prints: that of its holder, such as samepad::SamePadConv2d, or of a class
-/// that somebody derived from it.
+/// The name that a module prints: that of its holder, such as samepad::SamePadConv2d, or that of a
+/// user class derived from the implementation.
 inline std::string printed_name(const torch::nn::Module& module) {
   constexpr std::string_view kSuffix = "Impl";
   const std::string& name = module.name();
   return name.ends_with(kSuffix) ? name.substr(0, name.size() - kSuffix.size()) : name;
 }
 
-/// Channels, groups and kernel as torch::nn checks them.
+/// Checks channels, groups and kernel size as torch::nn does.
 template <class Options>
 void check_channels(const Options& options) {
   TORCH_CHECK(options.in_channels() > 0 && options.out_channels() > 0 && options.groups() > 0,
@@ -37,7 +38,8 @@ void check_channels(const Options& options) {
   }
 }
 
-/// Registers `weight`, (first, second, kernel...), and `bias`, undefined without one.
+/// Registers `weight`, of size (first, second, kernel...), and `bias`, which is undefined if the
+/// options ask for none.
 template <class Module>
 void register_parameters(Module& module, int64_t first, int64_t second) {
   std::vector<int64_t> sizes{first, second};
@@ -51,7 +53,7 @@ void register_parameters(Module& module, int64_t first, int64_t second) {
   }
 }
 
-/// Draws `weight` and `bias` from the distributions that torch::nn's convolutions draw from.
+/// Initialises `weight` and `bias` from the distributions that torch::nn's convolutions use.
 template <class Module>
 void draw_parameters(Module& module) {
   torch::nn::init::kaiming_uniform_(module.weight, std::sqrt(5));

@@ -29,7 +29,7 @@ void check(const Padding& padding, int64_t dimensions) {
 template <size_t D, typename Derived>
 SamePadMaxPoolNdImpl<D, Derived>::SamePadMaxPoolNdImpl(SamePadMaxPoolOptions<D> options_)
     : options(std::move(options_)) {
-  // Virtual only in name: no class below overrides it.
+  // The qualified call is not virtual, and no derived class overrides it.
   SamePadMaxPoolNdImpl::reset();
 }
 
@@ -62,7 +62,7 @@ std::tuple<at::Tensor, at::Tensor> SamePadMaxPoolNdImpl<D, Derived>::forward_wit
 template <size_t D, typename Derived>
 SamePadAvgPoolNdImpl<D, Derived>::SamePadAvgPoolNdImpl(SamePadAvgPoolOptions<D> options_)
     : options(std::move(options_)) {
-  // Virtual only in name: no class below overrides it.
+  // The qualified call is not virtual, and no derived class overrides it.
   SamePadAvgPoolNdImpl::reset();
 }
 

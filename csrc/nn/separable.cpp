@@ -11,7 +11,7 @@ template <size_t D, typename Derived, typename DepthwiseImpl, typename Pointwise
 SamePadSeparableConvNdImpl<D, Derived, DepthwiseImpl, PointwiseImpl>::SamePadSeparableConvNdImpl(
     SamePadConvOptions<D> options_, int64_t depth_multiplier_)
     : options(std::move(options_)), depth_multiplier(depth_multiplier_) {
-  // Virtual only in name: no class below overrides it, as in torch::nn::ConvNdImpl.
+  // The qualified call is not virtual. As in torch::nn::ConvNdImpl, no derived class overrides it.
   SamePadSeparableConvNdImpl::reset();
 }
 

@@ -1,8 +1,8 @@
 #pragma once
 
 /// \file
-/// Modules that stand in for `torch::nn::Conv1d/2d/3d`: the same options, parameters and parameter
-/// names, with `padding` defaulting to SAME at every stride.
+/// Replacements for `torch::nn::Conv1d/2d/3d` with the same options, parameters and parameter
+/// names. Their `padding` defaults to SAME, which is allowed for every stride.
 
 #include <ATen/core/Tensor.h>
 #include <samepad/export.h>
@@ -20,11 +20,12 @@
 
 namespace samepad {
 
-/// Options of a `D`-dimensional SAME convolution, those of `torch::nn::ConvOptions<D>`:
+/// The options of a `D`-dimensional SAME convolution, which are those of
+/// `torch::nn::ConvOptions<D>`:
 ///
 ///     samepad::SamePadConv2dOptions(3, 32, 3).stride(2).bias(false)
 ///
-/// Changing options after construction has the effects it has on `torch::nn::ConvOptions<D>`.
+/// Changing options after construction has the same effects as for `torch::nn::ConvOptions<D>`.
 template <size_t D>
 struct SamePadConvOptions {
   using padding_mode_t = torch::nn::detail::conv_padding_mode_t;
@@ -33,38 +34,38 @@ struct SamePadConvOptions {
                      torch::ExpandingArray<D> kernel_size)
       : in_channels_(in_channels), out_channels_(out_channels), kernel_size_(kernel_size) {}
 
-  /// Channels of the input.
+  /// The number of channels of the input.
   TORCH_ARG(int64_t, in_channels);
 
-  /// Channels of the output.
+  /// The number of channels of the output.
   TORCH_ARG(int64_t, out_channels);
 
-  /// Kernel size: one number, or `D`.
+  /// The kernel size: one number, or `D` of them.
   TORCH_ARG(torch::ExpandingArray<D>, kernel_size);
 
-  /// Stride: one number, or `D`.
+  /// The stride: one number, or `D` of them.
   TORCH_ARG(torch::ExpandingArray<D>, stride) = 1;
 
-  /// Padding: a mode, amounts or (before, after) pairs; see `Padding`.
+  /// The padding: a mode, amounts or (before, after) pairs; see `Padding`.
   TORCH_ARG(Padding, padding) = PadMode::same;
 
  public:
-  /// One amount per dimension, written in place: `.padding({1, 2})`.
+  /// Accepts one amount per dimension as a braced list: `.padding({1, 2})`.
   auto padding(std::initializer_list<int64_t> amounts) { return padding(Padding(amounts)); }
 
-  /// One (before, after) pair per dimension, written in place: `.padding({{0, 1}, {2, 3}})`.
+  /// Accepts one (before, after) pair per dimension as a braced list: `.padding({{0, 1}, {2, 3}})`.
   auto padding(std::initializer_list<Padding::Pair> pairs) { return padding(Padding(pairs)); }
 
-  /// Spacing between the elements of the kernel: one number, or `D`.
+  /// The spacing between the elements of the kernel: one number, or `D` of them.
   TORCH_ARG(torch::ExpandingArray<D>, dilation) = 1;
 
-  /// Number of groups; divides both channel counts.
+  /// The number of groups, which divides both channel counts.
   TORCH_ARG(int64_t, groups) = 1;
 
   /// Whether to add a learnable bias.
   TORCH_ARG(bool, bias) = true;
 
-  /// What the padding is filled with: `torch::kZeros`, `kReflect`, `kReplicate` or `kCircular`.
+  /// How the padding is filled: `torch::kZeros`, `kReflect`, `kReplicate` or `kCircular`.
   TORCH_ARG(padding_mode_t, padding_mode) = torch::kZeros;
 };
 
@@ -72,15 +73,16 @@ using SamePadConv1dOptions = SamePadConvOptions<1>;
 using SamePadConv2dOptions = SamePadConvOptions<2>;
 using SamePadConv3dOptions = SamePadConvOptions<3>;
 
-/// What the three convolution modules share; use them, not this.
+/// The base class of the three convolution modules, not meant to be used itself.
 ///
-/// Parameters, named and initialised as those of `torch::nn::Conv*d`:
+/// Its parameters are named and initialised as those of `torch::nn::Conv*d`:
 ///   weight  (out_channels, in_channels / groups, kernel_size...)
 ///   bias    (out_channels), undefined without bias
 ///
-/// Constructing or resetting throws `c10::Error` where channels, groups or kernel are not positive,
-/// the groups divide a channel count with a remainder, or the padding fits no `D`-dimensional
-/// convolution; what `samepad::conv*d` checks is checked by `forward`.
+/// Constructing or resetting it throws `c10::Error` if the channels, the groups or the kernel size
+/// are not positive, if a channel count is not divisible by the groups, or if the padding is not
+/// for a `D`-dimensional convolution. Everything that `samepad::conv*d` checks is checked by
+/// `forward`.
 template <size_t D, typename Derived>
 class SAMEPAD_API SamePadConvNdImpl : public torch::nn::Cloneable<Derived> {
  public:
@@ -90,7 +92,7 @@ class SAMEPAD_API SamePadConvNdImpl : public torch::nn::Cloneable<Derived> {
 
   void reset() override;
 
-  /// Draws weight and bias anew, from the distributions that `torch::nn::Conv*d` draws from.
+  /// Initialises weight and bias again, from the distributions that `torch::nn::Conv*d` uses.
   void reset_parameters();
 
   /// Writes, for instance, `samepad::SamePadConv2d(3, 8, kernel_size=[3, 3], stride=[2, 2],
@@ -105,19 +107,19 @@ class SAMEPAD_API SamePadConvNdImpl : public torch::nn::Cloneable<Derived> {
   at::Tensor bias;
 };
 
-/// SAME convolution over (N, C, L) or (C, L); stands in for `torch::nn::Conv1d`.
+/// SAME convolution over (N, C, L) or (C, L), a replacement for `torch::nn::Conv1d`.
 class SAMEPAD_API SamePadConv1dImpl : public SamePadConvNdImpl<1, SamePadConv1dImpl> {
  public:
   using SamePadConvNdImpl::SamePadConvNdImpl;
 };
 
-/// SAME convolution over (N, C, H, W) or (C, H, W); stands in for `torch::nn::Conv2d`.
+/// SAME convolution over (N, C, H, W) or (C, H, W), a replacement for `torch::nn::Conv2d`.
 class SAMEPAD_API SamePadConv2dImpl : public SamePadConvNdImpl<2, SamePadConv2dImpl> {
  public:
   using SamePadConvNdImpl::SamePadConvNdImpl;
 };
 
-/// SAME convolution over (N, C, D, H, W) or (C, D, H, W); stands in for `torch::nn::Conv3d`.
+/// SAME convolution over (N, C, D, H, W) or (C, D, H, W), a replacement for `torch::nn::Conv3d`.
 class SAMEPAD_API SamePadConv3dImpl : public SamePadConvNdImpl<3, SamePadConv3dImpl> {
  public:
   using SamePadConvNdImpl::SamePadConvNdImpl;

@@ -1,8 +1,8 @@
 #pragma once
 
 /// \file
-/// Modules that stand in for `torch::nn::MaxPool1d/2d/3d` and `torch::nn::AvgPool1d/2d/3d`, with
-/// `padding` defaulting to SAME.
+/// Replacements for `torch::nn::MaxPool1d/2d/3d` and `torch::nn::AvgPool1d/2d/3d`. Their `padding`
+/// defaults to SAME.
 
 #include <ATen/core/Tensor.h>
 #include <samepad/export.h>
@@ -20,7 +20,8 @@
 
 namespace samepad {
 
-/// Options of a `D`-dimensional SAME max pool, those of `torch::nn::MaxPoolOptions<D>`:
+/// The options of a `D`-dimensional SAME max pool, which are those of
+/// `torch::nn::MaxPoolOptions<D>`:
 ///
 ///     samepad::SamePadMaxPool2dOptions(3).stride(2)
 template <size_t D>
@@ -28,26 +29,26 @@ struct SamePadMaxPoolOptions {
   SamePadMaxPoolOptions(torch::ExpandingArray<D> kernel_size)
       : kernel_size_(kernel_size), stride_(kernel_size) {}
 
-  /// Size of the window: one number, or `D`.
+  /// The size of the window: one number, or `D` of them.
   TORCH_ARG(torch::ExpandingArray<D>, kernel_size);
 
-  /// Step of the window: one number, or `D`; the kernel size by default.
+  /// The step between windows: one number, or `D` of them; the kernel size by default.
   TORCH_ARG(torch::ExpandingArray<D>, stride);
 
-  /// Padding, which is ignored: a mode, amounts or (before, after) pairs; see `Padding`.
+  /// The padding, which the maxima ignore: a mode, amounts or (before, after) pairs; see `Padding`.
   TORCH_ARG(Padding, padding) = PadMode::same;
 
  public:
-  /// One amount per dimension, written in place: `.padding({1, 2})`.
+  /// Accepts one amount per dimension as a braced list: `.padding({1, 2})`.
   auto padding(std::initializer_list<int64_t> amounts) { return padding(Padding(amounts)); }
 
-  /// One (before, after) pair per dimension, written in place: `.padding({{0, 1}, {2, 3}})`.
+  /// Accepts one (before, after) pair per dimension as a braced list: `.padding({{0, 1}, {2, 3}})`.
   auto padding(std::initializer_list<Padding::Pair> pairs) { return padding(Padding(pairs)); }
 
-  /// Spacing between the elements of the window: one number, or `D`.
+  /// The spacing between the elements of the window: one number, or `D` of them.
   TORCH_ARG(torch::ExpandingArray<D>, dilation) = 1;
 
-  /// Whether to round output sizes up; SAME's are.
+  /// Whether to round output sizes up. SAME always does.
   TORCH_ARG(bool, ceil_mode) = false;
 };
 
@@ -55,36 +56,37 @@ using SamePadMaxPool1dOptions = SamePadMaxPoolOptions<1>;
 using SamePadMaxPool2dOptions = SamePadMaxPoolOptions<2>;
 using SamePadMaxPool3dOptions = SamePadMaxPoolOptions<3>;
 
-/// Options of a `D`-dimensional SAME average pool, those of `torch::nn::AvgPoolOptions<D>`.
+/// The options of a `D`-dimensional SAME average pool, which are those of
+/// `torch::nn::AvgPoolOptions<D>`.
 template <size_t D>
 struct SamePadAvgPoolOptions {
   SamePadAvgPoolOptions(torch::ExpandingArray<D> kernel_size)
       : kernel_size_(kernel_size), stride_(kernel_size) {}
 
-  /// Size of the window: one number, or `D`.
+  /// The size of the window: one number, or `D` of them.
   TORCH_ARG(torch::ExpandingArray<D>, kernel_size);
 
-  /// Step of the window: one number, or `D`; the kernel size by default.
+  /// The step between windows: one number, or `D` of them; the kernel size by default.
   TORCH_ARG(torch::ExpandingArray<D>, stride);
 
-  /// Padding: a mode, amounts or (before, after) pairs; see `Padding`.
+  /// The padding: a mode, amounts or (before, after) pairs; see `Padding`.
   TORCH_ARG(Padding, padding) = PadMode::same;
 
  public:
-  /// One amount per dimension, written in place: `.padding({1, 2})`.
+  /// Accepts one amount per dimension as a braced list: `.padding({1, 2})`.
   auto padding(std::initializer_list<int64_t> amounts) { return padding(Padding(amounts)); }
 
-  /// One (before, after) pair per dimension, written in place: `.padding({{0, 1}, {2, 3}})`.
+  /// Accepts one (before, after) pair per dimension as a braced list: `.padding({{0, 1}, {2, 3}})`.
   auto padding(std::initializer_list<Padding::Pair> pairs) { return padding(Padding(pairs)); }
 
-  /// Whether to round output sizes up; SAME's are.
+  /// Whether to round output sizes up. SAME always does.
   TORCH_ARG(bool, ceil_mode) = false;
 
-  /// Whether padding counts as zeros; by default it does where amounts are given, as in
-  /// `torch::nn::AvgPool*d`, and does not with SAME, as in TensorFlow.
+  /// Whether means include the padding, as zeros. By default they do if amounts are given, as in
+  /// `torch::nn::AvgPool*d`, but not with SAME, as in TensorFlow.
   TORCH_ARG(std::optional<bool>, count_include_pad) = std::nullopt;
 
-  /// What sums are divided by, rather than by a number of elements; not in one dimension.
+  /// What to divide sums by, instead of the number of elements. Not available in one dimension.
   TORCH_ARG(std::optional<int64_t>, divisor_override) = std::nullopt;
 };
 
@@ -92,10 +94,10 @@ using SamePadAvgPool1dOptions = SamePadAvgPoolOptions<1>;
 using SamePadAvgPool2dOptions = SamePadAvgPoolOptions<2>;
 using SamePadAvgPool3dOptions = SamePadAvgPoolOptions<3>;
 
-/// What the three max pool modules share; use them, not this.
+/// The base class of the three max pool modules, not meant to be used itself.
 ///
-/// Constructing or resetting throws `c10::Error` where the padding fits no `D`-dimensional pool;
-/// what `samepad::max_pool*d` checks is checked by `forward`.
+/// Constructing or resetting it throws `c10::Error` if the padding is not for a `D`-dimensional
+/// pool. Everything that `samepad::max_pool*d` checks is checked by `forward`.
 template <size_t D, typename Derived>
 class SAMEPAD_API SamePadMaxPoolNdImpl : public torch::nn::Cloneable<Derived> {
  public:
@@ -109,20 +111,20 @@ class SAMEPAD_API SamePadMaxPoolNdImpl : public torch::nn::Cloneable<Derived> {
   /// padding=same, dilation=[1, 1], ceil_mode=false)`.
   void pretty_print(std::ostream& stream) const override;
 
-  /// Pools (N, C, spatial...) or (C, spatial...); see `samepad::max_pool1d`.
+  /// Applies the pool to (N, C, spatial...) or (C, spatial...); see `samepad::max_pool1d`.
   at::Tensor forward(const at::Tensor& input);
 
-  /// The maxima and their indices; see `samepad::max_pool1d_with_indices`.
+  /// Returns the maxima and their indices; see `samepad::max_pool1d_with_indices`.
   std::tuple<at::Tensor, at::Tensor> forward_with_indices(const at::Tensor& input);
 
   SamePadMaxPoolOptions<D> options;
 };
 
-/// What the three average pool modules share; use them, not this.
+/// The base class of the three average pool modules, not meant to be used itself.
 ///
-/// Constructing or resetting throws `c10::Error` where the padding fits no `D`-dimensional pool, or
-/// a one-dimensional one has a divisor_override; what `samepad::avg_pool*d` checks is checked by
-/// `forward`.
+/// Constructing or resetting it throws `c10::Error` if the padding is not for a `D`-dimensional
+/// pool, or if a one-dimensional pool has a divisor_override. Everything that `samepad::avg_pool*d`
+/// checks is checked by `forward`.
 template <size_t D, typename Derived>
 class SAMEPAD_API SamePadAvgPoolNdImpl : public torch::nn::Cloneable<Derived> {
  public:
@@ -136,43 +138,44 @@ class SAMEPAD_API SamePadAvgPoolNdImpl : public torch::nn::Cloneable<Derived> {
   /// padding=same)`.
   void pretty_print(std::ostream& stream) const override;
 
-  /// Pools (N, C, spatial...) or (C, spatial...); see `samepad::avg_pool1d`.
+  /// Applies the pool to (N, C, spatial...) or (C, spatial...); see `samepad::avg_pool1d`.
   at::Tensor forward(const at::Tensor& input);
 
   SamePadAvgPoolOptions<D> options;
 };
 
-/// SAME max pool over (N, C, L) or (C, L); stands in for `torch::nn::MaxPool1d`.
+/// SAME max pool over (N, C, L) or (C, L), a replacement for `torch::nn::MaxPool1d`.
 class SAMEPAD_API SamePadMaxPool1dImpl : public SamePadMaxPoolNdImpl<1, SamePadMaxPool1dImpl> {
  public:
   using SamePadMaxPoolNdImpl::SamePadMaxPoolNdImpl;
 };
 
-/// SAME max pool over (N, C, H, W) or (C, H, W); stands in for `torch::nn::MaxPool2d`.
+/// SAME max pool over (N, C, H, W) or (C, H, W), a replacement for `torch::nn::MaxPool2d`.
 class SAMEPAD_API SamePadMaxPool2dImpl : public SamePadMaxPoolNdImpl<2, SamePadMaxPool2dImpl> {
  public:
   using SamePadMaxPoolNdImpl::SamePadMaxPoolNdImpl;
 };
 
-/// SAME max pool over (N, C, D, H, W) or (C, D, H, W); stands in for `torch::nn::MaxPool3d`.
+/// SAME max pool over (N, C, D, H, W) or (C, D, H, W), a replacement for `torch::nn::MaxPool3d`.
 class SAMEPAD_API SamePadMaxPool3dImpl : public SamePadMaxPoolNdImpl<3, SamePadMaxPool3dImpl> {
  public:
   using SamePadMaxPoolNdImpl::SamePadMaxPoolNdImpl;
 };
 
-/// SAME average pool over (N, C, L) or (C, L); stands in for `torch::nn::AvgPool1d`.
+/// SAME average pool over (N, C, L) or (C, L), a replacement for `torch::nn::AvgPool1d`.
 class SAMEPAD_API SamePadAvgPool1dImpl : public SamePadAvgPoolNdImpl<1, SamePadAvgPool1dImpl> {
  public:
   using SamePadAvgPoolNdImpl::SamePadAvgPoolNdImpl;
 };
 
-/// SAME average pool over (N, C, H, W) or (C, H, W); stands in for `torch::nn::AvgPool2d`.
+/// SAME average pool over (N, C, H, W) or (C, H, W), a replacement for `torch::nn::AvgPool2d`.
 class SAMEPAD_API SamePadAvgPool2dImpl : public SamePadAvgPoolNdImpl<2, SamePadAvgPool2dImpl> {
  public:
   using SamePadAvgPoolNdImpl::SamePadAvgPoolNdImpl;
 };
 
-/// SAME average pool over (N, C, D, H, W) or (C, D, H, W); stands in for `torch::nn::AvgPool3d`.
+/// SAME average pool over (N, C, D, H, W) or (C, D, H, W), a replacement for
+/// `torch::nn::AvgPool3d`.
 class SAMEPAD_API SamePadAvgPool3dImpl : public SamePadAvgPoolNdImpl<3, SamePadAvgPool3dImpl> {
  public:
   using SamePadAvgPoolNdImpl::SamePadAvgPoolNdImpl;

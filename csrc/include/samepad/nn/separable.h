@@ -1,15 +1,17 @@
 #pragma once
 
 /// \file
-/// Depthwise and separable convolutions, laid out as Keras lays out their weights.
+/// Depthwise and separable convolutions. Their weights have the order of Keras's, with the channels
+/// moved to the front.
 
 #include <c10/util/Exception.h>
 #include <samepad/nn/conv.h>
 
 namespace samepad {
 
-/// Options of a `D`-dimensional depthwise convolution of C channels with M = `depth_multiplier`
-/// filters for each: those of the convolution that it is, with C M output channels and C groups.
+/// The options of a `D`-dimensional depthwise convolution of C channels with M = `depth_multiplier`
+/// filters per channel. They are those of an ordinary convolution with C M output channels and C
+/// groups.
 ///
 ///     samepad::SamePadDepthwiseConv2dOptions(32, 3, /*depth_multiplier=*/2).stride(2)
 template <size_t D>
@@ -26,12 +28,12 @@ struct SamePadDepthwiseConvOptions : SamePadConvOptions<D> {
 using SamePadDepthwiseConv1dOptions = SamePadDepthwiseConvOptions<1>;
 using SamePadDepthwiseConv2dOptions = SamePadDepthwiseConvOptions<2>;
 
-/// Depthwise convolution over (N, C, L) or (C, L), giving C M channels, of which c M + m is from
-/// channel c. The weight, (C M, 1, k), is Keras's depthwise_kernel, (k, C, M), with the channels
-/// moved to the front.
+/// Depthwise convolution over (N, C, L) or (C, L). The output has C M channels; channel c M + m is
+/// computed from input channel c. The weight, (C M, 1, k), is Keras's depthwise_kernel, (k, C, M),
+/// with the channels moved to the front.
 ///
-/// Constructing or resetting throws `c10::Error` where `SamePadConv1d` does, and where the options
-/// have another number of groups than channels.
+/// Constructing or resetting it throws `c10::Error` where `SamePadConv1d` does, and if the number
+/// of groups in the options differs from the number of channels.
 class SAMEPAD_API SamePadDepthwiseConv1dImpl
     : public SamePadConvNdImpl<1, SamePadDepthwiseConv1dImpl> {
  public:
@@ -42,7 +44,8 @@ class SAMEPAD_API SamePadDepthwiseConv1dImpl
 };
 
 /// Depthwise convolution over (N, C, H, W) or (C, H, W); see `SamePadDepthwiseConv1d`. The weight,
-/// (C M, 1, kH, kW), is Keras's depthwise_kernel, (kH, kW, C, M), with the channels moved.
+/// (C M, 1, kH, kW), is Keras's depthwise_kernel, (kH, kW, C, M), with the channels moved to the
+/// front.
 class SAMEPAD_API SamePadDepthwiseConv2dImpl
     : public SamePadConvNdImpl<2, SamePadDepthwiseConv2dImpl> {
  public:
@@ -55,15 +58,15 @@ class SAMEPAD_API SamePadDepthwiseConv2dImpl
 TORCH_MODULE(SamePadDepthwiseConv1d);
 TORCH_MODULE(SamePadDepthwiseConv2d);
 
-/// What the separable convolution modules share; use them, not this.
+/// The base class of the separable convolution modules, not meant to be used itself.
 ///
-/// Submodules, whose parameters are Keras's with the channels moved to the front:
-///   depthwise  in_channels to in_channels depth_multiplier channels, with everything that
+/// Its submodules, whose parameters are Keras's with the channels moved to the front, are:
+///   depthwise  turns in_channels into in_channels depth_multiplier channels, with everything that
 ///              `options` asks for but the bias
-///   pointwise  to out_channels, a kernel of 1, with the bias
+///   pointwise  turns these into out_channels with a kernel of size 1, and adds the bias
 ///
-/// Constructing or resetting throws `c10::Error` where `options` has groups, the depth_multiplier
-/// is not positive, or one of the convolutions is impossible.
+/// Constructing or resetting it throws `c10::Error` if `options` has groups, if depth_multiplier is
+/// not positive, or if the options of either convolution are invalid.
 template <size_t D, typename Derived, typename DepthwiseImpl, typename PointwiseImpl>
 class SAMEPAD_API SamePadSeparableConvNdImpl : public torch::nn::Cloneable<Derived> {
  public:
@@ -74,10 +77,10 @@ class SAMEPAD_API SamePadSeparableConvNdImpl : public torch::nn::Cloneable<Deriv
 
   void reset() override;
 
-  /// Writes the module's name; its submodules follow.
+  /// Writes only the module's name, because its submodules are printed after it.
   void pretty_print(std::ostream& stream) const override;
 
-  /// Convolves (N, C, spatial...) or (C, spatial...).
+  /// Applies both convolutions to (N, C, spatial...) or (C, spatial...).
   at::Tensor forward(const at::Tensor& input);
 
   SamePadConvOptions<D> options;
@@ -86,7 +89,7 @@ class SAMEPAD_API SamePadSeparableConvNdImpl : public torch::nn::Cloneable<Deriv
   torch::nn::ModuleHolder<PointwiseImpl> pointwise{nullptr};
 };
 
-/// Depthwise convolution, then one with a kernel of 1, over (N, C, L) or (C, L):
+/// A depthwise convolution followed by one with a kernel of size 1, over (N, C, L) or (C, L):
 ///
 ///     samepad::SamePadSeparableConv1d(samepad::SamePadConv1dOptions(32, 64, 3).stride(2),
 ///                                     /*depth_multiplier=*/2)
@@ -97,7 +100,7 @@ class SAMEPAD_API SamePadSeparableConv1dImpl
   using SamePadSeparableConvNdImpl::SamePadSeparableConvNdImpl;
 };
 
-/// Depthwise convolution, then one with a kernel of 1, over (N, C, H, W) or (C, H, W).
+/// A depthwise convolution followed by one with a kernel of size 1, over (N, C, H, W) or (C, H, W).
 class SAMEPAD_API SamePadSeparableConv2dImpl
     : public SamePadSeparableConvNdImpl<2, SamePadSeparableConv2dImpl, SamePadDepthwiseConv2dImpl,
                                         SamePadConv2dImpl> {
