@@ -8,7 +8,8 @@
 namespace samepad::detail {
 namespace {
 
-/// Past this, n + 2 p might not fit int64_t, and nobody would want the outputs that it adds.
+/// The largest padding that this plan handles. With more, n + 2 p might overflow int64_t, and the
+/// extra outputs would cost too much anyway.
 constexpr int64_t kMostPadding = std::numeric_limits<int32_t>::max();
 
 bool can_run(const ConvProblem& problem) {
@@ -27,29 +28,28 @@ bool can_run(const ConvProblem& problem) {
   return true;
 }
 
-/// The symmetric padding of dimension i, from which the wanted outputs are cut.
+/// The symmetric padding of dimension i. The output computed with it contains the wanted outputs.
 int64_t padding(const ConvProblem& problem, int64_t i) {
   return crop_padding(problem.known_pads[i], problem.stride[i]);
 }
 
-/// The size of dimension i of the output before it is cut.
+/// The size of dimension i of the output before it is cropped.
 int64_t whole_size(const ConvProblem& problem, int64_t i) {
   const int64_t p = padding(problem, i);
   return padded_output_size(problem.size(i).expect_int(), problem.extent(i), problem.stride[i],
                             Pads<int64_t>{p, p});
 }
 
-/// The estimated costs of this plan and of `pad` are compared: this one copies the output and
-/// computes more of it, the other one copies the input. The unit is one element that is copied
-/// around padding. In it an output element costs two, 32 multiplications and additions cost one,
-/// and the calls that cut the output cost about as much as 5000 (measured in float32 with AVX2;
-/// benchmarks/README.md).
+/// Compares the estimated costs of this plan, which copies the output and computes more of it, and
+/// of `pad`, which copies the input. The unit is the cost of copying one element into a padded
+/// input. An output element then costs two to copy, 32 multiply-adds cost one, and the calls that
+/// crop the output cost about 5000 (measured in float32 with AVX2; benchmarks/README.md).
 const char* advantage(const ConvProblem& problem) {
   constexpr double kOperationsPerCopy = 32;
   constexpr double kOutputCopy = 2;
   constexpr double kCalls = 5000;
   if (!problem.input.is_cpu() || !problem.plain) {
-    return nullptr;  // not measured elsewhere, where `pad` is what everybody runs
+    return nullptr;  // the model was only measured here; elsewhere `pad` is the usual way
   }
   double wanted = 1;
   double computed = 1;
@@ -58,7 +58,8 @@ const char* advantage(const ConvProblem& problem) {
   for (const auto i : c10::irange(problem.dimensions())) {
     const auto& [before, after] = problem.known_pads[i];
     const int64_t p = padding(problem, i);
-    // Here oneDNN's backward pass of a depthwise convolution falls back to its reference code.
+    // With such padding oneDNN's backward pass of a depthwise convolution falls back to its slow
+    // reference code.
     if (problem.depthwise && p >= problem.extent(i) - 1 && p > 0 && problem.needs_gradient()) {
       return nullptr;
     }
@@ -95,7 +96,7 @@ at::Tensor run(const ConvProblem& problem) {
   return dense_part(whole, parts);
 }
 
-/// The part of the output is copied, where it is not the whole.
+/// Cropping copies the wanted part of the output. Nothing is copied if that is the whole output.
 int64_t bytes_copied(const ConvProblem& problem) {
   const Dims wanted = problem.output_size();
   for (const auto i : c10::irange(problem.dimensions())) {

@@ -10,8 +10,9 @@ bool takes(const ConvProblem& problem) { return !problem.depthwise && own_takes(
 
 bool can_run(const ConvProblem& problem) { return !problem.depthwise && own_can_run(problem); }
 
-/// Whether many elements of few channels make an output, as where audio enters a net: PyTorch's
-/// libraries, which copy them side by side, are faster there (benchmarks/README.md).
+/// Whether a large kernel covers few channels, as in the first layer of a network for audio.
+/// PyTorch's libraries, which use im2col there, are faster for these convolutions
+/// (benchmarks/README.md).
 bool is_long(const ConvProblem& problem) {
   constexpr int64_t kFewChannels = 8;
   constexpr int64_t kManyElements = 128;
@@ -28,8 +29,8 @@ double multiplications(const ConvProblem& problem) {
   return count;
 }
 
-/// Where the pads are equal, PyTorch's convolution, which then copies nothing either, is often the
-/// faster one (benchmarks/README.md).
+/// With equal pads PyTorch's convolution copies nothing either, and is often faster
+/// (benchmarks/README.md).
 const char* advantage(const ConvProblem& problem) {
   constexpr double kFewMultiplications = 8e6;
   if (is_long(problem)) {

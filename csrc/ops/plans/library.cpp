@@ -16,7 +16,7 @@
 namespace samepad::detail {
 namespace {
 
-/// `tensor` with zeros around its spatial dimensions; negative amounts crop. Differentiable.
+/// Pads the spatial dimensions of `tensor` with zeros; negative amounts crop. Differentiable.
 at::Tensor add_zeros(const at::Tensor& tensor, const KnownPads& pads) {
   const auto all = [&](const auto& condition) {
     return std::ranges::all_of(
@@ -44,7 +44,8 @@ at::Tensor convolution(const ConvProblem& problem, const at::Tensor& input,
                        const Dims& strides, const SymDims& padding) {
   const SymDims stride = as_symbols(strides);
   const SymDims dilation = as_symbols(problem.dilation);
-  // What the operators below come to where nothing looks on.
+  // Without transforms or tensor subclasses, the operators called below end in this call. Calling
+  // it directly saves their overhead.
   if (problem.plain && input.is_floating_point()) {
     const SymDims no_output_padding(problem.dimensions(), 0);
     return at::convolution_symint(input, weight, bias, stride, padding, dilation,
@@ -56,7 +57,7 @@ at::Tensor convolution(const ConvProblem& problem, const at::Tensor& input,
   return run(input, weight, bias, stride, padding, dilation, problem.groups);
 }
 
-/// A tensor as the call takes it.
+/// The tensor in the layout and type that the call requires.
 at::Tensor prepared(const LibraryCall& call, const at::Tensor& tensor) {
   const at::Tensor laid_out = call.contiguous ? plainly_contiguous(tensor) : tensor;
   return call.single_precision ? laid_out.to(at::kFloat) : laid_out;
@@ -74,8 +75,8 @@ LibraryCall library_call(const ConvProblem& problem, const char* fault) {
     Pads<c10::SymInt> copied = problem.pads[i];
     int64_t inside = 0;
     if (fault != nullptr) {
-      // All pads are in the copy. Where there is one output, the convolution gets no stride, and no
-      // more of the input than that output needs.
+      // All padding goes into the copy. A dimension with a single output is convolved without a
+      // stride, and with only as much input as that output needs.
       const c10::SymInt size = problem.size(i);
       if (padded_output_size(size, problem.extent(i), problem.stride[i], copied) == 1) {
         copied.after = problem.extent(i) - size - copied.before;
@@ -83,8 +84,8 @@ LibraryCall library_call(const ConvProblem& problem, const char* fault) {
       }
     } else if (const auto amounts = known(copied);
                amounts && problem.pads_with_zeros() && !problem.is_empty(i)) {
-      // PyTorch's convolutions add zeros, of known number, but none to a dimension without
-      // elements.
+      // PyTorch's convolutions can add a known number of zeros themselves, except in a dimension
+      // without elements.
       inside = std::max<int64_t>(0, std::min(amounts->before, amounts->after));
       copied = {copied.before - inside, copied.after - inside};
     }
@@ -106,8 +107,8 @@ at::Tensor run_library(const ConvProblem& problem, const LibraryCall& call,
       convolution(problem, prepared(call, padded), prepared(call, problem.weight), bias,
                   call.stride, as_symbols(call.inside))
           .to(problem.input.scalar_type());
-  // The call's tensors are contiguous. `clone` also gives dimensions of one element the strides
-  // that the layout has for them, which `contiguous` leaves as they are.
+  // The call computed with contiguous tensors. `clone` also sets the strides of dimensions of size
+  // 1 as the layout prescribes, which `contiguous` does not.
   const at::MemoryFormat format = problem.output_format();
   return call.contiguous && problem.plain && format != at::MemoryFormat::Contiguous
              ? output.clone(format)

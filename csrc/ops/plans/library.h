@@ -1,45 +1,45 @@
 #pragma once
 
-// What the plans have in common that PyTorch's convolutions carry out: symmetric, crop and pad.
+// What the plans symmetric, crop and pad share: PyTorch's convolutions carry them out.
 
 #include "plan.h"
 
 namespace samepad::detail {
 
-/// These plans take convolutions of every kind.
+/// These plans support all types, devices and numbers of dimensions.
 inline bool takes_everything(const ConvProblem& /*problem*/) { return true; }
 
-/// A convolution of PyTorch's that computes a problem, of a padded copy of its input.
+/// How one of PyTorch's convolutions, applied to a padded copy of the input, computes a problem.
 struct LibraryCall {
-  PadList copied;                 ///< what is padded in the copy; negative amounts crop
-  Dims inside;                    ///< what the convolution adds itself, on both sides alike
-  Dims stride;                    ///< the convolution's
-  bool contiguous = false;        ///< whether all tensors have to be contiguous
-  bool single_precision = false;  ///< whether they have to be of float32
+  PadList copied;           ///< the padding of the copy; negative amounts crop
+  Dims inside;              ///< the padding that the convolution adds itself, equal on both sides
+  Dims stride;              ///< the stride of the convolution
+  bool contiguous = false;  ///< whether all tensors have to be contiguous
+  bool single_precision = false;  ///< whether all tensors have to be in float32
 };
 
-/// The call for a problem that PyTorch would compute wrongly because of `fault`, or null: where
-/// there is a fault, one that PyTorch computes rightly.
+/// The call that computes a problem. `fault` says why PyTorch would compute the problem wrongly, or
+/// is null; with a fault, the call is changed to one that PyTorch computes correctly.
 LibraryCall library_call(const ConvProblem& problem, const char* fault);
 
-/// The call's output, for a copy of the input with `copied` around it.
+/// Runs the call. `padded` is the input with the padding `call.copied`.
 at::Tensor run_library(const ConvProblem& problem, const LibraryCall& call,
                        const at::Tensor& padded);
 
-/// PyTorch's convolution of the input as it is, with `padding` zeros on both sides of each
-/// dimension.
+/// Runs PyTorch's convolution on the input without a copy, with `padding` zeros on both sides of
+/// each dimension.
 at::Tensor library_convolution(const ConvProblem& problem, const SymDims& padding);
 
-/// The output of a convolution padded with a known number of zeros, by way of a padded copy.
-/// Autograd sees nothing.
+/// Computes the output of a convolution that is padded with a known number of zeros, from a padded
+/// copy. Not differentiable.
 at::Tensor padded_output(const ConvProblem& problem);
 
-/// The gradients, by way of a padded copy. Differentiable.
+/// Computes the gradients from a padded copy. Differentiable.
 Gradients padded_gradients(const ConvProblem& problem, const at::Tensor& gradient,
                            GradientMask wanted);
 
-/// Bytes of a tensor of this type with `channels` channels for each image of the input's batch and
-/// these spatial sizes; the largest int64_t where there are more.
+/// The number of bytes of a tensor with the input's type and batch size, `channels` channels and
+/// these spatial sizes; at most the largest int64_t.
 int64_t count_bytes(const ConvProblem& problem, int64_t channels, const Dims& size);
 
 }  // namespace samepad::detail

@@ -15,7 +15,7 @@ struct Axis {
   int64_t kernel;
   int64_t stride;
   int64_t dilation;
-  Pads<int64_t> pads;  ///< None negative: what they crop is not in `size`.
+  Pads<int64_t> pads;  ///< Not negative: what negative pads crop is subtracted from `size`.
 
   bool is_padded() const { return pads.before > 0 || pads.after > 0; }
 
@@ -24,8 +24,8 @@ struct Axis {
   }
 };
 
-/// Whether, for some i < count, all of i step + j other_step - before, j < other_count, miss the
-/// image [0, size).
+/// Whether there is an i < count for which none of the positions i step + j other_step - before, j
+/// < other_count, lies in the image [0, size).
 bool misses(int64_t count, int64_t step, int64_t other_count, int64_t other_step, int64_t before,
             int64_t size) {
   const auto meets = [&](int64_t i) {
@@ -36,11 +36,12 @@ bool misses(int64_t count, int64_t step, int64_t other_count, int64_t other_step
   if (!meets(0) || !meets(count - 1)) {
     return true;
   }
-  // Steps within the image cannot jump over it, so the outermost ones are the first to miss.
+  // Steps no longer than the image cannot jump over it, so only the first or the last i can miss
+  // it.
   if (other_step <= size) {
     return false;
   }
-  // Looking at more of them would take too long. Taking them for faulty is right, if slower.
+  // Checking more than this would take too long. Assuming a fault is safe, only slower.
   constexpr int64_t kMany = 4096;
   if (count > kMany) {
     return true;
@@ -53,7 +54,8 @@ bool misses(int64_t count, int64_t step, int64_t other_count, int64_t other_step
   return false;
 }
 
-/// Whether a window, or a tap of the kernel in all windows, lies in the padding alone.
+/// Whether a window contains only padding, or an element of the kernel meets only padding in all
+/// windows.
 bool sees_padding_alone(const Axis& axis) {
   const auto& [size, kernel, stride, dilation, pads] = axis;
   const int64_t outputs = axis.outputs();
@@ -61,13 +63,13 @@ bool sees_padding_alone(const Axis& axis) {
                               misses(kernel, dilation, outputs, stride, pads.before, size));
 }
 
-/// The types that oneDNN computes; PyTorch's own code takes double precision.
+/// Whether oneDNN computes this type. Double precision is computed by PyTorch's own code.
 bool is_onednn_type(at::ScalarType type) {
   const auto real = c10::toRealValueType(type);
   return real == at::kFloat || real == at::kBFloat16 || real == at::kHalf;
 }
 
-/// Whether PyTorch might compute in channels_last. Transforms do not tell.
+/// Whether PyTorch might compute in channels_last. Under transforms the layout is not known.
 bool may_be_channels_last(const at::Tensor& input, const at::Tensor& weight) {
   return !is_plain(input) || !is_plain(weight) ||
          layout_of_output(input, weight) != at::MemoryFormat::Contiguous;
@@ -170,7 +172,7 @@ const char* library_fault(Purpose purpose, const ConvProblem& problem) {
     if (!known_size || *known_size == 0) {
       return nullptr;
     }
-    // A copy with so much padding would not fit the memory, and there is no other way.
+    // The remedy is a padded copy, and one with so much padding would not fit in memory.
     constexpr int64_t kMostPadding = 1048576;
     const auto& [before, after] = problem.known_pads[i];
     if (std::max(before, after) > kMostPadding) {

@@ -16,7 +16,7 @@ const ConvKernels& kernels_for(const ConvProblem& problem) {
   return problem.depthwise ? kernels::kDepthwiseKernels : kernels::kDenseKernels;
 }
 
-/// The kernels have two spatial dimensions; of one, the height is 1.
+/// The kernels work in two spatial dimensions; a one-dimensional tensor gets a height of 1.
 at::Tensor in_two_dimensions(int64_t dimensions, const at::Tensor& tensor) {
   return dimensions == 1 ? tensor.unsqueeze(2) : tensor;
 }
@@ -25,8 +25,8 @@ at::Tensor in_given_dimensions(int64_t dimensions, const at::Tensor& tensor) {
   return dimensions == 1 ? tensor.squeeze(2) : tensor;
 }
 
-/// What the kernels compute: this convolution in two dimensions. Its input and its output have
-/// these sizes, and `before` elements of padding come first.
+/// Describes this convolution to the kernels, in two dimensions. Its input and output have the
+/// given sizes, and `before` is the padding before the input.
 ConvShape shape_of(const ConvArgs& args, int64_t batch, const Dims& input, const Dims& output,
                    const Dims& before) {
   ConvShape shape{.batch = batch,
@@ -61,7 +61,7 @@ ConvShape shape_of(const ConvProblem& problem) {
   return shape_of(problem, problem.input.size(0), input, problem.output_size(), before);
 }
 
-/// What does not depend on sizes.
+/// The conditions that do not depend on sizes.
 bool takes_tensors(const ConvArgs& args, const ConvKernels& kernels) {
   return args.dimensions() <= 2 && args.input.is_cpu() && args.input.layout() == at::kStrided &&
          args.weight.layout() == at::kStrided && kernels.takes_type(args.input.scalar_type());
@@ -76,13 +76,13 @@ at::Tensor output(const ConvProblem& problem) {
                                   in_two_dimensions(dimensions, problem.weight), problem.bias));
 }
 
-/// Whether kernels may compute what a backward pass makes of these tensors: nothing looks on, and
-/// nothing is to differentiate it again.
+/// Whether the kernels, which autograd cannot see through, may compute this backward pass: there
+/// are no transforms or subclasses, and it need not be differentiated again.
 bool is_last(const ConvProblem& problem, const at::Tensor& gradient) {
   return !at::GradMode::is_enabled() && problem.plain && is_plain(gradient);
 }
 
-/// The sum over everything but the channels.
+/// The sum over all dimensions but the channels.
 at::Tensor bias_gradient(const at::Tensor& gradient) {
   std::vector<int64_t> axes{0};
   for (const auto axis : c10::irange(2, gradient.dim())) {
@@ -91,10 +91,11 @@ at::Tensor bias_gradient(const at::Tensor& gradient) {
   return gradient.sum(axes);
 }
 
-// The transposed convolution, which is the input's gradient of a convolution. Autograd keeps the
-// settings of that one: the input of the transposed convolution is like its output.
+// A transposed convolution is computed as the input's gradient of a convolution. What autograd
+// saves describes that convolution, whose output has the size of the transposed convolution's
+// input.
 
-/// The padding of the convolution that a transposed one is the gradient of.
+/// The padding of the convolution whose input's gradient is the transposed convolution.
 PadList transposed_pads(const ConvArgs& args, const Dims& output_size, const Dims& before) {
   PadList pads;
   for (const auto i : c10::irange(args.dimensions())) {
@@ -130,7 +131,8 @@ class Transposed : public torch::autograd::Function<Transposed> {
     return transposed_output(args, output_size, before);
   }
 
-  /// The gradient is the convolution's input: convolving it gives the input's gradient.
+  /// `outputs[0]` has the size of the convolution's input. Convolving it gives the gradient of the
+  /// transposed convolution's input.
   static torch::autograd::variable_list backward(torch::autograd::AutogradContext* context,
                                                  const torch::autograd::variable_list& outputs) {
     torch::autograd::variable_list result(6);

@@ -21,9 +21,9 @@ const char* advantage(const ConvProblem& problem) {
                                                      : "a copy costs less than extra outputs";
 }
 
-/// Padding that is not a known number of zeros, or that something else than autograd looks at, is
-/// added by ATen's operators. Elsewhere a kernel adds it, and backward adds it again, so that
-/// autograd keeps the input itself and no padded copy, as it does for nn.Conv2d.
+/// ATen's operators pad if the padding is not a known number of zeros, or under transforms.
+/// Otherwise a kernel pads, and the backward pass pads again, so that autograd saves the input
+/// itself rather than a padded copy, as it does for nn.Conv2d.
 at::Tensor run(const ConvProblem& problem) {
   if (problem.plain && problem.has_known_pads && problem.pads_with_zeros() &&
       problem.input.is_floating_point()) {
@@ -33,7 +33,7 @@ at::Tensor run(const ConvProblem& problem) {
   return run_library(problem, call, add_padding(problem.input, call.copied, problem.fill));
 }
 
-/// The padded input is copied, where the convolution does not add all of the padding itself.
+/// The padded input counts as a copy unless the convolution adds all of the padding itself.
 int64_t bytes_copied(const ConvProblem& problem) {
   const LibraryCall call = library_call(problem, problem.library_fault());
   const KnownPads copied = expect_known(call.copied);

@@ -5,7 +5,7 @@
 namespace samepad {
 namespace detail {
 
-// Each row stands in the file of its plan.
+// Each row is defined in its plan's file.
 extern const Plan kDepthwise;
 extern const Plan kDense;
 extern const Plan kSymmetric;
