@@ -17,7 +17,7 @@
 namespace samepad::detail {
 namespace {
 
-/// The name of the mode that the pads follow from when the graph runs; none where they are given.
+/// The name of the mode that determines the pads when the graph runs; none if the pads are given.
 using ModeName = std::optional<std::string_view>;
 
 ConvProblem problem_of(const at::Tensor& input, const at::Tensor& weight,
@@ -33,7 +33,7 @@ ConvProblem problem_of(const at::Tensor& input, const at::Tensor& weight,
   return {args, pads_for_amounts(dimensions, pads), "constant", /*as_torch=*/false};
 }
 
-// On CPU: the plan that an eager call would have for these sizes.
+// On the CPU, the operators run the plan that an eager call would choose for these sizes.
 
 at::Tensor output(const at::Tensor& input, const at::Tensor& weight,
                   const std::optional<at::Tensor>& bias, ModeName mode, c10::SymIntArrayRef pads,
@@ -57,7 +57,7 @@ std::tuple<at::Tensor, at::Tensor, at::Tensor> gradients(
   return {wanted[0] ? x.contiguous(format) : x, wanted[1] ? w.contiguous(format) : w, b};
 }
 
-// Sizes, types and layouts alone.
+// On the meta device, the operators only compute sizes, types and layouts.
 
 at::Tensor output_like(const at::Tensor& input, const at::Tensor& weight,
                        const std::optional<at::Tensor>& bias, ModeName mode,
@@ -80,10 +80,10 @@ std::tuple<at::Tensor, at::Tensor, at::Tensor> gradients_like(
           wanted[2] ? at::empty_symint({weight.sym_size(0)}, gradient.options()) : at::Tensor()};
 }
 
-/// What both operators take beside tensors.
+/// The arguments of both operators apart from tensors.
 struct Settings {
   ModeName mode;
-  std::vector<c10::SymInt> pads;  ///< none where there is a mode
+  std::vector<c10::SymInt> pads;  ///< empty if there is a mode
   SymDims stride;
   SymDims dilation;
 
@@ -130,12 +130,14 @@ at::Tensor differentiable_output(const at::Tensor& input, const at::Tensor& weig
                                  c10::SymIntArrayRef pads, c10::SymIntArrayRef stride,
                                  c10::SymIntArrayRef dilation, const c10::SymInt& groups) {
   const ConvProblem problem = problem_of(input, weight, bias, mode, pads, stride, dilation, groups);
-  // Forward mode around a compiled graph sees through what eager calls are made of.
+  // Forward-mode differentiation needs operators that have forward derivatives, which those of an
+  // eager call have.
   return has_tangent(problem) ? output(input, weight, bias, mode, pads, stride, dilation, groups)
                               : differentiable<call_below_autograd, call_gradients>(problem);
 }
 
-/// Whether torch.func's transforms or forward mode look on, which know ATen's operators alone.
+/// Whether torch.func's transforms or forward-mode differentiation are active, which only know
+/// ATen's operators.
 bool is_transformed(const ConvArgs& args) {
   return c10::impl::tls_is_dispatch_key_included(c10::DispatchKey::FuncTorchDynamicLayerBackMode) ||
          has_tangent(args);
@@ -148,12 +150,14 @@ bool can_defer(const ConvProblem& problem) {
       !problem.input.is_cpu() || problem.dimensions() > 2) {
     return false;
   }
-  // Whether PyTorch computes these rightly is known when the graph runs.
+  // Whether PyTorch computes these correctly depends on the sizes, which are known when the graph
+  // runs.
   if (is_half_type(problem.input.scalar_type()) &&
       problem.input.unsafeGetTensorImpl()->has_symbolic_sizes_strides()) {
     return true;
   }
-  // These are PyTorch's convolution alone, which a compiler knows better.
+  // PyTorch's convolution computes these without help, and a compiler can optimise it if it sees
+  // it.
   const bool pytorchs = problem.symmetric && (problem.as_torch || !problem.depthwise);
   return !pytorchs && std::ranges::any_of(plans(), [&](const Plan* plan) {
     return plan->own_kernels && plan->takes(problem);

@@ -1,6 +1,6 @@
 #pragma once
 
-// How the operators are called from C++.
+// Helpers to call and to register the operators from C++.
 
 #include <ATen/core/dispatch/Dispatcher.h>
 
@@ -8,8 +8,8 @@
 
 namespace samepad::detail {
 
-/// The operator, to be called through the dispatcher as at::conv2d is, so that every feature that
-/// lives in a dispatch key sees the call.
+/// Finds the operator. It is called through the dispatcher, as at::conv2d is, so that every feature
+/// that is implemented as a dispatch key, such as autograd or autocast, handles the call.
 template <class Kernel>
 c10::TypedOperatorHandle<Kernel> find_operator(const std::string& name, const char* overload) {
   return c10::Dispatcher::singleton()
@@ -19,8 +19,8 @@ c10::TypedOperatorHandle<Kernel> find_operator(const std::string& name, const ch
 
 }  // namespace samepad::detail
 
-/// Registers the kernels of composite operators under every key that they need: composite kernels
-/// do not reach vmap's key, which would loop over the samples instead.
+/// Registers the kernels of composite operators under every key that they need. Vmap does not use
+/// composite kernels by default; without its own key it would loop over the samples.
 #define SAMEPAD_REGISTER_COMPOSITE(register_kernels)                                 \
   TORCH_LIBRARY_IMPL(samepad, CompositeImplicitAutograd, m) { register_kernels(m); } \
   TORCH_LIBRARY_IMPL(samepad, FuncTorchBatchedDecomposition, m) { register_kernels(m); }

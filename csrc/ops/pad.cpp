@@ -1,4 +1,4 @@
-// samepad::pad, and the amounts that it pads by.
+// Implements samepad::pad and samepad::same_padding.
 
 #include <c10/util/Exception.h>
 #include <c10/util/irange.h>
@@ -12,7 +12,7 @@
 namespace samepad {
 namespace {
 
-/// The window of a kernel over the last dimensions of `input`.
+/// Checks the arguments and describes a kernel that slides over the last dimensions of `input`.
 detail::SlidingWindow window(const at::Tensor& input, c10::SymIntArrayRef kernel_size,
                              c10::SymIntArrayRef stride, c10::SymIntArrayRef dilation) {
   TORCH_CHECK(input.defined(), "expected input to be a tensor, but it is undefined");

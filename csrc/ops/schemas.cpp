@@ -1,5 +1,5 @@
-// Every operator that samepad adds to PyTorch's dispatcher. Their implementations register
-// themselves beside what they do.
+// The schemas of all operators that samepad adds to PyTorch's dispatcher. Each operator's kernels
+// are registered in the file that implements it.
 
 #include <torch/library.h>
 
@@ -17,10 +17,11 @@ std::string replace_all(std::string text, std::string_view from, std::string_vie
   return text;
 }
 
-/// Defines the operators of these numbers of dimensions, each with two overloads: a `padding` that
-/// names a mode, and `.padding` with amounts: one for all dimensions, one per dimension, or before
-/// and after of each dimension in turn. In the schema, $D is the number of dimensions, $overload
-/// the overload's name and $padding the argument.
+/// Defines one operator for each of these numbers of dimensions, each with two overloads: one whose
+/// `padding` is the name of a mode, and `.padding` with amounts, which are one for all dimensions,
+/// one per dimension, or before and after of each dimension in turn. In the schema, $D stands for
+/// the number of dimensions, $overload for the overload's name and $padding for the padding
+/// argument.
 void define(torch::Library& m, const std::vector<at::Tag>& tags, std::string_view schema,
             std::initializer_list<std::string_view> every = {"1", "2", "3"}) {
   for (const std::string_view dimensions : every) {
@@ -37,14 +38,15 @@ void define(torch::Library& m, const std::vector<at::Tag>& tags, std::string_vie
 }  // namespace
 
 TORCH_LIBRARY(samepad, m) {
-  // What holds of every operator here: safe under torch.compile, shown by opcheck in the tests.
+  // Every operator here is safe under torch.compile, which opcheck verifies in the tests.
   const std::vector<at::Tag> tags{at::Tag::pt2_compliant_tag};
 
   const std::string conv =
       "conv$Dd$overload(Tensor input, Tensor weight, Tensor? bias=None, SymInt[$D] stride=1, "
       "$padding, SymInt[$D] dilation=1, SymInt groups=1, str padding_mode=\"zeros\") -> Tensor";
   define(m, tags, conv);
-  // What torch.compile calls in their place, and what that defers to when the graph runs.
+  // Compiled graphs call compiled_conv1d and compiled_conv2d instead, which may defer the choice of
+  // a plan to run time by calling deferred_conv.
   define(m, tags, "compiled_" + conv, {"1", "2"});
   const std::vector<at::Tag> any_layout{at::Tag::pt2_compliant_tag, at::Tag::flexible_layout};
   m.def(

@@ -6,8 +6,9 @@ namespace samepad::detail {
 
 using torch::autograd::AutogradContext;
 
-// One list of integers for autograd to keep: groups, whether there is a bias, the mode or -1, and
-// for each dimension the stride, the dilation and, without a mode, the padding before and after.
+// Autograd saves one list of integers: groups, whether there is a bias, the mode or -1, and for
+// each dimension the stride, the dilation and the padding before and after, which is 0 if there is
+// a mode.
 
 namespace {
 

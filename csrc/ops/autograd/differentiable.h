@@ -1,7 +1,7 @@
 #pragma once
 
-// Autograd around convolutions whose gradients are computed here: what is kept from the forward
-// pass to the backward pass, and how.
+// Autograd functions for convolutions whose gradients are computed by this project, and what they
+// save for the backward pass.
 
 #include <torch/csrc/autograd/custom_function.h>
 
@@ -11,30 +11,31 @@
 
 namespace samepad::detail {
 
-/// Keeps the tensors `input` and `weight`, the rest of `args` and the padding, which is of zeros:
-/// the mode that asks for it, if there is one, otherwise the pads.
+/// Saves the tensors `input` and `weight`, the rest of `args` and the padding, which is filled with
+/// zeros: its mode if there is one, otherwise the pads.
 void save(torch::autograd::AutogradContext* context, const at::Tensor& input,
           const at::Tensor& weight, const ConvArgs& args, const PadList& pads,
           std::optional<PadMode> mode);
 
-/// What `save` has kept.
+/// What `save` has saved.
 struct Saved {
   at::Tensor input;
   at::Tensor weight;
-  SymDims settings;       ///< everything of the convolution but its tensors
-  GradientMask wanted{};  ///< the gradients that autograd asks for
+  SymDims settings;       ///< everything about the convolution except its tensors
+  GradientMask wanted{};  ///< the gradients that autograd needs
 
   explicit Saved(torch::autograd::AutogradContext* context);
 
-  /// The problem with these tensors, without a bias, which no gradient depends on.
+  /// The problem with these tensors and without a bias, on which no gradient depends.
   ConvProblem problem(const at::Tensor& input, const at::Tensor& weight) const;
 };
 
-/// A convolution whose output is `Output` and whose gradients are `Backward`.
+/// The autograd function of a convolution. `Output` computes its output, `Backward` its gradients.
 template <auto Output, auto Backward>
 class Differentiable : public torch::autograd::Function<Differentiable<Output, Backward>> {
  public:
-  // Autograd looks for tensors among the arguments themselves, not inside of the problem.
+  // The tensors are passed in addition to the problem, because autograd only finds tensors that are
+  // arguments themselves.
   static at::Tensor forward(torch::autograd::AutogradContext* context, const at::Tensor& input,
                             const at::Tensor& weight, const std::optional<at::Tensor>& /*bias*/,
                             const ConvProblem& problem) {
@@ -55,7 +56,7 @@ class Differentiable : public torch::autograd::Function<Differentiable<Output, B
   }
 };
 
-/// `Output` of a batched convolution padded with zeros, differentiable by `Backward`.
+/// Runs `Output` for a batched convolution padded with zeros. `Backward` makes it differentiable.
 template <auto Output, auto Backward>
 at::Tensor differentiable(const ConvProblem& problem) {
   return problem.needs_gradient() ? Differentiable<Output, Backward>::apply(

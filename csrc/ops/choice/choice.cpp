@@ -13,7 +13,7 @@ namespace {
 
 thread_local const Plan* forced_plan = nullptr;
 
-/// The first plan that can run and has an advantage, of those that `allowed` says yes to.
+/// The first plan that `allowed` accepts, that can run and that has an advantage.
 template <class Allowed>
 Choice first_with_advantage(const ConvProblem& problem, const Allowed& allowed) {
   for (const Plan* const plan : plans()) {

@@ -1,6 +1,6 @@
 #pragma once
 
-// Which plan computes a convolution.
+// The choice of the plan that computes a convolution.
 
 #include <samepad/export.h>
 
@@ -16,17 +16,18 @@ struct Choice {
   const char* reason;
 };
 
-/// The fastest of the plans that can run: as measured for these sizes, if that is wanted
-/// (`backends::benchmark`), otherwise the first that has an advantage.
+/// Chooses among the plans that can run: the fastest as measured for these sizes if measuring is
+/// enabled (`backends::benchmark`), otherwise the first one that has an advantage.
 Choice choose_plan(const ConvProblem& problem);
 
 /// The plan of this name, or null.
 SAMEPAD_API const Plan* find_plan(std::string_view name);
 
-/// While it lives, this thread uses the named plan wherever that can run, and elsewhere the one of
-/// PyTorch's that is chosen: for tests and measurements. None: as if there were no guard.
+/// During its lifetime, this thread uses the named plan wherever that plan can run; elsewhere it
+/// chooses among PyTorch's plans. For tests and measurements. Without a name it restores the normal
+/// choice.
 ///
-/// \throws c10::Error  where no plan has the name
+/// \throws c10::Error  if no plan has the name
 class SAMEPAD_API PlanGuard {
  public:
   explicit PlanGuard(std::optional<std::string_view> name);

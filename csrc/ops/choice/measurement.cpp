@@ -25,7 +25,7 @@ using backends::Measurement;
 using detail::ConvProblem;
 using detail::Plan;
 
-/// Everything that the time of a plan depends on.
+/// Everything that a plan's run time depends on.
 using Key = std::vector<int64_t>;
 
 struct Entry {
@@ -38,14 +38,14 @@ constexpr size_t kMost = 1024;
 struct Memory {
   std::mutex mutex;
   std::unordered_map<Key, Entry, c10::hash<Key>> entries;
-  std::deque<Key> order;  ///< from the oldest
+  std::deque<Key> order;  ///< oldest first
 };
 
 Memory& memory() {
   static Memory result;
-  // A process that forks while another of its threads holds the mutex would leave it locked in the
-  // child, where no thread is left to unlock it. So it is held across the fork by the thread that
-  // forks.
+  // If a process forked while another of its threads held the mutex, the mutex would stay locked in
+  // the child, where no thread is left to unlock it. So the forking thread holds the mutex during
+  // the fork.
   static const int registered = pthread_atfork(
       [] { result.mutex.lock(); }, [] { result.mutex.unlock(); }, [] { result.mutex.unlock(); });
   TORCH_INTERNAL_ASSERT(registered == 0);
@@ -100,7 +100,7 @@ std::string describe(const ConvProblem& problem) {
   return text.str();
 }
 
-/// Seconds of a call, and where gradients are wanted of its backward pass too.
+/// The seconds that a call takes, including its backward pass if gradients are needed.
 double time(const Plan& plan, const ConvProblem& problem) {
   const c10::impl::VirtualGuardImpl device(problem.input.device().type());
   const auto now = [&] {
@@ -117,7 +117,8 @@ double time(const Plan& plan, const ConvProblem& problem) {
   return std::chrono::duration<double>(now() - start).count();
 }
 
-/// While it lives, the caller's hooks on saved tensors, such as a checkpoint's, see none of them.
+/// During its lifetime, the caller's hooks on saved tensors, such as those of a checkpoint, are not
+/// called for what a measurement saves.
 class Unhooked {
  public:
   Unhooked() : previous_(at::SavedTensorDefaultHooks::set_tracing(true)) {}
@@ -133,7 +134,8 @@ Entry measure(const ConvProblem& given, c10::ArrayRef<const Plan*> candidates) {
   constexpr int kRounds = 7;
   constexpr double kEnough = 0.2;
   const Unhooked unhooked;
-  // Tensors of their own: hooks and gradients of the caller's are none of a measurement's business.
+  // The measurement uses its own tensors, so that it neither runs the caller's hooks nor adds to
+  // the caller's gradients.
   const auto copy = [](const at::Tensor& tensor) {
     return tensor.detach().requires_grad_(needs_gradient(tensor));
   };
@@ -145,7 +147,7 @@ Entry measure(const ConvProblem& given, c10::ArrayRef<const Plan*> candidates) {
   }
   std::vector<std::pair<const Plan*, double>> times;
   for (const Plan* const plan : candidates) {
-    time(*plan, problem);  // the first call works with fresh memory and is not counted
+    time(*plan, problem);  // the first call allocates memory, so it is not counted
     times.emplace_back(plan, std::numeric_limits<double>::infinity());
   }
   double spent = 0;
@@ -177,7 +179,8 @@ const Plan* fastest_plan(const ConvProblem& problem, c10::ArrayRef<const Plan*> 
       return found->second.fastest;
     }
   }
-  // Without the lock: other threads go on, and where two measure the same, the first one counts.
+  // The lock is not held during a measurement, so that other threads are not blocked. If two
+  // threads measure the same convolution, the first result is kept.
   const Entry entry = measure(problem, candidates);
   const std::scoped_lock lock(known.mutex);
   const auto [place, added] = known.entries.try_emplace(key, entry);

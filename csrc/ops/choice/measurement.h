@@ -8,8 +8,8 @@
 
 namespace samepad::detail {
 
-/// The fastest of `candidates`, which can all run: measured the first time that a convolution of
-/// these sizes is met, remembered afterwards.
+/// The fastest of `candidates`, all of which can run. They are measured the first time that a
+/// convolution of these sizes is called, and the result is remembered.
 const Plan* fastest_plan(const ConvProblem& problem, c10::ArrayRef<const Plan*> candidates);
 
 }  // namespace samepad::detail

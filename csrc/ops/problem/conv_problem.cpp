@@ -11,7 +11,7 @@
 namespace samepad::detail {
 namespace {
 
-/// `tensor` must be of the input's type and on its device.
+/// Throws if `tensor` differs from the input in type or device.
 void check_like_input(const char* argument, const at::Tensor& tensor, const at::Tensor& input) {
   TORCH_CHECK(tensor.scalar_type() == input.scalar_type(), "Input type (", input.scalar_type(),
               ") and ", argument, " type (", tensor.scalar_type(), ") should be the same");
@@ -32,7 +32,7 @@ void check_tensors(const char* function, const ConvArgs& args, int64_t dimension
   }
 }
 
-/// Channel counts that are symbolic are left to the convolution, which guards on them.
+/// Symbolic channel counts are not checked here; the convolution checks and guards them.
 void check_channels(const ConvArgs& args, WeightLayout layout) {
   const bool output_first = layout == WeightLayout::output_first;
   const auto groups = args.groups.maybe_as_int();
@@ -58,13 +58,13 @@ void check_channels(const ConvArgs& args, WeightLayout layout) {
               " elements, but got bias of size ", args.bias->sym_sizes(), " instead");
 }
 
-/// PyTorch's transposed convolutions count with `int`.
+/// PyTorch's transposed convolutions store strides and dilations as `int`.
 Range limits(WeightLayout layout) { return layout == WeightLayout::input_first ? kInt : Range{}; }
 
 bool is_symmetric(const ConvProblem& problem) {
   for (const auto i : c10::irange(problem.dimensions())) {
     const auto amounts = known(problem.pads[i]);
-    // An amount that is symbolic: PyTorch's convolution takes it as it is.
+    // PyTorch's convolution accepts a symbolic amount for both sides as it is.
     if (problem.as_torch && problem.pads_with_zeros() && !amounts && !problem.is_empty(i) &&
         problem.pads[i].before.is_same(problem.pads[i].after)) {
       continue;
@@ -110,7 +110,7 @@ void check_input_dimensions(const char* function, int64_t dimensions, const at::
 
 ConvTensors cast_for_autocast(ConvTensors tensors) {
   if (!tensors.input.defined() || !tensors.weight.defined()) {
-    return tensors;  // the check of the arguments names what is missing
+    return tensors;  // ConvArgs reports which one is missing
   }
   const auto device = tensors.input.device().type();
   if (at::autocast::is_autocast_available(device) && at::autocast::is_autocast_enabled(device)) {

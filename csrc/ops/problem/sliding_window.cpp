@@ -178,8 +178,8 @@ void check_fits(const SlidingWindow& window, const PadList& pads) {
 
 at::Tensor add_padding(const at::Tensor& input, const PadList& pads, std::string_view fill,
                        std::optional<double> value) {
-  std::vector<c10::SymInt> added;    // last dimension first, as at::pad takes them
-  std::vector<c10::SymInt> cropped;  // negative amounts, once the others are there to be cropped
+  std::vector<c10::SymInt> added;    // last dimension first, the order of at::pad
+  std::vector<c10::SymInt> cropped;  // negative amounts, applied after the others have been added
   for (auto i = static_cast<int64_t>(pads.size()) - 1; i >= 0; --i) {
     for (const auto& amount : {pads[i].before, pads[i].after}) {
       const bool crops = amount.maybe_as_int().value_or(0) < 0;
