@@ -1,5 +1,5 @@
-// samepad::conv1d, conv2d and conv3d: composite operators, so that autograd, autocast, functorch,
-// compilation and export see the ATen operators they are made of.
+// Implements samepad::conv1d, conv2d and conv3d as composite operators, so that autograd, autocast,
+// functorch, compilation and export see the ATen operators that they call.
 
 #include <ATen/ops/empty.h>
 #include <c10/util/Exception.h>
@@ -25,12 +25,11 @@ using detail::PadList;
 
 constexpr std::array kNames{"conv1d", "conv2d", "conv3d"};
 
-// The two forms of the argument `padding`: the name of a mode, and amounts.
+// The two forms of the `padding` argument: the name of a mode, and amounts.
 using Mode = std::string_view;
 using Amounts = c10::SymIntArrayRef;
 
-/// `deferrable` says whether a graph that this is traced into may choose the plan each time that it
-/// runs.
+/// `deferrable` says whether a traced graph may choose the plan each time that it runs.
 at::Tensor run(const ConvProblem& problem, bool deferrable) {
   return problem.as_given(deferrable && can_defer(problem)
                               ? run_deferred(problem)
@@ -57,8 +56,9 @@ at::Tensor convolve(const ConvArgs& args, Amounts padding, const std::string& fi
   return run(problem_for(args, padding, fill), deferrable);
 }
 
-/// Padding that is not of zeros, where sizes are symbolic. What `pads_for_windows` has more than
-/// the mode asks for is added as zeros, as reflection may have no elements for it.
+/// Computes a convolution with symbolic sizes whose padding is not filled with zeros. The elements
+/// that `pads_for_windows` adds beyond what the mode prescribes are filled with zeros, because the
+/// input may be too short to reflect that many.
 at::Tensor run_filled(const ConvArgs& args, PadMode mode, const std::string& fill,
                       bool deferrable) {
   const PadList pads = pads_for_mode(args, mode);
@@ -180,8 +180,8 @@ ConvExplanation explain_conv(const at::Tensor& input, const at::Tensor& weight,
                          {problem.known_pads.begin(), problem.known_pads.end()},
                          {},
                          plan->bytes_copied(problem),
-                         // Per output element, a multiplication and an addition for each of a
-                         // filter's weights.
+                         // Each output element takes a multiplication and an addition for each
+                         // weight of its filter.
                          2};
   if (args.batched) {
     result.output_size.push_back(input.size(0));
@@ -210,7 +210,7 @@ detail::StaticLayer detail::static_conv(at::IntArrayRef input_size, at::IntArray
       arguments(dimensions, {of_size(input_size), of_size(kernel_size), std::nullopt},
                 c10::fromIntArrayRefSlow(stride), c10::fromIntArrayRefSlow(dilation), 1);
   const PadList pads = pads_for(args, padding);
-  // Equal amounts are filled by nn.Conv*d itself, whatever with.
+  // nn.Conv*d itself adds equal amounts on both sides, in every padding mode.
   const bool equal =
       std::ranges::all_of(pads, [](const auto& pad) { return pad.before == pad.after; });
   const LibraryCall call =

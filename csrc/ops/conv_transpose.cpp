@@ -1,5 +1,5 @@
-// samepad::conv_transpose1d, conv_transpose2d and conv_transpose3d: composite operators over
-// PyTorch's transposed convolutions.
+// Implements samepad::conv_transpose1d, conv_transpose2d and conv_transpose3d as composite
+// operators over PyTorch's transposed convolutions.
 
 #include <ATen/core/Tensor.h>
 #include <ATen/ops/add.h>
@@ -31,22 +31,23 @@ using detail::SymDims;
 constexpr std::array kNames{"conv_transpose1d", "conv_transpose2d", "conv_transpose3d"};
 
 struct TransposedArgs : ConvArgs {
-  /// Empty where the sizes follow from the other arguments.
+  /// Empty if the other arguments determine the sizes.
   SymDims output_size;
   Dims output_padding;
 
-  /// Length of the full result in dimension i.
+  /// The length of the full result in dimension i.
   c10::SymInt full_size(int64_t i) const { return (size(i) - 1) * stride[i] + extent(i); }
 };
 
-/// What is cropped from the full result, and what then comes after it, of bias alone.
+/// How one dimension of the full result is cut: what to crop from both sides, and the number of
+/// elements to append afterwards, which contain only the bias.
 struct Cut {
   Pads<c10::SymInt> crop;
   c10::SymInt tail;
 };
 using CutList = c10::SmallVector<Cut, 3>;
 
-/// Throws where an output size is not in [least, most].
+/// Throws if an output size is not in [least, most].
 void check_output_size(const TransposedArgs& args, int64_t i, const c10::SymInt& least,
                        const c10::SymInt& most) {
   const c10::SymInt& size = args.output_size[i];
@@ -56,7 +57,7 @@ void check_output_size(const TransposedArgs& args, int64_t i, const c10::SymInt&
                   ", but got output_size=", c10::SymIntArrayRef(args.output_size));
 }
 
-/// SAME: the gradient of the SAME convolution of m elements, which has n outputs.
+/// SAME, where the result is the gradient of the SAME convolution that turns m elements into n.
 Cut cut_for_mode(const TransposedArgs& args, int64_t i, PadMode mode) {
   const int64_t stride = args.stride[i];
   const int64_t extent = args.extent(i);
@@ -73,11 +74,12 @@ Cut cut_for_mode(const TransposedArgs& args, int64_t i, PadMode mode) {
     return Pads<c10::SymInt>{amounts.before, amounts.after};
   }()
                                : mode_pads(mode, m, extent, stride);
-  // Of C = max(0, F - m), this is max(0, m - F).
+  // With the full result's size F and the crop C = max(0, F - m), the tail m - F + C is max(0, m -
+  // F).
   return {crop, m - args.full_size(i) + crop.before + crop.after};
 }
 
-/// Given amounts: PyTorch's `output_padding` is the tail, or follows from its `output_size`.
+/// Amounts, where the tail is PyTorch's `output_padding` or follows from `output_size`.
 Cut cut_for_amounts(const TransposedArgs& args, int64_t i, const Pads<int64_t>& crop) {
   const int64_t longest = std::max(args.stride[i], args.dilation[i]) - 1;
   TORCH_CHECK(args.output_padding[i] <= longest,
@@ -86,7 +88,7 @@ Cut cut_for_amounts(const TransposedArgs& args, int64_t i, const Pads<int64_t>& 
               ", but got output_padding=", at::IntArrayRef(args.output_padding));
   const auto full = args.full_size(i).maybe_as_int();
   const int64_t tail = args.output_size.empty() ? args.output_padding[i] : args.stride[i] - 1;
-  // Compared one by one: their sum might not fit.
+  // The amounts are compared one at a time because their sum might overflow.
   TORCH_CHECK(!full || (crop.before < *full + tail && crop.after < *full + tail - crop.before),
               "padding (", crop.before, ", ", crop.after, ") in spatial dimension ", i,
               " leaves nothing of the ", *full, " elements of the transposed convolution");
@@ -112,7 +114,7 @@ at::Tensor convolve(const TransposedArgs& args, const SymDims& padding,
              dilation);
 }
 
-/// How PyTorch is to compute one dimension, and which part of that is wanted, if not all.
+/// How PyTorch computes one dimension, and which part of its result to keep, if not all of it.
 struct Call {
   c10::SymInt padding;
   c10::SymInt output_padding;
@@ -130,8 +132,8 @@ Call call_for(const TransposedArgs& args, int64_t i, const Pads<int64_t>& crop,
   return call;
 }
 
-/// The crop of a symbolic output size: PyTorch takes the part of it that is the same for every
-/// size.
+/// A symbolic output size has a symbolic crop. PyTorch crops the amount that every output size has
+/// in common, and the rest is sliced off its result.
 Call call_for_any_size(const TransposedArgs& args, int64_t i, const Pads<c10::SymInt>& crop) {
   const auto shared = transposed_crop(PadMode::same, args.extent(i), args.stride[i]);
   const c10::SymInt start = crop.before - shared.before;
@@ -143,7 +145,7 @@ bool is_known(const Cut& cut) {
   return detail::known(cut.crop).has_value() && cut.tail.maybe_as_int().has_value();
 }
 
-/// The output's sizes, of known cuts.
+/// The output's sizes. None of the cuts may be symbolic.
 Dims output_sizes(const TransposedArgs& args, const CutList& cuts) {
   Dims sizes;
   for (const auto i : c10::irange(args.dimensions())) {
@@ -153,7 +155,8 @@ Dims output_sizes(const TransposedArgs& args, const CutList& cuts) {
   return sizes;
 }
 
-/// Whether PyTorch would be wrong: it computes the gradient of a convolution of the output.
+/// Whether PyTorch would compute this wrongly. It computes a transposed convolution as the gradient
+/// of a convolution of the output, so that convolution is checked.
 bool is_faulty(const TransposedArgs& args, const CutList& cuts) {
   if (!std::ranges::all_of(cuts, is_known) ||
       args.input.unsafeGetTensorImpl()->has_symbolic_sizes_strides() ||
@@ -169,8 +172,9 @@ bool is_faulty(const TransposedArgs& args, const CutList& cuts) {
                                pads) != nullptr;
 }
 
-/// By a transposed convolution that PyTorch computes rightly: of everything, from which the result
-/// is cut, contiguous, and without a stride where a dimension has one element.
+/// Uses a transposed convolution that PyTorch computes correctly. It computes the full result, from
+/// which the output is cut; its tensors are contiguous, and a dimension with one element has no
+/// stride.
 at::Tensor run_without_fault(const TransposedArgs& args, const CutList& cuts) {
   TransposedArgs call = args;
   const auto given = args.input.scalar_type();
@@ -327,7 +331,7 @@ at::Tensor conv_transpose_amounts(const at::Tensor& input, const at::Tensor& wei
   detail::check_not_negative(kNames[D - 1], pads);
   CutList cuts;
   for (const auto i : c10::irange(D)) {
-    // Amounts are specialised, as a convolution is for one padding.
+    // Symbolic amounts are specialised, because a graph is for one padding.
     const auto amount = [](const c10::SymInt& a) { return a.guard_int(__FILE__, __LINE__); };
     cuts.push_back(cut_for_amounts(args, i, {amount(pads[i].before), amount(pads[i].after)}));
   }

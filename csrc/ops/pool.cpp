@@ -1,9 +1,10 @@
-// samepad::max_pool*d, max_pool*d_with_indices and avg_pool*d: composite operators over PyTorch's
-// pools.
+// Implements samepad::max_pool*d, max_pool*d_with_indices and avg_pool*d as composite operators
+// over PyTorch's pools.
 //
-// PyTorch's pools take the same padding for both sides. Most asymmetric pools are computed by one
-// of them without a copy of the input (`fit_pool`); for the rest, and for symbolic sizes, where the
-// answer must not depend on the size, the input is padded first.
+// PyTorch's pools add the same padding on both sides. Most pools with asymmetric padding can still
+// be computed by one of them without a copy of the input (`fit_pool`). For the others the input is
+// padded first, and so it is for symbolic sizes, because there the method must not depend on the
+// size.
 
 #include <ATen/OpMathType.h>
 #include <ATen/TensorOperators.h>
@@ -46,7 +47,7 @@ using detail::PadList;
 using detail::SlidingWindow;
 using detail::StaticLayer;
 
-/// The result and, where asked for, the indices.
+/// The result and, if asked for, the indices.
 using Outputs = std::vector<at::Tensor>;
 
 template <int64_t D>
@@ -62,7 +63,7 @@ SlidingWindow arguments(const char* function, const at::Tensor& input,
   return window;
 }
 
-/// What no element of the type is smaller than.
+/// The lowest value of the type, which never exceeds another element in a maximum.
 double lowest(at::ScalarType type) {
   if (!c10::isIntegralType(type, /*includeBool=*/true)) {
     return -std::numeric_limits<double>::infinity();
@@ -74,14 +75,14 @@ double lowest(at::ScalarType type) {
 struct MaxPool : SlidingWindow {
   bool with_indices;
 
-  /// Whether PyTorch's pool takes dimension i as it is.
+  /// Whether PyTorch's pool accepts the size of dimension i.
   bool fits(int64_t /*i*/) const { return true; }
 
   /// Whether padding counts as elements.
   bool counts_padding() const { return false; }
 
   Outputs run(const at::Tensor& x, at::IntArrayRef padding, bool ceil_mode) const {
-    // at::max_pool1d reads its input's size as an integer, which specialises a graph for it.
+    // at::max_pool1d reads its input's size as a plain integer, which would specialise a graph.
     const bool fixes_size =
         dimensions() == 1 && x.unsafeGetTensorImpl()->has_symbolic_sizes_strides();
     if (!with_indices && !fixes_size) {
@@ -107,9 +108,11 @@ struct MaxPool : SlidingWindow {
     return outputs;
   }
 
-  /// Indices into `padded` as indices into the input. One of padding, which loses to all that is
-  /// larger than the type's lowest value, is its window's first: the window's first element that is
-  /// not padding takes its place, as in at::max_pool, or the nearest where all of them are.
+  /// Converts indices into `padded` to indices into the input. If padding ties with the maximum,
+  /// which can only be the type's lowest value, the index is that of the window's first element, in
+  /// the padding. It is replaced by that of the window's first element inside the input, as
+  /// at::max_pool would return, or by the nearest element of the input if the window contains only
+  /// padding.
   at::Tensor without_padding(at::Tensor rest, const at::Tensor& padded, const PadList& pads) const {
     at::Tensor result;
     c10::SymInt step = 1;
@@ -132,7 +135,7 @@ struct AvgPool : SlidingWindow {
   bool count_include_pad;
   std::optional<int64_t> divisor_override;
 
-  /// at::avg_pool3d refuses an input shorter than the kernel, however it is padded.
+  /// at::avg_pool3d rejects an input that is shorter than the kernel, however it is padded.
   bool fits(int64_t i) const { return dimensions() < 3 || size(i) >= kernel[i]; }
 
   bool counts_padding() const { return count_include_pad && !divisor_override; }
@@ -157,7 +160,7 @@ struct AvgPool : SlidingWindow {
     if (count_include_pad || divisor_override) {
       return {pad_and_pool(input)};
     }
-    // The mean of ones is the fraction of a window that is not padding.
+    // Pooling ones gives the fraction of each window that is not padding.
     c10::SymDimVector sizes(1, 1);
     for (const auto i : c10::irange(dimensions())) {
       sizes.push_back(size(i));
@@ -168,8 +171,9 @@ struct AvgPool : SlidingWindow {
     if (!integral) {
       return {(pad_and_pool(input) / fraction).to(input.scalar_type())};
     }
-    // PyTorch's means of integers are rounded towards zero. The true quotient is a whole number or
-    // at least 1 / elements away from one, which is more than what rounding errors come to.
+    // PyTorch rounds means of integers towards zero. The exact quotient is either an integer or
+    // differs from one by at least 1 / elements, which is more than any rounding error. So adding
+    // half of that before truncating gives the exact result.
     int64_t elements = 1;
     for (const int64_t k : kernel) {
       elements *= k;
@@ -181,7 +185,7 @@ struct AvgPool : SlidingWindow {
   }
 };
 
-/// A pool of PyTorch's that has the wanted windows among its own, where there is one.
+/// The settings with which PyTorch's pool computes the wanted windows among its own, if it can.
 template <class Pool>
 std::optional<StaticLayer> fit(const Pool& pool, const KnownPads& pads, const Dims& wanted,
                                bool ceil_mode) {
@@ -202,8 +206,8 @@ std::optional<StaticLayer> fit(const Pool& pool, const KnownPads& pads, const Di
   return layer;
 }
 
-/// How PyTorch's pool computes the wanted windows: of the input as it is if there is a way, else of
-/// a padded one.
+/// The settings with which PyTorch's pool computes the wanted windows: on the input itself if that
+/// is possible, otherwise on a padded copy.
 template <class Pool>
 StaticLayer static_pool(const Pool& pool, const KnownPads& pads, const Dims& wanted,
                         bool ceil_mode) {
@@ -215,7 +219,8 @@ StaticLayer static_pool(const Pool& pool, const KnownPads& pads, const Dims& wan
   StaticLayer layer{.padding = Dims(pool.dimensions(), 0), .ceil_mode = ceil_mode, .pads = pads};
   for (const auto i : c10::irange(pool.dimensions())) {
     const int64_t padded = pool.size(i).expect_int() + pads[i].before + pads[i].after;
-    // Rounded up, a last window may start in padding that is part of the input by now.
+    // The padding is part of the input by now. With sizes rounded up, a last window that starts in
+    // it is computed as well, and has to be cropped.
     layer.crops.push_back(
         {0, pooled_output_size(padded, pool.extent(i), pool.stride[i], {0, 0}, ceil_mode) -
                 wanted[i]});
@@ -223,8 +228,8 @@ StaticLayer static_pool(const Pool& pool, const KnownPads& pads, const Dims& wan
   return layer;
 }
 
-/// Output sizes, or nothing where they are symbolic. Where they are rounded up, whether a last
-/// window starts in the padding depends on the size, which is specialised then.
+/// The output sizes, or nothing if they are symbolic. With `ceil_mode`, whether a last window would
+/// start in the padding depends on the input's size, so a symbolic size is specialised.
 std::optional<Dims> output_sizes(const SlidingWindow& window, const PadList& pads, bool ceil_mode) {
   Dims sizes;
   for (const auto i : c10::irange(window.dimensions())) {
@@ -241,7 +246,8 @@ std::optional<Dims> output_sizes(const SlidingWindow& window, const PadList& pad
   return sizes;
 }
 
-/// Pads that PyTorch's pools have a `padding` for, whatever the input's size.
+/// The pads as the `padding` of PyTorch's pool, or nothing if it does not accept them for every
+/// input size.
 std::optional<Dims> symmetric(const SlidingWindow& window, const PadList& pads) {
   Dims padding;
   for (const auto i : c10::irange(window.dimensions())) {
@@ -255,7 +261,7 @@ std::optional<Dims> symmetric(const SlidingWindow& window, const PadList& pads) 
   return padding;
 }
 
-/// Takes `crops` from the outputs, so that the wanted windows are left.
+/// Crops the outputs so that the wanted windows remain.
 void crop(Outputs& outputs, const SlidingWindow& window, const KnownPads& crops,
           const Dims& wanted) {
   std::vector<detail::Part> parts;
@@ -291,7 +297,8 @@ Outputs run_mode(const char* function, const Pool& pool, PadMode mode, bool ceil
     return pool.run(pool.input, std::vector<int64_t>(pool.dimensions(), 0), ceil_mode);
   }
   PadList pads = pads_for_windows(pool, mode);
-  // SAME's last window starts inside the input and ends inside the padding: nothing to round up.
+  // The last window of SAME starts inside the input and ends inside the padding, so there is
+  // nothing to round up.
   if (!pool.is_empty()) {
     return run(pool, pads, /*ceil_mode=*/false);
   }
@@ -304,7 +311,8 @@ Outputs run_mode(const char* function, const Pool& pool, PadMode mode, bool ceil
   return outputs;
 }
 
-/// Amounts for both sides are PyTorch's own, and refused where it refuses them.
+/// Amounts that hold for both sides are passed to PyTorch, which rejects those that it does not
+/// support.
 template <class Pool>
 Outputs run_amounts(const char* function, const Pool& pool, c10::SymIntArrayRef amounts,
                     bool ceil_mode) {
@@ -327,7 +335,7 @@ Outputs run_amounts(const char* function, const Pool& pool, c10::SymIntArrayRef 
   return run(pool, pads, ceil_mode);
 }
 
-/// One of the two overloads' `padding`: a mode's name or amounts.
+/// Runs the overload for one form of `padding`: the name of a mode, or amounts.
 template <class Pool>
 Outputs run_any(const char* function, const Pool& pool, std::string_view padding, bool ceil_mode) {
   return run_mode(function, pool, *Padding(padding).mode(), ceil_mode);
@@ -344,7 +352,8 @@ constexpr std::array kIndicesNames{"max_pool1d_with_indices", "max_pool2d_with_i
                                    "max_pool3d_with_indices"};
 constexpr std::array kAvgNames{"avg_pool1d", "avg_pool2d", "avg_pool3d"};
 
-// The kernels, for both overloads: `PaddingArg` is std::string_view or c10::SymIntArrayRef.
+// The following kernels implement both overloads: `PaddingArg` is std::string_view or
+// c10::SymIntArrayRef.
 
 template <int64_t D, class PaddingArg>
 at::Tensor max_pool(const at::Tensor& input, c10::SymIntArrayRef kernel_size,
@@ -378,7 +387,7 @@ at::Tensor avg_pool(const at::Tensor& input, c10::SymIntArrayRef kernel_size,
   return run_any(kName, pool, padding, ceil_mode)[0];
 }
 
-/// PyTorch's has no divisor in one dimension.
+/// In one dimension PyTorch's average pool has no divisor.
 template <class PaddingArg>
 at::Tensor avg_pool_1d(const at::Tensor& input, c10::SymIntArrayRef kernel_size,
                        c10::SymIntArrayRef stride, PaddingArg padding, bool ceil_mode,
@@ -390,7 +399,8 @@ at::Tensor avg_pool_1d(const at::Tensor& input, c10::SymIntArrayRef kernel_size,
 using Mode = std::string_view;
 using Amounts = c10::SymIntArrayRef;
 
-/// Calls the overload that `padding` is for: `ByMode` and `ByAmounts` are their kernels' types.
+/// Calls the overload for the form of `padding`. `ByMode` and `ByAmounts` are the types of the two
+/// kernels.
 template <int64_t D, class ByMode, class ByAmounts, class... Rest>
 auto call(const char* operator_name, const at::Tensor& input, at::IntArrayRef kernel_size,
           at::IntArrayRef stride, const Padding& padding, const Rest&... rest) {
@@ -433,7 +443,7 @@ at::Tensor call_avg_pool(const at::Tensor& input, at::IntArrayRef kernel_size,
       divisor_override);
 }
 
-/// A window over an input of this size, without memory, for what depends on sizes alone.
+/// A window over an input of this size, which needs no memory because only sizes are computed.
 SlidingWindow window_of_size(at::IntArrayRef input_size, at::IntArrayRef kernel_size,
                              at::IntArrayRef stride, at::IntArrayRef dilation) {
   std::vector<int64_t> sizes{1, 1};
@@ -442,7 +452,7 @@ SlidingWindow window_of_size(at::IntArrayRef input_size, at::IntArrayRef kernel_
           Dims(dilation)};
 }
 
-/// SAME has no size to round up, whatever `ceil_mode` says.
+/// SAME output sizes do not depend on `ceil_mode`.
 template <class Pool>
 StaticLayer static_pool(const Pool& pool, const Padding& padding, bool ceil_mode) {
   const bool rounds_up = ceil_mode && padding.mode() == nullptr;

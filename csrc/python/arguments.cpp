@@ -9,7 +9,8 @@ bool is_sequence(py::handle value) {
   return PyTuple_Check(value.ptr()) || PyList_Check(value.ptr());
 }
 
-/// Anything with __index__ may be one, NumPy's integers and integer tensors among them, but bool.
+/// Anything with __index__ except a bool may be an integer, such as NumPy's integers and integer
+/// tensors.
 bool may_be_integer(py::handle value) {
   return PyLong_CheckExact(value.ptr()) ||
          (PyIndex_Check(value.ptr()) && !PyBool_Check(value.ptr()));
@@ -29,7 +30,7 @@ std::optional<int64_t> Arguments::as_int64(const char* argument, py::handle valu
   }
   const auto index = py::reinterpret_steal<py::object>(PyNumber_Index(value.ptr()));
   if (!index) {
-    // It has __index__ but is no integer after all, such as a tensor of floats.
+    // It has __index__ but is not an integer after all, such as a tensor of floats.
     if (!PyErr_ExceptionMatches(PyExc_TypeError)) {
       throw py::error_already_set();
     }

@@ -1,7 +1,7 @@
 #pragma once
 
-// Python arguments to the C++ ones. pybind11's own conversion would answer a wrong argument by
-// listing signatures; these name the argument, what came and what was expected.
+// Converts Python arguments to C++ ones. For a wrong argument pybind11's own conversion would list
+// signatures; these functions name the argument, what came and what was expected.
 
 #include <samepad/padding_argument.h>
 #include <torch/csrc/utils/pybind.h>
@@ -12,7 +12,7 @@
 
 namespace samepad::python {
 
-/// The arguments of one call; `function` is what the messages call it.
+/// Converts the arguments of one call. `function` is its name in error messages.
 struct Arguments {
   const char* function;
 
@@ -29,7 +29,7 @@ struct Arguments {
   std::vector<int64_t> integers(const char* argument, py::handle value,
                                 const char* expected = "int or tuple of ints") const;
 
-  /// Those, or None.
+  /// An integer, or a tuple or list of them, or None.
   std::optional<std::vector<int64_t>> optional_integers(const char* argument,
                                                         py::handle value) const;
 
@@ -46,7 +46,7 @@ struct Arguments {
   Padding padding(const char* argument, py::handle value) const;
 
  private:
-  /// Empty where `value` is no integer: a bool, or has no __index__.
+  /// Returns nothing if `value` is not an integer, because it is a bool or has no __index__.
   std::optional<int64_t> as_int64(const char* argument, py::handle value) const;
 
   [[noreturn]] void type_error(const char* argument, const char* expected, py::handle value) const;

@@ -9,14 +9,14 @@
 
 namespace samepad::python {
 
-/// `function` for pybind11, with C++ errors and warnings turned into what PyTorch makes of them:
-/// exceptions without the C++ stack, and Python's own warnings.
+/// Prepares `function` for pybind11, such that C++ errors become exceptions without the C++ stack
+/// and C++ warnings become Python's own, as in PyTorch.
 template <class Function>
 auto wrap(Function&& function) {
   return torch::wrap_pybind_function(std::forward<Function>(function));
 }
 
-/// A tuple of (before, after).
+/// Converts pads to a tuple of (before, after) tuples.
 inline py::tuple pairs(at::ArrayRef<Pads<int64_t>> pads) {
   py::tuple result(pads.size());
   for (size_t i = 0; i < pads.size(); ++i) {
@@ -25,29 +25,30 @@ inline py::tuple pairs(at::ArrayRef<Pads<int64_t>> pads) {
   return result;
 }
 
-/// The docstring of a function that calls an operator.
+/// The docstring of all functions that call an operator.
 inline constexpr auto kOperatorDoc =
     "Eager call of the operator of this name; see samepad.functional.";
 
-/// samepad.same_padding and pad.
+/// Registers same_padding and pad.
 void register_padding(py::module_& m);
 
-/// conv1d, conv2d and conv3d.
+/// Registers conv1d, conv2d and conv3d.
 void register_conv(py::module_& m);
 
-/// conv_transpose1d, conv_transpose2d and conv_transpose3d.
+/// Registers conv_transpose1d, conv_transpose2d and conv_transpose3d.
 void register_conv_transpose(py::module_& m);
 
-/// max_pool1d, 2d, 3d and avg_pool1d, 2d, 3d.
+/// Registers the pools of 1, 2 and 3 dimensions: max_pool*d and avg_pool*d.
 void register_pool(py::module_& m);
 
-/// Which plan runs, and how it is chosen.
+/// Registers functions that tell which plan runs and control how it is chosen.
 void register_plan(py::module_& m);
 
-/// What layers of torch.nn compute what a SAME layer computes for one size.
+/// Registers functions that tell which layer of torch.nn computes what a SAME layer computes for
+/// one input size.
 void register_static_layers(py::module_& m);
 
-/// Whether what watches calls in Python is to see an operator.
+/// Registers a function that tells whether a tracer or a torch function needs to see a call.
 void register_watched(py::module_& m);
 
 }  // namespace samepad::python

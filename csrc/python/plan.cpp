@@ -10,7 +10,7 @@
 namespace samepad::python {
 namespace {
 
-/// PlanGuard as a context manager.
+/// Wraps PlanGuard as a Python context manager.
 class ForcePlan {
  public:
   explicit ForcePlan(std::string name) : name_(std::move(name)) {
@@ -40,7 +40,7 @@ py::tuple explain(const py::object& input, const py::object& weight, const py::o
   const auto groups_ = kArguments.integer("groups", groups);
   const auto padding_mode_ = kArguments.string("padding_mode", padding_mode);
   const auto explained = [&] {
-    const py::gil_scoped_release no_gil;  // it may have to measure
+    const py::gil_scoped_release no_gil;  // it may measure plans
     return explain_conv(input_, weight_, bias_, stride_, padding_, dilation_, groups_,
                         padding_mode_);
   }();

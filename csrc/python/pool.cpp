@@ -14,7 +14,7 @@ constexpr std::array kMaxPoolWithIndices{max_pool1d_with_indices, max_pool2d_wit
 constexpr std::array kMaxNames{"max_pool1d", "max_pool2d", "max_pool3d"};
 constexpr std::array kAvgNames{"avg_pool1d", "avg_pool2d", "avg_pool3d"};
 
-/// A tensor, or a tuple of two with `return_indices`.
+/// Returns a tensor, or with `return_indices` a tuple of two.
 template <int64_t D>
 py::object max_pool(const py::object& input, const py::object& kernel_size,
                     const py::object& stride, const py::object& padding, const py::object& dilation,

@@ -12,13 +12,13 @@ namespace {
 
 using Sizes = std::vector<int64_t>;
 
-/// The `padding` of a layer, which has checked it.
+/// Converts the `padding` of a layer, which the layer has checked already.
 Padding padding_of(const py::object& padding) {
   return Arguments{"resolve_static"}.padding("padding", padding);
 }
 
-/// The layer's own settings by their names in torch.nn; what to add to the input; what to take from
-/// the output.
+/// Returns three values: the layer's own settings by their names in torch.nn, what to add to the
+/// input and what to crop from the output.
 py::tuple as_tuple(const detail::StaticLayer& layer, const py::dict& more = {}) {
   const py::dict settings;
   settings["padding"] = py::tuple(py::cast(Sizes(layer.padding.begin(), layer.padding.end())));

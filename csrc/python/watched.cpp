@@ -9,13 +9,14 @@
 namespace samepad::python {
 namespace {
 
-/// Tensor's own subclasses override torch functions, and so may anything else.
+/// Whether a value overrides torch functions, as subclasses of Tensor and other objects may.
 bool may_override(PyObject* value) {
   return !Py_IsNone(value) && !THPVariable_CheckExact(value) &&
          PyObject_HasAttrString(value, "__torch_function__") != 0;
 }
 
-/// Not by pybind11, whose handling of a call would take longer than the rest: every call asks.
+/// Bound without pybind11, whose handling of a call would take longer than the function itself:
+/// every call of an operator starts with it.
 PyObject* is_watched(PyObject* /*module*/, PyObject* const* arguments, Py_ssize_t count) {
   const bool watched = torch::jit::tracer::isTracing() || at::impl::torch_function_mode_enabled() ||
                        std::any_of(arguments, arguments + count, may_override);
@@ -25,7 +26,7 @@ PyObject* is_watched(PyObject* /*module*/, PyObject* const* arguments, Py_ssize_
 }  // namespace
 
 void register_watched(py::module_& m) {
-  // CPython's way to pass METH_FASTCALL.
+  // CPython requires this cast for a METH_FASTCALL function.
   // NOLINTNEXTLINE(cppcoreguidelines-pro-type-reinterpret-cast)
   const auto function = reinterpret_cast<PyCFunction>(reinterpret_cast<void (*)()>(is_watched));
   static PyMethodDef method{"is_watched", function, METH_FASTCALL,
