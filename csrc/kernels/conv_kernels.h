@@ -1,6 +1,6 @@
 #pragma once
 
-// What the project's own kernels offer to whoever calls them on tensors.
+// The interface of this project's own kernels, on tensors.
 
 #include <ATen/core/Tensor.h>
 
@@ -8,43 +8,44 @@
 
 namespace samepad::kernels {
 
-/// What kernels compute of a convolution.
+/// The results of a convolution that kernels compute.
 enum class Pass : uint8_t { output, input_gradient, weight_gradient };
 
-/// The kernels for one kind of convolution. Tensors are 4-D and of one type, on the CPU;
-/// `memory_format`, contiguous or channels_last, says how inputs and outputs are to lie in memory,
-/// and tensors of another layout are copied. Work is shared out among all threads, and results are
-/// the same for any number of them.
+/// The kernels for one kind of convolution. Tensors are 4-D, of one type and on the CPU.
+/// `memory_format`, contiguous or channels_last, is the layout that inputs and outputs have to
+/// have; tensors in another layout are copied. The work is shared among all threads, and the
+/// results are the same for any number of them.
 struct ConvKernels {
   /// Whether there are kernels for this type.
   bool (*takes_type)(at::ScalarType type);
 
-  /// Whether there is a kernel for this pass of a convolution of a type that is taken, and what it
-  /// lays out in scratch memory is not too large.
+  /// Whether there is a kernel for this pass of a convolution of a supported type, and the scratch
+  /// memory that it needs is not too large.
   bool (*takes)(Pass pass, const ConvShape& shape, at::MemoryFormat memory_format,
                 at::ScalarType type);
 
-  /// The output, (batch, filters, output height, output width).
+  /// Computes the output, (batch, filters, output height, output width).
   at::Tensor (*output)(const ConvShape& shape, at::MemoryFormat memory_format,
                        const at::Tensor& input, const at::Tensor& weight,
                        const std::optional<at::Tensor>& bias);
 
-  /// The gradient of the input, (batch, channels, input height, input width), from the output's.
-  /// `bias`, if there is one, is added to each of its channels: this is a transposed convolution.
+  /// Computes the gradient of the input, (batch, channels, input height, input width), from that of
+  /// the output. If there is a `bias`, it is added to each channel, for transposed convolutions.
   at::Tensor (*input_gradient)(const ConvShape& shape, at::MemoryFormat memory_format,
                                const at::Tensor& gradient, const at::Tensor& weight,
                                const std::optional<at::Tensor>& bias);
 
-  /// The gradient of the weight, (filters, channels / groups, kernel height, kernel width), from
-  /// the output's.
+  /// Computes the gradient of the weight, (filters, channels / groups, kernel height, kernel
+  /// width), from that of the output.
   at::Tensor (*weight_gradient)(const ConvShape& shape, at::MemoryFormat memory_format,
                                 const at::Tensor& gradient, const at::Tensor& input);
 };
 
-/// Depthwise convolutions: as many groups as channels, and more than one.
+/// The kernels for depthwise convolutions, which have as many groups as channels, and more than
+/// one.
 extern const ConvKernels kDepthwiseKernels;
 
-/// All others.
+/// The kernels for all other convolutions.
 extern const ConvKernels kDenseKernels;
 
 }  // namespace samepad::kernels

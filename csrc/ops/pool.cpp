@@ -108,9 +108,9 @@ struct MaxPool : SlidingWindow {
     return outputs;
   }
 
-  /// Converts indices into `padded` to indices into the input. If padding ties with the maximum,
-  /// which can only be the type's lowest value, the index is that of the window's first element, in
-  /// the padding. It is replaced by that of the window's first element inside the input, as
+  /// Converts indices into `padded` to indices into the input. Padding can only tie with the
+  /// maximum if that is the type's lowest value; PyTorch then returns the window's first element,
+  /// which is padding. It is replaced by the window's first element inside the input, as
   /// at::max_pool would return, or by the nearest element of the input if the window contains only
   /// padding.
   at::Tensor without_padding(at::Tensor rest, const at::Tensor& padded, const PadList& pads) const {

@@ -1,6 +1,6 @@
 #pragma once
 
-// What a kernel is to compute. Nothing in the kernels' headers knows tensors.
+// The description of a convolution for the kernels, whose headers do not use tensors.
 
 #include <algorithm>
 #include <array>
@@ -11,8 +11,8 @@ namespace samepad::kernels {
 /// One value for the height and one for the width.
 using Pair = std::array<int64_t, 2>;
 
-/// A convolution. The padding after is what the output's size makes of it; padding may be negative,
-/// which crops.
+/// A convolution. The padding after the input follows from the output's size. Negative padding
+/// crops.
 struct ConvShape {
   int64_t batch;
   int64_t channels;  ///< of the input
@@ -23,15 +23,15 @@ struct ConvShape {
   Pair kernel;
   Pair stride;
   Pair dilation;
-  Pair before;  ///< padding before
+  Pair before;  ///< padding before the input
 
   int64_t extent(int axis) const { return (kernel[axis] - 1) * dilation[axis] + 1; }
-  /// How many of the outputs just before an output have windows that overlap with its own.
+  /// The number of preceding outputs whose windows overlap with the window of an output.
   int64_t overlap(int axis) const {
     return std::min((extent(axis) - 1) / stride[axis], output[axis]);
   }
   int64_t taps() const { return kernel[0] * kernel[1]; }
-  /// Filters per input channel of a depthwise convolution.
+  /// The number of filters per input channel of a depthwise convolution.
   int64_t multiplier() const { return filters / channels; }
 };
 

@@ -1,6 +1,6 @@
 #pragma once
 
-// How kernels are chosen for the CPU, and shared out among threads.
+// The choice of kernels for the CPU, and the distribution of their work over threads.
 
 #include <ATen/Parallel.h>
 
@@ -14,14 +14,15 @@ namespace samepad::kernels {
 /// The instruction sets that kernels are compiled for.
 enum class InstructionSet : uint8_t { generic, avx2, avx512 };
 
-/// The widest one of this CPU; ATEN_CPU_CAPABILITY limits it as it limits PyTorch's.
+/// The widest instruction set of this CPU. ATEN_CPU_CAPABILITY limits it, as it limits PyTorch's.
 InstructionSet instruction_set();
 
-/// Whether MKL, which multiplies matrices for PyTorch, uses narrower vectors than the CPU has: it
-/// takes AVX-512 on Intel's CPUs alone.
+/// Whether MKL, which multiplies matrices for PyTorch, uses narrower vectors than the CPU has. It
+/// only uses AVX-512 on Intel's CPUs.
 bool mkl_is_narrow();
 
-/// Shares out `tasks`, each of so many multiplications, in parts worth a thread's while.
+/// Distributes `tasks`, each of `operations` multiplications, over threads, in parts that are large
+/// enough to be worth starting a thread for.
 template <class Run>
 void share_out(int64_t tasks, int64_t operations, const Run& run) {
   constexpr int64_t kWorthwhile = 65536;

@@ -32,7 +32,7 @@ at::Tensor padded_copy(const at::Tensor& input, at::ArrayRef<Pads<int64_t>> pads
   at::Tensor output =
       at::empty(sizes, input.options().memory_format(input.suggest_memory_format()));
 
-  // In memory: planes of rows of elements; channels_last's elements are pixels.
+  // The loop below copies planes of rows of elements. In channels_last an element is a whole pixel.
   const auto pixel =
       static_cast<int64_t>(input.element_size()) * (channels_last ? input.size(1) : 1);
   const int64_t planes = input.size(0) * (channels_last ? 1 : input.size(1));
@@ -47,7 +47,7 @@ at::Tensor padded_copy(const at::Tensor& input, at::ArrayRef<Pads<int64_t>> pads
   const int64_t grain = std::max<int64_t>(1, kBytesPerTask / std::max<int64_t>(padded_row, 1));
   at::parallel_for(0, planes * rows, grain, [&](int64_t begin, int64_t end) {
     for (int64_t index = begin; index < end; ++index) {
-      // Which row of the input this is, if any, from the last dimension to the first.
+      // Finds the row of the input that belongs here, if any, from the last dimension to the first.
       int64_t rest = index % rows;
       int64_t source = 0;
       int64_t rows_below = 1;

@@ -1,7 +1,7 @@
 #pragma once
 
-// A copy of a tensor with zeros around it, written once: at::constant_pad_nd fills the whole with
-// zeros first.
+// Copies a tensor and pads it with zeros in one pass over the result. at::constant_pad_nd fills the
+// whole result with zeros first.
 
 #include <ATen/core/Tensor.h>
 #include <c10/util/ArrayRef.h>
@@ -9,11 +9,12 @@
 
 namespace samepad::kernels {
 
-/// Whether `padded_copy` takes the tensor: dense on the CPU, contiguous or channels_last.
+/// Whether `padded_copy` supports the tensor, which has to be dense on the CPU, either contiguous
+/// or in channels_last.
 bool can_copy_padded(const at::Tensor& input);
 
-/// `input` (N, C, ...) with `pads` zeros, none negative, around each dimension but the first two,
-/// in the layout of `input`. Bytes alone are moved, so any type will do; autograd sees nothing.
+/// Pads each dimension of `input` (N, C, ...) except the first two with `pads` zeros, none of them
+/// negative, and keeps its layout. It copies bytes, so it works for every type. Not differentiable.
 at::Tensor padded_copy(const at::Tensor& input, at::ArrayRef<Pads<int64_t>> pads);
 
 }  // namespace samepad::kernels

@@ -1,6 +1,6 @@
 #pragma once
 
-// How tests see what kernels do outside of the memory that they have taken from a workspace.
+// Lets tests detect accesses outside of the memory that kernels take from a workspace.
 
 #include <samepad/export.h>
 
@@ -8,15 +8,15 @@
 
 namespace samepad::kernels {
 
-/// Gives every `Workspace::take` memory of its own. Usually the next one follows it in memory, and
-/// hides that something was read or written past its end.
+/// Allocates separate memory for every `Workspace::take`. Usually the next one follows it directly
+/// in memory, which hides accesses past its end.
 struct TakeAllocator {
   void* (*allocate)(size_t bytes);  ///< aligned to a cache line
   void (*free)(void* memory, size_t bytes);
 };
 
-/// From now on every take, on any thread, asks `allocator`; after a null pointer, the chunks that
-/// threads keep, as at first. Takes that are in use stay what they are.
+/// Makes every later take, on any thread, use `allocator`. A null pointer restores the chunks that
+/// threads keep. Memory that is in use is not affected.
 SAMEPAD_API void set_take_allocator(const TakeAllocator* allocator);
 
 }  // namespace samepad::kernels

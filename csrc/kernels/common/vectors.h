@@ -1,7 +1,7 @@
 #pragma once
 
-// What the kernels need of at::vec: whole or partial vectors of any type as vectors of the type
-// that sums are kept in.
+// Adds to at::vec what the kernels need: whole or partial vectors of any type, loaded as and stored
+// from vectors of the accumulators' type.
 
 #include <ATen/cpu/vec/functional.h>
 #include <ATen/cpu/vec/vec.h>
@@ -18,11 +18,11 @@ namespace samepad::kernels::SAMEPAD_ISA {
 template <class Acc>
 using Vec = at::vec::Vectorized<Acc>;
 
-/// Elements of a vector of Acc.
+/// The number of elements in a vector of Acc.
 template <class Acc>
 inline constexpr int64_t kLanes = Vec<Acc>::size();
 
-/// Two vectors of sums: what one vector of a half-size type widens to.
+/// Two vectors of accumulators, to which one vector of a half-precision type widens.
 template <class Acc>
 using VecPair = std::array<Vec<Acc>, 2>;
 
@@ -37,7 +37,7 @@ VecPair<Accumulator<T>> load_pair(const T* from) {
   }
 }
 
-/// The first `count` elements of a pair; the others are 0.
+/// Loads the first `count` elements of a pair. The others are 0.
 template <class T>
 VecPair<Accumulator<T>> load_pair(const T* from, int64_t count) {
   using Acc = Accumulator<T>;
@@ -72,7 +72,7 @@ void store_pair(const VecPair<Accumulator<T>>& values, T* to, int64_t count) {
   }
 }
 
-/// Copies elements to or from the type that sums are kept in.
+/// Copies elements to or from the type of the accumulators.
 template <class From, class To>
 void convert(const From* from, int64_t count, To* to) {
   constexpr int64_t kStep = 2 * kLanes<Accumulator<To>>;
@@ -85,7 +85,7 @@ void convert(const From* from, int64_t count, To* to) {
   }
 }
 
-/// The transpose of a matrix: `to` has `columns` rows. Rows are `pitch` and `to_pitch` apart.
+/// Transposes a matrix: `to` has `columns` rows. Rows are `pitch` and `to_pitch` elements apart.
 template <class From, class To>
 void transpose(const From* from, int64_t rows, int64_t columns, int64_t pitch, To* to,
                int64_t to_pitch) {

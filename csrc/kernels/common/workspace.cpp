@@ -12,7 +12,7 @@ namespace samepad::kernels {
 namespace {
 
 constexpr size_t kLine = 64;
-/// Enough for the bands of most layers.
+/// The smallest chunk, which is enough for the bands of most layers.
 constexpr size_t kLeast = size_t{256} * 1024;
 
 struct Free {
@@ -24,17 +24,17 @@ struct Chunk {
   size_t size;
 };
 
-/// What a thread keeps at most: enough for nearly all layers.
+/// The most memory that a thread keeps, which is enough for nearly all layers.
 constexpr size_t kKept = size_t{4} * 1024 * 1024;
 
-/// Memory of one take alone.
+/// The separate memory of a single take.
 struct Separate {
   const TakeAllocator* allocator;
   void* memory;
   size_t bytes;
 };
 
-/// A thread's chunks, of which those up to `chunk` are in use, the last one up to `used`.
+/// A thread's chunks. Those up to `chunk` are in use, and that one up to byte `used`.
 struct Arena {
   std::vector<Chunk> chunks;
   size_t chunk = 0;

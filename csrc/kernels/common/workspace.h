@@ -1,14 +1,15 @@
 #pragma once
 
-// Memory that kernels work in, kept by each thread from one call to the next, as far as it is
-// small: fresh memory would cost a page fault for every page.
+// The scratch memory of the kernels. Each thread keeps it from one call to the next unless it is
+// large, because fresh memory costs a page fault for every page.
 
 #include <cstddef>
 #include <cstdint>
 
 namespace samepad::kernels {
 
-/// Hands out memory that lives as long as it does; nests.
+/// Hands out scratch memory that stays valid for the workspace's lifetime. Workspaces may be
+/// nested.
 class Workspace {
  public:
   Workspace();
@@ -16,7 +17,7 @@ class Workspace {
   Workspace(const Workspace&) = delete;
   Workspace& operator=(const Workspace&) = delete;
 
-  /// Uninitialised room for `count` elements, aligned to a cache line.
+  /// Returns uninitialised memory for `count` elements, aligned to a cache line.
   template <class T>
   [[gnu::always_inline]] T* take(int64_t count) {
     return static_cast<T*>(bytes(static_cast<size_t>(count) * sizeof(T)));
@@ -27,7 +28,7 @@ class Workspace {
 
   size_t chunk_;
   size_t used_;
-  size_t separate_;  ///< how many allocations by a TakeAllocator there were before
+  size_t separate_;  ///< number of allocations by a TakeAllocator before this workspace
 };
 
 }  // namespace samepad::kernels

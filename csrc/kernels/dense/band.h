@@ -1,6 +1,6 @@
 #pragma once
 
-// What the dense kernels have in common: a band of output rows that may span several images.
+// What the dense kernels share: bands of output rows, which may span several images.
 
 #include <algorithm>
 #include <functional>
@@ -10,14 +10,15 @@
 
 namespace samepad::kernels::SAMEPAD_ISA {
 
-/// Whether there are 32 vector registers, not 16.
+/// Whether there are 32 vector registers (AVX-512) rather than 16 (AVX2).
 inline constexpr bool kManyRegisters = kLanes<float> == 16;
 
-/// How many sums of some hundred products are added to one running sum, whose rounding errors grow
-/// with their number; longer ones are sums of such sums.
+/// The number of K blocks, of some hundred products each, whose sums are added to one running sum,
+/// a span. The rounding errors of a running sum grow with its length, so the sums of spans are
+/// added up separately.
 inline constexpr int64_t kSpan = 32;
 
-/// Copies `count` sums to where they belong, or adds them to those of the spans before.
+/// Stores `count` sums in the output, or adds them to those of the previous spans there.
 template <class T>
 void put_sums(const T* sums, int64_t count, bool add, T* to) {
   if (add) {
@@ -27,16 +28,17 @@ void put_sums(const T* sums, int64_t count, bool add, T* to) {
   }
 }
 
-/// Output rows [begin, end) of one image of a band.
+/// The part of a band that lies in one image: its output rows [begin, end).
 struct ImageRows {
   int64_t image;
   int64_t begin, end;
   int64_t top;     ///< the first input row that they read, which may be padding
-  int64_t height;  ///< how many they read
-  int64_t source;  ///< how many the images before read
+  int64_t height;  ///< the number of input rows that they read
+  int64_t source;  ///< the number of input rows that the previous images of the band read
 };
 
-/// Calls `visit` with each image's rows; returns how many input rows they read in all.
+/// Calls `visit` with the rows of each image in the band. Returns the number of input rows that the
+/// band reads.
 template <class Visit>
 int64_t each_image(const ConvShape& shape, const Pair& rows, const Visit& visit) {
   int64_t source = 0;

@@ -1,77 +1,80 @@
 #pragma once
 
-// Dense and grouped convolutions on plain memory: what there is for each instruction set. Nothing
-// here knows tensors; csrc/kernels/dense.cpp calls it.
+// The dense and grouped kernels that are compiled for each instruction set. They work on plain
+// memory rather than tensors; dense.cpp calls them.
 
 #include "../common/conv_shape.h"
 
 namespace samepad::kernels {
 
-/// A part of the output, computed at a time. Every element is summed up in the same order, whatever
-/// the parts are.
+/// A part of the output that one call computes. Every element is summed in the same order, however
+/// the output is divided into parts.
 struct DensePart {
   Pair rows;     ///< [first, last) of batch * output height
   Pair filters;  ///< [first, last), all of one group
 };
 
-/// The weight of a convolution of pixels.
+/// The weight of a convolution in channels_last.
 template <class T>
 struct DenseWeight {
   const T* data;
-  /// Whether filters are (kernel height, kernel width, channels), not (channels, kernel height,
-  /// kernel width).
+  /// Whether each filter is stored as (kernel height, kernel width, channels) rather than
+  /// (channels, kernel height, kernel width).
   bool channels_last;
-  /// Whether they have been packed in blocks, which pays where many parts use them.
+  /// Whether the filters have been packed into blocks, which pays off if many parts use them.
   bool packed;
 };
 
-/// Where pixels of the output go: how far it is from one to the next, in elements.
+/// The layout of the output's pixels: the distances, in elements, from one image, row and column to
+/// the next.
 struct PixelSteps {
   int64_t image;
   int64_t row;
   int64_t column;
 };
 
-/// T is float or double; a null bias is zeros.
+/// The table of kernels. T is float or double, and a null bias stands for zeros.
 template <class T>
 struct DenseKernels {
-  /// Of inputs and outputs (batch, channels, height, width) and weights (filters, channels /
-  /// groups, kernel height, kernel width).
+  /// Computes a part of the output in NCHW: inputs and outputs are (batch, channels, height, width)
+  /// and weights (filters, channels / groups, kernel height, kernel width).
   void (*plane_output)(const ConvShape& shape, const T* input, const T* weight, const T* bias,
                        T* output, const DensePart& part);
 
-  /// Of inputs and outputs (batch, height, width, channels), in one group. Parts begin with a block
-  /// of filters.
+  /// Computes a part of the output in channels_last: inputs and outputs are (batch, height, width,
+  /// channels), in one group. A part begins at the first filter of a block.
   void (*pixel_output)(const ConvShape& shape, const T* input, const DenseWeight<T>& weight,
                        const T* bias, T* output, const PixelSteps& steps, const DensePart& part);
 
-  /// The input's gradient, for inputs of few channels, in their layout. `weight` is (channels,
-  /// kernel height, kernel width, filters). The output's gradient is read in bands of so many rows,
-  /// image by image; [begin, end) says which.
+  /// Computes the gradient of an input of few channels, in the input's layout, by col2im. `weight`
+  /// is (channels, kernel height, kernel width, filters). The output's gradient is processed in
+  /// bands of `band_rows` rows, image by image, of which this call processes [begin, end).
   void (*col2im_input_gradient)(const ConvShape& shape, const T* gradient, const T* weight,
                                 const T* bias, T* result, bool channels_last, int64_t band_rows,
                                 int64_t begin, int64_t end);
 
-  /// Products [begin, end) of the weight's gradient, in blocks of filters: (blocks, products,
-  /// block), where products are in the order of the layout. It is summed up over bands of so many
-  /// output rows.
+  /// Computes rows [begin, end) of the weight's gradient as a matrix of products (kernel elements
+  /// of all channels) by filters, whose layout is (blocks of filters, products, filters of a
+  /// block). The order of the products is that of the weight in this layout. Output rows are
+  /// processed in bands of `band_rows`.
   void (*weight_gradient)(const ConvShape& shape, const T* gradient, const T* input,
                           bool channels_last, int64_t band_rows, T* weight_gradient, int64_t begin,
                           int64_t end);
 
-  /// Packs blocks [begin, end) of `filters` filters of `products` elements each. The result takes
-  /// `products` elements for each filter of whole blocks.
+  /// Packs blocks [begin, end) of `filters` filters of `products` elements each. The packed weight
+  /// needs room for whole blocks of filters.
   void (*pack_blocks)(const T* weight, int64_t filters, int64_t products, int64_t begin,
                       int64_t end, T* packed);
-  /// `to`, rows `to_pitch` apart, is the transpose of a matrix whose rows are `pitch` apart.
+  /// Transposes a matrix whose rows are `pitch` apart into `to`, whose rows are `to_pitch` apart.
   void (*transpose)(const T* from, int64_t rows, int64_t columns, int64_t pitch, T* to,
                     int64_t to_pitch);
-  /// Filters in a block, and in a vector: the last block of a weight is filled up to whole vectors.
+  /// The number of filters in a block and in a vector. The last block of a packed weight is padded
+  /// to whole vectors.
   int64_t block;
   int64_t lanes;
 };
 
-/// The kernels compiled for an instruction set.
+/// The kernels compiled for each instruction set.
 #ifdef SAMEPAD_X86_KERNELS
 namespace avx2 {
 template <class T>

@@ -2,9 +2,10 @@
 
 // The gradient of the weight of a dense convolution.
 //
-// A product of matrices: products (channels x taps) by pixels, times pixels by filters. Pixels of a
-// band of output rows read input that is copied with the padding around it, as the output's kernels
-// have it: in whichever layout it lies. A few products meet a block of a few vectors of filters.
+// It is a product of two matrices: products (channels x kernel elements) by pixels, times pixels by
+// filters. The input that a band of output rows reads is copied into scratch memory with its
+// padding, by the code of the output's kernels, in either layout. The micro-kernel then multiplies
+// a few products by a block of a few vectors of filters.
 
 #include "../common/vectors.h"
 #include "../common/workspace.h"
@@ -15,8 +16,8 @@
 
 namespace samepad::kernels::SAMEPAD_ISA {
 
-/// Adds to kProducts rows of the weight's gradient, kVectors vectors of filters of each, what
-/// `count` pixels make of them.
+/// The micro-kernel: adds the contributions of `count` pixels to a tile of kProducts rows of the
+/// weight's gradient by kVectors vectors of filters.
 template <class T, int kVectors, int kProducts>
 void product_sums(const T* const* pixels, int64_t count, const int64_t* offsets, const T* gradient,
                   T* target) {
@@ -57,17 +58,17 @@ void product_sums(const T* const* pixels, int64_t count, const int64_t* offsets,
 template <class T>
 using ProductSums = decltype(&product_sums<T, 1, 1>);
 
-/// product_sums of as many vectors and of [products - 1].
+/// The instances of product_sums for kVectors, indexed by [products - 1].
 template <class T, int kVectors>
 inline constexpr auto kProductSums = []<size_t... P>(std::index_sequence<P...>) {
   return std::array<ProductSums<T>, sizeof...(P)>{product_sums<T, kVectors, P + 1>...};
 }(std::make_index_sequence<kTilePixels<kVectors>>());
 
-/// What the pixels of a band of output rows read.
+/// Where the pixels of a band of output rows read.
 template <class T>
 struct BandInput {
-  const T* const* pixels;  ///< where each starts
-  const int64_t* offsets;  ///< from there to each product, in the order of the weight
+  const T* const* pixels;  ///< where each pixel's window starts
+  const int64_t* offsets;  ///< distance from there to each product, in the order of the weight
 };
 
 template <class T>
@@ -82,8 +83,9 @@ BandInput<T> copy_band(const ConvShape& shape, const T* input, bool channels_las
   return {planes.pixels(), planes.product_offsets(shape.channels)};
 }
 
-/// Copies the gradients of pixels [begin, end) of all images for `filters` filters, from f on:
-/// those of a pixel side by side, with zeros to fill a vector.
+/// Copies the output's gradients for pixels [begin, end) of all images and for `filters` filters
+/// from f on. The gradients of a pixel become contiguous and are padded with zeros to whole
+/// vectors.
 template <class T>
 void copy_gradients(const ConvShape& shape, const T* gradient, bool channels_last,
                     const Pair& pixels, int64_t f, int64_t filters, T* to) {
@@ -109,7 +111,7 @@ template <class T>
 void dense_weight_gradient(const ConvShape& shape, const T* gradient, const T* input,
                            bool channels_last, int64_t band_rows, T* weight_gradient, int64_t begin,
                            int64_t end) {
-  // Pixels whose gradients for a block of filters stay in the first cache.
+  // The number of pixels whose gradients for a block of filters stay in the L1 cache.
   constexpr int64_t kPixels = 96;
   const int64_t rows = shape.batch * shape.output[0];
   const int64_t products = shape.channels * shape.taps();
