@@ -1,13 +1,14 @@
 #pragma once
 
-// The gradient of the input of a dense convolution, where the input has few channels: too few to
-// fill vectors.
+// The gradient of the input of a dense convolution whose input has too few channels to fill
+// vectors.
 //
-// The kernel for planes multiplies the weight, products (channels x taps) by filters, by the
-// output's gradient, filters by pixels: a few rows at a time, which stay in the second cache. What
-// is wanted are sums of rows of that matrix, shifted by taps (col2im): each row of the result is
-// summed up, one phase of the stride after another, and written once. So every element is summed up
-// in the same order, whatever the bands are.
+// The kernel for NCHW multiplies the weight, as a matrix of products (channels x kernel elements)
+// by filters, by the output's gradient, filters by pixels. It does so a few rows at a time, so that
+// the result stays in the L2 cache. The input's gradient is the sum of rows of that result, each
+// shifted by the position of its kernel element (col2im). Each row of the gradient is summed, one
+// stride phase after another, and then written once. So every element is summed in the same order
+// for all bands.
 
 #include "../common/vectors.h"
 #include "../common/workspace.h"
@@ -16,7 +17,8 @@
 
 namespace samepad::kernels::SAMEPAD_ISA {
 
-/// Adds to `to` the sum of rows, from `offset` on, of vectors of which `last` ends the last one.
+/// Adds the sum of `count` rows to `to`. Each row is read from `offset` on, for `length` elements;
+/// `last` masks the elements of the last vector that are part of them.
 template <class T>
 void add_rows(const T* const* rows, int64_t count, int64_t offset, int64_t length,
               const Vec<T>& last, T* to) {
@@ -37,8 +39,8 @@ void add_rows(const T* const* rows, int64_t count, int64_t offset, int64_t lengt
   }
 }
 
-/// Writes `total` elements of sequences, `pitch` apart, in turn: the first of each, then the
-/// second.
+/// Interleaves sequences that are `pitch` apart: writes the first element of each, then the second
+/// of each, and so on, `total` elements in all.
 template <class T>
 void interleave(const T* from, int64_t sequences, int64_t pitch, int64_t total, T* to) {
   constexpr int64_t kV = kLanes<T>;
@@ -63,7 +65,8 @@ void interleave(const T* from, int64_t sequences, int64_t pitch, int64_t total, 
   }
 }
 
-/// Computes bands of output rows, and the rows of the input's gradient that they end.
+/// Processes bands of output rows, and writes the rows of the input's gradient that are complete
+/// after each band.
 template <class T>
 class Col2ImGradient {
  public:
@@ -110,12 +113,13 @@ class Col2ImGradient {
  private:
   static constexpr int64_t kV = kLanes<T>;
 
-  /// A column of the kernel: which part of an output row it adds to a phase of the result.
+  /// How a column of the kernel contributes: which part of an output row it adds to which phase of
+  /// the result.
   struct Tap {
     int64_t phase;
     int64_t source;
     int64_t target;
-    int64_t length;  ///< not positive where it adds nothing
+    int64_t length;  ///< not positive if it adds nothing
     Vec<T> last;
 
     Tap(const ConvShape& shape, int64_t x) {
@@ -131,13 +135,15 @@ class Col2ImGradient {
     }
   };
 
-  /// The first row of the result that an output row, and none before it, ends.
+  /// The first row of the result to which this output row contributes but no previous one does; all
+  /// rows before it are complete once the previous output rows have been added.
   int64_t first_row(int64_t output_row) const {
     return std::clamp<int64_t>(output_row * shape_.stride[0] - shape_.before[0], 0,
                                shape_.input[0]);
   }
 
-  /// Products of the last band's last rows, which the next band's results sum up.
+  /// Keeps the products of the previous band's last rows, which the results of this band need as
+  /// well.
   void keep_rows_before() const {
     const int64_t moved = band_rows_ * shape_.output[1];
     for (int64_t k = 0; k < shape_.channels * shape_.taps(); ++k) {
@@ -146,7 +152,8 @@ class Col2ImGradient {
     }
   }
 
-  /// Products of output rows of an image; those of row `top` come first in `products_`.
+  /// Computes the products of these output rows of an image. `top` is the output row whose products
+  /// come first in `products_`.
   void multiply(const T* gradient, const T* weight, int64_t top, const Pair& rows) const {
     ConvShape products{1,        shape_.filters, shape_.channels * shape_.taps(),
                        1,        shape_.output,  {rows_before_ + band_rows_, shape_.output[1]},
@@ -164,7 +171,8 @@ class Col2ImGradient {
                           {{rows[0] - top, rows[1] - top}, {0, products.filters}});
   }
 
-  /// Where the sums of a phase of a channel are: in the order of the result.
+  /// The place of the sums of a channel's phase. They are in the order in which the result
+  /// interleaves them.
   T* sums(int64_t channel, int64_t phase) const {
     return sums_ +
            (channels_last_ ? phase * shape_.channels + channel : channel * phases_ + phase) *
@@ -211,10 +219,10 @@ class Col2ImGradient {
   const ConvShape& shape_;
   bool channels_last_;
   int64_t band_rows_;
-  int64_t rows_before_;  ///< output rows before a band's that its results sum up too
-  int64_t plane_;        ///< elements of a product
-  int64_t phases_;       ///< of a row
-  int64_t pitch_;        ///< from one phase to the next
+  int64_t rows_before_;  ///< number of output rows before a band that its results depend on too
+  int64_t plane_;        ///< number of elements per product
+  int64_t phases_;       ///< number of stride phases in a row
+  int64_t pitch_;        ///< distance from one phase to the next
   Tap* taps_;
   const T** rows_;
   T* sums_;

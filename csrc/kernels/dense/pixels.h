@@ -1,11 +1,12 @@
 #pragma once
 
-// Dense convolutions of pixels: (batch, height, width, channels), as channels_last is.
+// Dense convolutions in channels_last: (batch, height, width, channels).
 //
-// A product of matrices: pixels by products (taps x channels), times products by filters. The input
-// rows that a band of output rows reads are copied into a scratch memory with the padding around
-// them; there, what a product reads is equally far from the start of every pixel. A few pixels meet
-// a block of a few vectors of filters, whose weights have been packed side by side.
+// The output is a product of two matrices: pixels by products (kernel elements x channels), times
+// products by filters. The input rows that a band of output rows reads are copied into scratch
+// memory with their padding. There, each product is at the same distance from the start of every
+// pixel's window, so a table of offsets replaces im2col (indirect convolution). The micro-kernel
+// multiplies a few pixels by a block of a few vectors of filters, whose weights have been packed.
 
 #include <type_traits>
 #include <utility>
@@ -17,25 +18,26 @@
 
 namespace samepad::kernels::SAMEPAD_ISA {
 
-/// Vectors of filters in a block.
+/// The number of vectors of filters in a block.
 inline constexpr int kBlockVectors = kManyRegisters ? 4 : 2;
 
 template <class T>
 inline constexpr int64_t kBlockFilters = kBlockVectors * kLanes<T>;
 
-/// Pixels computed together with kVectors vectors of filters: as many sums as the registers hold
-/// beside what is read, and pixels as there are registers for addresses.
+/// The number of pixels in a register tile with kVectors vectors of filters. The accumulators fill
+/// the vector registers that the operands leave free; the pixels' addresses need general registers.
 template <int kVectors>
 inline constexpr int kTilePixels = kManyRegisters && kVectors <= 2 ? 8 : 6;
 
-/// Products added up before the next pixels: the weights of a block, of 28 KiB, stay in the first
-/// cache while all pixels of a band go by.
+/// The number of products in a K block. A block of weights of this depth, 28 KiB, stays in the L1
+/// cache while it is multiplied by all pixels of a band.
 inline constexpr int64_t kTileDepth =
     int64_t{28} * 1024 / (kBlockFilters<float> * static_cast<int64_t>(sizeof(float)));
 
-/// The sums of kPixels pixels for kVectors vectors of filters. Where `start` is given, products are
-/// added to it, and that is the target. Otherwise they are summed up on their own and then added to
-/// the target, as rounding errors grow with the length of a running sum.
+/// The micro-kernel: a register tile of kPixels pixels by kVectors vectors of filters. If `start`
+/// is given, accumulators begin with it and are stored in the targets. Otherwise they begin with
+/// zero and are added to the targets at the end, because rounding errors grow with the length of a
+/// running sum.
 template <class T, int kVectors, int kPixels>
 void tile_sums(const T* const* pixels, const int64_t* offsets, int64_t depth, const T* weight,
                const T* start, T* const* targets) {
@@ -79,13 +81,13 @@ void tile_sums(const T* const* pixels, const int64_t* offsets, int64_t depth, co
 template <class T>
 using TileSums = decltype(&tile_sums<T, 1, 1>);
 
-/// tile_sums of as many vectors and of [pixels - 1].
+/// The instances of tile_sums for kVectors, indexed by [pixels - 1].
 template <class T, int kVectors>
 inline constexpr auto kTileSums = []<size_t... P>(std::index_sequence<P...>) {
   return std::array<TileSums<T>, sizeof...(P)>{tile_sums<T, kVectors, P + 1>...};
 }(std::make_index_sequence<kTilePixels<kVectors>>());
 
-/// Calls `run` with the number of vectors as a constant.
+/// Calls `run` with the number of vectors as a compile-time constant.
 template <int kMost = kBlockVectors, class Run>
 void with_vectors(int64_t vectors, const Run& run) {
   if constexpr (kMost > 1) {
@@ -97,8 +99,8 @@ void with_vectors(int64_t vectors, const Run& run) {
   run(std::integral_constant<int, kMost>());
 }
 
-/// Packs elements [begin, end) of up to a block of filters, `products` elements apart: element by
-/// element, with zeros past the last filter to fill a vector.
+/// Packs elements [begin, end) of at most a block of filters, which are `products` elements apart.
+/// The result has one row per element, with all filters side by side and zeros up to whole vectors.
 template <class T>
 void pack_block(const T* weight, int64_t filters, int64_t products, int64_t begin, int64_t end,
                 T* packed) {
@@ -109,7 +111,7 @@ void pack_block(const T* weight, int64_t filters, int64_t products, int64_t begi
   }
 }
 
-/// Packs blocks [begin, end) whole.
+/// Packs all elements of blocks [begin, end).
 template <class T>
 void pack_blocks(const T* weight, int64_t filters, int64_t products, int64_t begin, int64_t end,
                  T* packed) {
@@ -120,8 +122,8 @@ void pack_blocks(const T* weight, int64_t filters, int64_t products, int64_t beg
   }
 }
 
-/// Elements from one pixel of the scratch memory to the next: not so many that all pixels of a row
-/// would compete for the same few places in the first cache.
+/// The distance between pixels in scratch memory. If it were a multiple of 512 bytes, the pixels of
+/// a row would map to few sets of the L1 cache and evict each other.
 template <class T>
 int64_t pixel_pitch(int64_t channels) {
   constexpr int64_t kBytes = 512;
@@ -129,7 +131,7 @@ int64_t pixel_pitch(int64_t channels) {
   return competing ? channels + kLanes<T> : channels;
 }
 
-/// A band of output rows.
+/// Computes one part of the output: a band of output rows for some blocks of filters.
 template <class T>
 class PixelBand {
  public:
@@ -148,8 +150,8 @@ class PixelBand {
     const auto* const places = output_places(output, steps);
     auto** const targets = workspace_.take<T*>(pixels_);
     auto* const start = workspace_.take<T>(kBlockFilters<T>);
-    // Sums of filters that do not fill whole vectors, or of several spans, are computed beside the
-    // output.
+    // Sums are kept outside the output if the filters do not fill whole vectors, or if there are
+    // several spans.
     T* const sums = workspace_.take<T>(pixels_ * kBlockFilters<T>);
     auto* const packed = workspace_.take<T>(weight.packed ? 0 : kBlockFilters<T> * kTileDepth);
     const int64_t products = shape_.channels * shape_.taps();
@@ -179,13 +181,14 @@ class PixelBand {
         for (int64_t p = 0; beside && ends && p < pixels_; ++p) {
           put_sums(targets[p], filters, /*add=*/step >= kSpan, places[p] + f);
         }
-        // The bias has been added; sums of further spans begin with nothing.
+        // The first span started with the bias; the sums of all others start with zero.
         std::fill_n(start, kBlockFilters<T>, T(0));
       }
     }
   }
 
-  /// How far from a pixel's start each product reads, in the order of the weight.
+  /// Returns the distance from the start of a pixel's window to each product, in the order of the
+  /// weight.
   const int64_t* product_offsets(bool channels_last_weight) const {
     auto* const result = workspace_.take<int64_t>(shape_.channels * shape_.taps());
     for (int64_t t = 0; t < shape_.taps(); ++t) {
@@ -199,11 +202,12 @@ class PixelBand {
     return result;
   }
 
-  /// Copies the rows and returns where each pixel starts.
+  /// Copies the input rows and returns the address at which each pixel's window starts.
   const T* const* copy_rows(const T* input) const {
     const int64_t channels = shape_.channels;
     const int64_t row_size = columns_ * pitch_;
-    // Columns of the padded row that hold padding, then input.
+    // The padded row consists of `left` columns of padding, `inside` columns of input and padding
+    // again.
     const int64_t left = std::clamp<int64_t>(shape_.before[1], 0, columns_);
     const int64_t skipped = std::max<int64_t>(-shape_.before[1], 0);
     const int64_t inside = std::clamp<int64_t>(shape_.input[1] - skipped, 0, columns_ - left);
@@ -250,7 +254,7 @@ class PixelBand {
     }
   }
 
-  /// Where the first filter of each pixel goes.
+  /// Returns the place of each pixel's first filter in the output.
   T* const* output_places(T* output, const PixelSteps& steps) const {
     auto** const result = workspace_.take<T*>(pixels_);
     int64_t pixel = 0;
@@ -266,8 +270,8 @@ class PixelBand {
 
   const ConvShape& shape_;
   const DensePart& part_;
-  int64_t columns_;  ///< of a padded row
-  int64_t pitch_;    ///< from one of its pixels to the next
+  int64_t columns_;  ///< number of columns in a padded row
+  int64_t pitch_;    ///< distance from one pixel of a padded row to the next
   int64_t pixels_;
   Workspace& workspace_;
 };

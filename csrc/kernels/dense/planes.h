@@ -1,13 +1,14 @@
 #pragma once
 
-// Dense and grouped convolutions of planes: (batch, channels, height, width).
+// Dense and grouped convolutions in NCHW: (batch, channels, height, width).
 //
-// A product of matrices: filters by products (channels x taps), times products by pixels. The
-// second one is never whole in memory. A band of output rows is computed a few channels at a time:
-// their input rows are copied into a scratch memory as the depthwise kernels have them, the padding
-// inside, and from there a panel of a few vectors of pixels is filled, which stays in the first
-// cache while all filters go over it. Weights are read as they lie in memory, one at a time for all
-// vectors of the panel, so nothing has to be packed ahead of a call.
+// The output is a product of two matrices: filters by products (channels x kernel elements), times
+// products by pixels. The second one, which im2col would build, is never built as a whole. A band
+// of output rows is computed a few channels at a time: their input rows are copied into scratch
+// memory, with padding and split by stride phases (common/rows.h), and from there they are packed
+// into a panel of a few vectors of pixels, which stays in the L1 cache while it is multiplied by
+// all filters. The weight is read as it lies in memory, broadcasting one element at a time to all
+// vectors of the panel, so it needs no packing.
 
 #include <utility>
 
@@ -19,20 +20,20 @@
 
 namespace samepad::kernels::SAMEPAD_ISA {
 
-/// Vectors of a panel, and filters computed together: as many sums as the registers hold beside
-/// what is read.
+/// The size of the register tile: vectors of pixels, which is also the width of a panel, and
+/// filters. The accumulators fill the registers that the operands leave free.
 inline constexpr int kPanelVectors = kManyRegisters ? 4 : 3;
 inline constexpr int kPanelFilters = kManyRegisters ? 6 : 4;
-/// Products in a panel, at most.
+/// The largest number of products (rows) in a panel, so that it stays in the L1 cache.
 inline constexpr int64_t kPanelDepth = kManyRegisters ? 112 : 192;
 
 template <class T>
 inline constexpr int64_t kPanelPixels = kPanelVectors * kLanes<T>;
 
-/// The sums of kFilters filters for kVectors vectors of pixels. Where `start` is given, one value
-/// per filter, a panel's products are added to it, and that is the target. Otherwise they are
-/// summed up on their own and then added to the target, as rounding errors grow with the length of
-/// a running sum.
+/// The micro-kernel: a register tile of kFilters filters by kVectors vectors of pixels. If `start`
+/// is given, with one value per filter, accumulators begin with it and are stored in the target.
+/// Otherwise they begin with zero and are added to the target at the end, because rounding errors
+/// grow with the length of a running sum.
 template <class T, int kFilters, int kVectors>
 void panel_sums(const T* weight, int64_t weight_pitch, int64_t depth, const T* panel,
                 const T* start, T* target, int64_t target_pitch) {
@@ -70,7 +71,7 @@ void panel_sums(const T* weight, int64_t weight_pitch, int64_t depth, const T* p
 template <class T>
 using PanelSums = decltype(&panel_sums<T, 1, 1>);
 
-/// panel_sums of [filters - 1][vectors - 1].
+/// The instances of panel_sums, indexed by [filters - 1][vectors - 1].
 template <class T>
 inline constexpr auto kPanelSums = []<size_t... F>(std::index_sequence<F...>) {
   const auto of = []<size_t kFilters, size_t... V>(std::index_sequence<V...>) {
@@ -79,8 +80,8 @@ inline constexpr auto kPanelSums = []<size_t... F>(std::index_sequence<F...>) {
   return std::array{of.template operator()<F + 1>(std::make_index_sequence<kPanelVectors>())...};
 }(std::make_index_sequence<kPanelFilters>());
 
-/// The input rows that a band of output rows reads, of a few channels of one group at a time: the
-/// padding inside, split by the stride's phases.
+/// The input rows that a band of output rows reads, for a few channels of one group at a time. They
+/// are stored with their padding and split by stride phases.
 template <class T>
 class PlaneRows {
  public:
@@ -93,7 +94,7 @@ class PlaneRows {
         source_(rows_.take(channels * height_, workspace)),
         workspace_(workspace) {}
 
-  /// Copies the rows of `count` channels, from c on.
+  /// Copies the rows of `count` channels from channel c on.
   void copy(const T* input, int64_t c, int64_t count) const {
     const int64_t size = shape_.input[0] * shape_.input[1];
     const T* const end = input + shape_.batch * shape_.channels * size;
@@ -107,10 +108,10 @@ class PlaneRows {
 
   const T* source() const { return source_; }
 
-  /// Elements from one row to the next.
+  /// The number of elements from one row to the next.
   int64_t row() const { return rows_.size(); }
 
-  /// Where each pixel of the band starts.
+  /// Returns the address at which the window of each pixel of the band starts.
   const T* const* pixels() const {
     auto** const result = workspace_.take<const T*>((band_[1] - band_[0]) * shape_.output[1]);
     int64_t pixel = 0;
@@ -125,7 +126,7 @@ class PlaneRows {
     return result;
   }
 
-  /// How far from there each product (channels, kernel height, kernel width) is.
+  /// Returns the distance from there to each product (channels, kernel height, kernel width).
   const int64_t* product_offsets(int64_t channels) const {
     auto* const result = workspace_.take<int64_t>(channels * shape_.taps());
     for (int64_t c = 0; c < channels; ++c) {
@@ -142,12 +143,12 @@ class PlaneRows {
   const ConvShape& shape_;
   Pair band_;
   Rows<T> rows_;
-  int64_t height_;  ///< rows of a channel
+  int64_t height_;  ///< number of rows per channel
   T* source_;
   Workspace& workspace_;
 };
 
-/// A band of output rows.
+/// Computes one part of the output: a band of output rows for some filters of a group.
 template <class T>
 class PlaneBand {
  public:
@@ -170,12 +171,13 @@ class PlaneBand {
         first_pieces_(workspace.take<int64_t>(panels_ + 1)),
         sums_(workspace.take<T*>(panels_)),
         offsets_(rows_.product_offsets(channels_at_once_)),
-        // Pieces are copied in whole vectors, past their ends, into the next one's place.
+        // Pieces are copied as whole vectors and overrun their ends: into the place of the next
+        // piece, or at the end of the panel into the extra row.
         panel_(workspace.take<T>((depth_ + 1) * kPanelPixels<T>)),
         start_(workspace.take<T>(filters_)) {
     find_pieces();
-    // Of panels' last vectors, what no piece fills is multiplied too: zeros, as subnormal numbers
-    // would take fifty times as long.
+    // Elements of a panel's last vector that no piece fills are multiplied too. They are set to
+    // zero, because arithmetic on subnormal numbers would be some fifty times slower.
     std::fill_n(panel_, depth_ * kPanelPixels<T>, T(0));
     for (int64_t panel = 0; panel < panels_; ++panel) {
       sums_[panel] = steps() <= kSpan && is_part_of_output(panel)
@@ -193,7 +195,7 @@ class PlaneBand {
     for (int64_t c = 0; c < channels_; c += channels_at_once_) {
       const int64_t count = std::min(channels_at_once_, channels_ - c);
       rows_.copy(input, first_channel + c, count);
-      // A kernel of many elements takes several panels.
+      // A large kernel takes several panels.
       for (int64_t k = 0; k < count * shape_.taps(); k += depth_, ++step) {
         add_products(step, c, k, std::min(depth_, count * shape_.taps() - k), weight, output);
       }
@@ -203,14 +205,15 @@ class PlaneBand {
  private:
   static constexpr int64_t kV = kLanes<T>;
 
-  /// Consecutive pixels of one row.
+  /// A run of consecutive pixels of one output row.
   struct Piece {
-    int64_t source;  ///< where tap 0 reads the first one, after the channel's start
-    int64_t target;  ///< its place in the panel
+    int64_t
+        source;  ///< where kernel element 0 reads the first pixel, relative to the channel's start
+    int64_t target;  ///< where the run starts in the panel
     int64_t length;
   };
 
-  /// The first pixel of a panel; they hold nearly equally many vectors.
+  /// The first pixel of a panel. The vectors are spread evenly over the panels.
   int64_t first_pixel(int64_t panel) const {
     return std::min(vectors_ * panel / panels_ * kV, pixels_);
   }
@@ -237,14 +240,14 @@ class PlaneBand {
     });
   }
 
-  /// How many times products are added to the sums of all pixels.
+  /// The number of times that products are added to the sums of all pixels.
   int64_t steps() const {
     return ceil_div(channels_, channels_at_once_) *
            ceil_div(channels_at_once_ * shape_.taps(), depth_);
   }
 
-  /// Adds products [first, first + depth), counted from channel c's first one, to the sums of all
-  /// pixels.
+  /// Adds products [first, first + depth), counted from the first product of channel c, to the sums
+  /// of all pixels.
   void add_products(int64_t step, int64_t c, int64_t first, int64_t depth, const T* weight,
                     T* output) const {
     const int64_t product = c * shape_.taps() + first;
@@ -264,11 +267,11 @@ class PlaneBand {
         }
       }
     }
-    // The bias has been added; sums of further spans begin with nothing.
+    // The first span started with the bias; the sums of all others start with zero.
     std::fill_n(start_, filters_, T(0));
   }
 
-  /// Fills the panel with products [first, first + depth) of the channels that have been copied.
+  /// Packs products [first, first + depth) of the channels that have been copied into the panel.
   void fill_panel(int64_t panel, int64_t first, int64_t depth) const {
     const Piece* const begin = pieces_ + first_pieces_[panel];
     const Piece* const end = pieces_ + first_pieces_[panel + 1];
@@ -283,14 +286,15 @@ class PlaneBand {
     }
   }
 
-  /// Whether a panel is whole vectors of one image: its sums go straight to the output.
+  /// Whether a panel consists of whole vectors of a single image. If so, its sums can be
+  /// accumulated directly in the output.
   bool is_part_of_output(int64_t panel) const {
     const int64_t first = part_.rows[0] * shape_.output[1] + first_pixel(panel);
     const int64_t end = part_.rows[0] * shape_.output[1] + first_pixel(panel + 1);
     return (end - first) % kV == 0 && first / output_size_ == (end - 1) / output_size_;
   }
 
-  /// Where pixel `pixel` of all images is in the output of the part's first filter.
+  /// The place of a pixel, counted over all images, in the output of the part's first filter.
   T* place(int64_t pixel, T* output) const {
     return output + (pixel / output_size_ * shape_.filters + part_.filters[0]) * output_size_ +
            pixel % output_size_;
@@ -314,8 +318,8 @@ class PlaneBand {
     }
   }
 
-  /// Fetches the weights of filters [begin, end), `depth` of each: runs too short for the CPU to
-  /// see them coming.
+  /// Prefetches `depth` weights of each filter in [begin, end). These runs are too short for the
+  /// hardware prefetcher to detect.
   static void fetch(const T* weight, int64_t pitch, int64_t depth, int64_t begin, int64_t end) {
     for (int64_t f = begin; f < end; ++f) {
       for (int64_t k = 0; k < depth; k += kV) {
@@ -324,7 +328,7 @@ class PlaneBand {
     }
   }
 
-  /// Puts a panel's sums into the images that its pixels are of.
+  /// Stores a panel's sums in the images that its pixels belong to.
   void put_panel(int64_t panel, bool add, T* output) const {
     const int64_t before = part_.rows[0] * shape_.output[1];
     const int64_t begin = before + first_pixel(panel);
@@ -341,19 +345,19 @@ class PlaneBand {
 
   const ConvShape& shape_;
   const DensePart& part_;
-  int64_t channels_;  ///< of a group
+  int64_t channels_;  ///< number of channels in a group
   int64_t filters_;
   int64_t output_size_;
   int64_t pixels_;
   int64_t vectors_;
   int64_t panels_;
   int64_t channels_at_once_;
-  int64_t depth_;  ///< products of a panel
+  int64_t depth_;  ///< number of products in a panel
   PlaneRows<T> rows_;
   Piece* pieces_;
-  int64_t* first_pieces_;   ///< of each panel
-  T** sums_;                ///< of each panel; null where the output itself holds them
-  const int64_t* offsets_;  ///< from where a pixel starts to each product
+  int64_t* first_pieces_;   ///< index of each panel's first piece
+  T** sums_;                ///< sums of each panel; null if they are accumulated in the output
+  const int64_t* offsets_;  ///< distance from the start of a pixel's window to each product
   T* panel_;
   T* start_;
 };

@@ -1,4 +1,4 @@
-// The depthwise kernels on tensors and threads.
+// Runs the depthwise kernels on tensors, with several threads.
 
 #include <ATen/Dispatch.h>
 #include <ATen/ops/empty.h>
@@ -13,11 +13,11 @@
 namespace samepad::kernels {
 namespace {
 
-/// Bytes that a vector of AVX2 holds.
+/// The number of bytes in an AVX2 vector.
 constexpr int64_t kAvx2Bytes = 32;
 
-/// The kernels for this CPU. `bytes` is the length of what vectors have to be filled with: wide
-/// ones would be half empty.
+/// The kernels for this CPU. `bytes` is the size of the row or pixel that is processed in vectors.
+/// If it fits into an AVX2 vector, AVX-512 vectors would be at least half empty.
 template <class T>
 const DepthwiseKernels<T>& kernels([[maybe_unused]] int64_t bytes) {
 #ifdef SAMEPAD_X86_KERNELS
@@ -31,12 +31,13 @@ const DepthwiseKernels<T>& kernels([[maybe_unused]] int64_t bytes) {
   return generic::depthwise<T>();
 }
 
-/// Whether pixels are contiguous, not planes.
+/// Whether the layout is channels_last, with contiguous pixels, rather than NCHW, with contiguous
+/// planes.
 bool by_pixels(at::MemoryFormat memory_format) {
   return memory_format == at::MemoryFormat::ChannelsLast;
 }
 
-/// (channels, taps) from (taps, channels).
+/// Transposes (taps, channels) to (channels, taps).
 template <class From, class To>
 void transpose(const From* from, int64_t rows, int64_t columns, To* to) {
   for (int64_t i = 0; i < rows; ++i) {
@@ -46,7 +47,7 @@ void transpose(const From* from, int64_t rows, int64_t columns, To* to) {
   }
 }
 
-/// The weight as a kernel takes it.
+/// The weight in the order and type that a kernel expects.
 template <class T>
 const Accumulator<T>* packed_weight(const DepthwiseKernels<T>& run, const ConvShape& shape,
                                     bool pixels, const at::Tensor& weight, Workspace& workspace) {
@@ -84,7 +85,7 @@ int64_t bytes_of(const ConvShape& shape, bool pixels, int64_t width, size_t elem
   return (pixels ? shape.channels : width) * static_cast<int64_t>(element);
 }
 
-/// The same for outputs: two narrow planes fill wide vectors together.
+/// The same for outputs. Two narrow planes computed together fill AVX-512 vectors.
 template <class T>
 int64_t output_bytes(const ConvShape& shape, bool pixels) {
   return !pixels && pairs_planes<T>(shape)
@@ -96,8 +97,9 @@ bool fits_workspace(const ConvShape& shape) {
   constexpr double kElements = 16.0 * 1024 * 1024;
   constexpr double kLeastRows = 4;
   constexpr double kLeastColumns = 16 * kMostPairColumns;
-  // Rows as planes are split (Rows::size) or as pairs of planes have them, and how many of them the
-  // smallest band has; in floating point, which does not overflow.
+  // Estimates the scratch memory of the smallest band of padded rows, split by stride phases
+  // (Rows::size) or stored for pairs of planes. It is computed in floating point, which does not
+  // overflow.
   const auto span = [&](int axis, double outputs) {
     return outputs * static_cast<double>(shape.stride[axis]) +
            static_cast<double>(shape.kernel[axis]) * static_cast<double>(shape.dilation[axis]);
@@ -192,7 +194,8 @@ at::Tensor weight_gradient(const ConvShape& shape, at::MemoryFormat memory_forma
           std::transform(sums, sums + size, y, [](Acc sum) { return static_cast<T>(sum); });
           return;
         }
-        // Sums of parts of the rows; as many parts, so the same result, for any number of threads.
+        // Each part of the rows has its own sums. The number of parts, and with it the result, does
+        // not depend on the number of threads.
         constexpr int64_t kMostParts = 16;
         const int64_t rows = shape.batch * shape.output[0];
         const int64_t parts = std::min(rows, kMostParts);

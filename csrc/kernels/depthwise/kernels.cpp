@@ -1,5 +1,5 @@
-// The depthwise kernels for one instruction set, SAMEPAD_ISA: compiled once for each, with its
-// flags (csrc/kernels/CMakeLists.txt).
+// The depthwise kernels for one instruction set, SAMEPAD_ISA. This file is compiled once for each
+// of them, with its compiler flags (csrc/kernels/CMakeLists.txt).
 
 #include "../common/compiler_warnings.h"
 

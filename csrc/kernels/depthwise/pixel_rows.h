@@ -1,7 +1,7 @@
 #pragma once
 
-// Depthwise convolutions of pixels by the kernels that are common: undilated, 3, 5 or 7 wide, of
-// stride 1 or 2. Neighbouring pixels read some of the same input, which is loaded once for all of
+// Depthwise convolutions in channels_last for common kernels: undilated, 3, 5 or 7 wide, with a
+// stride of 1 or 2. Neighbouring pixels read overlapping input, which is loaded once for all of
 // them, and a row of weights stays in registers.
 
 #include "../common/vectors.h"
@@ -9,11 +9,11 @@
 
 namespace samepad::kernels::SAMEPAD_ISA {
 
-/// Vectors of sums that one load of T gives.
+/// The number of accumulator vectors that one loaded vector of T widens to.
 template <class T>
 inline constexpr int kSumVectors = std::is_same_v<T, Accumulator<T>> ? 1 : 2;
 
-/// Channels that they hold.
+/// The number of channels in these vectors.
 template <class T>
 inline constexpr int64_t kStepChannels = kSumVectors<T> * kLanes<Accumulator<T>>;
 
@@ -29,16 +29,16 @@ SumVectors<T> load_sums(const From* from) {
   }
 }
 
-/// Memory to be fetched into the second cache, little by little.
+/// A region of memory that is prefetched into the L2 cache, a few cache lines at a time.
 template <class T>
 struct Region {
   const T* begin;
   const T* end;
-  int64_t lines = 0;  ///< at a time
+  int64_t lines = 0;  ///< number of cache lines per call of `fetch`
 
   static constexpr int64_t kLine = 64 / sizeof(T);
 
-  /// To be through after so many times.
+  /// Spreads the region over `times` calls of `fetch`.
   void share(int64_t times) { lines = ceil_div(ceil_div(end - begin, kLine), times); }
 
   void fetch() {
@@ -48,37 +48,38 @@ struct Region {
   }
 };
 
-/// Kernel rows at most.
+/// The largest supported kernel height.
 inline constexpr int64_t kMostKernelRows = 7;
 
-/// What a row of output pixels reads.
+/// The input and weights that a row of output pixels reads.
 template <class T>
 struct PixelRow {
-  int64_t count;  ///< of the kernel's rows that meet input, not padding
-  std::array<const T*, kMostKernelRows> input;                ///< those rows, from column 0 on
-  std::array<const Accumulator<T>*, kMostKernelRows> weight;  ///< and the kernel's
+  int64_t count;  ///< number of kernel rows that lie inside the input
+  std::array<const T*, kMostKernelRows>
+      input;  ///< the input row that each of them reads, from column 0 on
+  std::array<const Accumulator<T>*, kMostKernelRows> weight;  ///< the weights of each of them
   T* output;
 };
 
-/// Rows of output pixels, computed some channels at a time: what those read of the input stays in
-/// the first cache from one row to the next.
+/// Computes rows of output pixels, one step of channels at a time, so that the input that several
+/// rows share stays in the L1 cache from one row to the next.
 template <class T>
 struct PixelRows {
   using Acc = Accumulator<T>;
 
   int64_t channels;
-  int64_t width;    ///< of the input
-  int64_t outputs;  ///< pixels of a row
-  int64_t before;   ///< padding
+  int64_t width;    ///< width of the input
+  int64_t outputs;  ///< number of output pixels in a row
+  int64_t before;   ///< padding before a row
   const Acc* bias;
-  const T* zeros;  ///< as many as channels
+  const T* zeros;  ///< as many zeros as there are channels
 
-  /// kPixels pixels from pixel x on; `kInside`: they read no padding.
+  /// Computes kPixels pixels from pixel x on. `kInside` says that they read no padding.
   template <int kKernel, int kStride, int kPixels, bool kInside>
   void group(const PixelRow<T>& row, int64_t x, int64_t c) const {
     constexpr int kColumns = (kPixels - 1) * kStride + kKernel;
-    // Columns this far apart are read by different pixels, so that what is added to one sum is far
-    // from what is added to it next.
+    // Columns are visited kJump apart. Such columns contribute to different pixels, so that
+    // successive additions to the same accumulator are far apart and their latency is hidden.
     constexpr int kJump = (kKernel + kStride - 1) / kStride * kStride;
     const int64_t first = x * kStride - before;
     const int64_t pitch = channels;
@@ -102,7 +103,7 @@ struct PixelRows {
         const T* column = from + q * pitch;
 #pragma GCC unroll 8
         for (int j = q; j < kColumns; j += kJump) {
-          // Padding is no wider than the kernel.
+          // Padding is no wider than the kernel, so columns further inside need no check.
           const bool inside = kInside || ((j >= kKernel || first + j >= 0) &&
                                           (j < kColumns - kKernel || first + j < width));
           const auto values = load_sums<T, T>(inside ? column : zeros);
@@ -132,8 +133,8 @@ struct PixelRows {
     }
   }
 
-  /// All rows, kPixels pixels at a time; the last ones of a row, and the last channels, overlap
-  /// those before.
+  /// Computes all rows, kPixels pixels at a time. The last pixels of a row, and the last channels,
+  /// overlap the previous ones instead of being handled separately.
   template <int kKernel, int kStride, int kPixels>
   void run(const PixelRow<T>* rows, int64_t count, Region<T> next) const {
     constexpr int64_t kStep = kStepChannels<T>;
@@ -157,7 +158,7 @@ struct PixelRows {
 
   template <int kKernel, int kStride>
   void run(const PixelRow<T>* rows, int64_t count, Region<T> next) const {
-    // What leaves less to be computed twice.
+    // Chooses the number of pixels that leaves fewer to be computed twice.
     constexpr int kMost = kSumVectors<T> == 1 ? 8 : 4;
     const auto computed = [&](int64_t pixels) { return ceil_div(outputs, pixels) * pixels; };
     if (outputs >= kMost - 1 && computed(kMost - 1) < computed(kMost)) {
@@ -175,7 +176,7 @@ struct PixelRows {
 template <class T>
 using RunPixelRows = void (PixelRows<T>::*)(const PixelRow<T>*, int64_t, Region<T>) const;
 
-/// What computes rows of this convolution, or null.
+/// Returns the function that computes rows of this convolution, or null if there is none.
 template <class T>
 RunPixelRows<T> pixel_rows_for(const ConvShape& shape) {
   const int64_t after =
@@ -206,8 +207,9 @@ template <class T>
 void pixel_rows_output(RunPixelRows<T> run, const ConvShape& shape, const T* input,
                        const Accumulator<T>* weight, const Accumulator<T>* bias, T* output,
                        int64_t begin, int64_t end) {
-  // A few rows, whose input for the channels of one step fits a first cache, and for all channels,
-  // with what is fetched for the next ones, a second.
+  // Computes a few rows at a time. Their input for one step of channels should fit into the L1
+  // cache, and their input for all channels, with what is prefetched for the next rows, into the L2
+  // cache.
   constexpr int64_t kMostRows = 4;
   constexpr int64_t kBytes = 32768;
   const int64_t line = shape.input[1] * kStepChannels<T> * static_cast<int64_t>(sizeof(T));
@@ -222,7 +224,7 @@ void pixel_rows_output(RunPixelRows<T> run, const ConvShape& shape, const T* inp
   const auto top = [&](int64_t row) {
     return row % shape.output[0] * shape.stride[0] - shape.before[0];
   };
-  // Where the input ends that rows up to this one read.
+  // The end of the input that the rows up to this one read.
   const auto input_end = [&](int64_t row) {
     const int64_t y = std::min(top(row) + shape.extent(0), shape.input[0]);
     return input + (row / shape.output[0] * shape.input[0] + y) * row_size;

@@ -1,10 +1,10 @@
 #pragma once
 
-// Depthwise convolutions of pixels: (batch, height, width, channels), as channels_last is.
+// Depthwise convolutions in channels_last: (batch, height, width, channels).
 //
-// Vectors hold channels. A few pixels of a row are computed together, so that a weight is loaded
-// once for all of them; taps that fall on padding are left out at the borders. The input's gradient
-// is computed likewise, one phase of the stride after the other.
+// Vectors hold channels. A few pixels of a row are computed together, so that each weight is loaded
+// once for all of them. At the borders, kernel elements that fall on padding are skipped. The
+// input's gradient is computed in the same way, one stride phase after the other.
 
 #include "../common/vectors.h"
 #include "../common/workspace.h"
@@ -12,21 +12,22 @@
 
 namespace samepad::kernels::SAMEPAD_ISA {
 
-/// A tap of the kernel as it meets a row of pixels.
+/// A kernel element (tap) as it is applied to a row of pixels.
 struct PixelTap {
   int64_t row;     ///< where the row that it reads starts, in elements
-  int64_t shift;   ///< columns from a pixel's own to the one that it reads
+  int64_t shift;   ///< distance from a pixel's own column to the one that it reads, in columns
   int64_t weight;  ///< where its weights start
 };
 
-/// Pixels that read the same taps, a step apart; pixel i has its own column at first + i step.
+/// A line of pixels to which the same taps apply. The own column of pixel i in the source is
+/// source_first + i source_step, and its place in the target is target_first + i target_step.
 struct PixelLine {
   int64_t count;
   int64_t source_first, source_step;  ///< in columns
   int64_t target_first, target_step;
   int64_t source_width;
 
-  /// The pixels [begin, end) that read inside the row with a tap of this shift.
+  /// The pixels [begin, end) for which a tap of this shift reads inside the row.
   std::array<int64_t, 2> inside(int64_t shift) const {
     const int64_t begin =
         std::clamp<int64_t>(ceil_div(-source_first - shift, source_step), 0, count);
@@ -35,7 +36,7 @@ struct PixelLine {
   }
 };
 
-/// kPixels pixels of kPairs pairs of vectors of channels, in registers.
+/// The micro-kernel: a register tile of kPixels pixels by kPairs pairs of vectors of channels.
 template <class T, int kPixels, int kPairs>
 void pixel_block(const PixelTap* taps, int64_t count, int64_t channels,
                  const Accumulator<T>* weight, const Accumulator<T>* bias, const T* source,
@@ -75,7 +76,7 @@ void pixel_block(const PixelTap* taps, int64_t count, int64_t channels,
   }
 }
 
-/// The last channels of a pixel, fewer than a pair of vectors holds.
+/// Computes the last channels of a pixel, which do not fill a pair of vectors.
 template <class T>
 void pixel_rest(const PixelTap* taps, int64_t count, int64_t channels, const Accumulator<T>* weight,
                 const Accumulator<T>* bias, const T* source, T* target, int64_t rest) {
@@ -91,15 +92,16 @@ void pixel_rest(const PixelTap* taps, int64_t count, int64_t channels, const Acc
   store_pair<T>(sums, target, rest);
 }
 
-/// What the next pixels will read that no pixels have read before, to be fetched in advance: the
-/// CPU does not see a pattern in how the channels of a few pixels are read.
+/// The input that the next pixels read and the previous ones did not, to be prefetched. The
+/// hardware prefetcher does not detect this pattern, in which a few channels of several pixels are
+/// read.
 template <class T>
 struct Ahead {
   std::array<const T*, 2> rows;
-  int64_t count;    ///< of rows
-  int64_t columns;  ///< from there on
+  int64_t count;    ///< number of rows
+  int64_t columns;  ///< number of columns from there on
 
-  /// Fetches a pair of vectors of channels.
+  /// Prefetches a pair of vectors of channels.
   void fetch(int64_t channels, int64_t channel) const {
     constexpr int64_t kLine = 64 / sizeof(T);
     constexpr int64_t kPair = 2 * kLanes<Accumulator<T>>;
@@ -113,13 +115,13 @@ struct Ahead {
   }
 };
 
-/// kPixels pixels, all channels.
+/// Computes all channels of kPixels pixels.
 template <class T, int kPixels>
 void pixel_group(const PixelTap* taps, int64_t count, int64_t channels,
                  const Accumulator<T>* weight, const Accumulator<T>* bias, const T* source,
                  int64_t source_step, T* target, int64_t target_step, const Ahead<T>& ahead) {
   constexpr int64_t kPair = 2 * kLanes<Accumulator<T>>;
-  // As many sums as hide the latency of adding to one.
+  // Enough independent accumulators to hide the latency of an addition.
   constexpr int kPairs = kPixels == 1 ? 4 : 1;
   const auto bias_at = [&](int64_t c) { return bias == nullptr ? nullptr : bias + c; };
   int64_t c = 0;
@@ -142,8 +144,8 @@ void pixel_group(const PixelTap* taps, int64_t count, int64_t channels,
   }
 }
 
-/// A line of pixels, which reads `fresh` rows that the line before did not. `some` is room for as
-/// many taps as there are.
+/// Computes a line of pixels. `fresh` is the number of its input rows that the previous line did
+/// not read, and `some` has room for `count` taps.
 template <class T>
 void pixel_line(const PixelLine& line, int64_t fresh, const PixelTap* taps, int64_t count,
                 PixelTap* some, int64_t channels, const Accumulator<T>* weight,
@@ -154,7 +156,7 @@ void pixel_line(const PixelLine& line, int64_t fresh, const PixelTap* taps, int6
     const auto inside = line.inside(taps[t].shift);
     whole = {std::max(whole[0], inside[0]), std::min(whole[1], inside[1])};
   }
-  // The taps' rows come in order.
+  // Finds the fresh rows, which are the last ones because the taps are ordered by row.
   std::array<int64_t, 2> rows{};
   int64_t found = 0;
   for (int64_t t = count - 1; t >= 0 && found < std::min<int64_t>(fresh, 2); --t) {
@@ -224,7 +226,8 @@ void pixel_input_gradient(const ConvShape& shape, const T* gradient, const Accum
   for (int64_t row = begin; row < end; ++row) {
     const int64_t n = row / shape.input[0];
     const int64_t place = row % shape.input[0] + shape.before[0];
-    // Columns `first`, `first` + stride, ... were read by taps of the same phase.
+    // Columns `first`, `first` + stride and so on belong to the same stride phase and were read by
+    // the same taps.
     for (int64_t first = 0; first < std::min(stride, shape.input[1]); ++first) {
       const int64_t phase = floor_mod(first + shape.before[1], stride);
       int64_t count = 0;
@@ -249,8 +252,8 @@ void pixel_input_gradient(const ConvShape& shape, const T* gradient, const Accum
   }
 }
 
-/// Adds to the results of kTaps taps, `channels` apart, the products of gradient and source over
-/// pixels, a pair of vectors of channels.
+/// Adds the products of gradient and source, summed over pixels, to the weight gradients of kTaps
+/// taps, which are `channels` apart. Handles one pair of vectors of channels.
 template <class T, int kTaps>
 void pixel_products(const int64_t* offsets, const T* source, int64_t source_step, const T* gradient,
                     int64_t pixels, int64_t channels, int64_t rest, Accumulator<T>* result) {
@@ -342,7 +345,7 @@ void pixel_weight_gradient(const ConvShape& shape, const T* gradient, const T* i
             }
           };
           add(0, taps, whole[0], whole[1]);
-          // Before and after them, each tap has its own pixels.
+          // At the borders, each tap has a different range of pixels inside the input.
           for (int64_t t = 0; t < taps; ++t) {
             const auto inside = line.inside((kx + t) * shape.dilation[1]);
             add(t, t + 1, inside[0], std::min(inside[1], whole[0]));

@@ -1,11 +1,12 @@
 #pragma once
 
-// Depthwise convolutions of narrow planes, whose output rows fill at most half of a vector: two
-// planes at a time, each in its half of every vector (AVX-512 alone).
+// Depthwise convolutions of narrow planes in NCHW, whose output rows fill at most half of a vector.
+// Two planes are computed at a time, each in one half of every vector (AVX-512 only).
 //
-// For each input row and each column of the kernel, a scratch memory gets one vector: what that
-// column reads of the row for every output, zeros where that is padding. One permutation of the two
-// planes' rows makes it, whatever the stride. Every tap then reads whole, aligned vectors.
+// For each input row and each column of the kernel, the scratch memory holds one vector: the
+// elements of the row that this column reads for each output, with zeros for padding. A single
+// permutation of the two planes' rows makes it, whatever the stride. Every kernel element then
+// reads whole, aligned vectors.
 
 #include <immintrin.h>
 
@@ -15,7 +16,7 @@
 
 namespace samepad::kernels::SAMEPAD_ISA {
 
-/// The output of pairs of planes for which pairs_planes is true.
+/// Computes the output of pairs of planes, for convolutions for which `pairs_planes` is true.
 template <class T>
 class PlanePairs {
  public:
@@ -39,7 +40,7 @@ class PlanePairs {
     }
   }
 
-  /// The output of two input planes, which may be the same.
+  /// Computes the output of two input planes, which may be the same.
   void run(int64_t plane, int64_t other, const T* input, const float* weight, const float* bias,
            T* output) const {
     const int64_t input_size = shape_.input[0] * shape_.input[1];
@@ -66,17 +67,17 @@ class PlanePairs {
  private:
   static constexpr int64_t kV = kLanes<float>;
   static constexpr int kMostRows = 8;
-  /// How far ahead of the rows memory is fetched, in elements: a few planes, whose rows the CPU
-  /// does not see coming while it computes.
+  /// The prefetch distance in elements. The rows of the next planes are not prefetched by the
+  /// hardware, because its stream is interrupted while a plane is computed.
   static constexpr int64_t kPrefetched = 4096 / sizeof(T);
 
-  /// What a column of the kernel reads of two planes' rows.
+  /// What a column of the kernel reads of the rows of two planes.
   struct Column {
-    __m512i lanes;     ///< for each output
-    __mmask16 inside;  ///< outputs for which that is no padding
+    __m512i lanes;     ///< index of the element for each output
+    __mmask16 inside;  ///< mask of the outputs for which it is not padding
   };
 
-  /// Of one plane.
+  /// The filter of one plane.
   struct Filter {
     const float* weight;
     float bias;
@@ -86,7 +87,7 @@ class PlanePairs {
     return {weight + filter * shape_.taps(), bias == nullptr ? 0 : bias[filter]};
   }
 
-  /// A vector of one value for each plane.
+  /// A vector whose halves hold one value for each plane.
   static Vec<float> both(float first, float second) {
     return Vec<float>::blend<0xFF00>(Vec<float>(first), Vec<float>(second));
   }
@@ -105,17 +106,17 @@ class PlanePairs {
     return {_mm512_load_si512(lanes.data()), static_cast<__mmask16>(inside)};
   }
 
-  /// Padded input rows that `count` output rows span.
+  /// The number of padded input rows that `count` output rows span.
   int64_t height(int64_t count) const { return (count - 1) * shape_.stride[0] + shape_.extent(0); }
 
-  /// Where the scratch has row y, from the place of row 0: rows of the same phase of the stride
-  /// follow each other.
+  /// The place of row y in the scratch memory, relative to row 0. Rows of the same vertical stride
+  /// phase are adjacent.
   int64_t place(int64_t y) const {
     return (y % shape_.stride[0] * shape_.kernel[1] * pitch_) + y / shape_.stride[0] * kV;
   }
 
-  /// Fills the scratch, for a kernel of up to kColumns columns, with what `rows` output rows read,
-  /// from row `top` of the planes on.
+  /// Fills the scratch memory with what `rows` output rows read, for a kernel of up to kColumns
+  /// columns. `top` is the first input row.
   template <int kColumns = kMostPairColumns>
   void gather(const T* plane, const T* other, int64_t top, int64_t rows) const {
     if constexpr (kColumns > 1) {
@@ -133,7 +134,8 @@ class PlanePairs {
     const int64_t count = height(rows);
     const int64_t width = shape_.input[1];
     const int64_t size = shape_.input[0] * width;
-    // For all that a compiler knows, storing a vector might change members.
+    // Copies of members, because the compiler has to assume that storing a vector might change
+    // members.
     const int64_t pitch = pitch_;
     const int64_t* const places = places_;
     float* const source = source_;
@@ -158,7 +160,7 @@ class PlanePairs {
     }
   }
 
-  /// Up to kRows output rows.
+  /// Computes up to kRows output rows.
   template <int kRows = kMostRows>
   void sums(int64_t rows, const Filter& first, const Filter& second, const float* source, T* target,
             T* other) const {
@@ -178,7 +180,8 @@ class PlanePairs {
         result[r] = at::vec::fmadd(weight, Vec<float>(_mm512_load_ps(from + r * kV)), result[r]);
       }
     }
-    // At most that anyway: said so that stores need not ask whether the vector is full.
+    // The width never exceeds kV / 2. Saying so lets the compiler remove the stores' check for full
+    // vectors.
     const int64_t width = std::min(shape_.output[1], kV / 2);
 #pragma GCC unroll 8
     for (int r = 0; r < kRows; ++r) {
@@ -189,15 +192,15 @@ class PlanePairs {
   }
 
   const ConvShape& shape_;
-  int64_t rows_;   ///< output rows at a time
-  int64_t pitch_;  ///< from what one column of the kernel reads to what the next one does
+  int64_t rows_;   ///< number of output rows in a band
+  int64_t pitch_;  ///< distance from one kernel column's vectors to the next column's
   Column* columns_;
-  int64_t* places_;   ///< of padded rows in the scratch
-  int64_t* offsets_;  ///< from the first output's place to where each tap reads
-  float* source_;     ///< the scratch
+  int64_t* places_;   ///< places of the padded rows in the scratch memory
+  int64_t* offsets_;  ///< distance from the first output's place to where each kernel element reads
+  float* source_;     ///< the scratch memory
 };
 
-/// plane_output where pairs_planes says so.
+/// Implements plane_output where `pairs_planes` is true.
 template <class T>
 void plane_pair_output(const ConvShape& shape, const T* input, const float* weight,
                        const float* bias, T* output, int64_t begin, int64_t end) {
