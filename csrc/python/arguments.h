@@ -16,33 +16,34 @@ namespace samepad::python {
 struct Arguments {
   const char* function;
 
-  /// A torch.Tensor.
+  /// Accepts a torch.Tensor.
   at::Tensor tensor(const char* argument, py::handle value) const;
 
-  /// A torch.Tensor, or None.
+  /// Accepts a torch.Tensor or None.
   std::optional<at::Tensor> optional_tensor(const char* argument, py::handle value) const;
 
-  /// An integer, but not a bool.
+  /// Accepts an integer, but not a bool.
   int64_t integer(const char* argument, py::handle value) const;
 
-  /// An integer, or a tuple or list of them.
+  /// Accepts an integer, or a tuple or list of integers.
   std::vector<int64_t> integers(const char* argument, py::handle value,
                                 const char* expected = "int or tuple of ints") const;
 
-  /// An integer, or a tuple or list of them, or None.
+  /// Accepts an integer, a tuple or list of integers, or None.
   std::optional<std::vector<int64_t>> optional_integers(const char* argument,
                                                         py::handle value) const;
 
-  /// True or False.
+  /// Accepts True or False.
   bool boolean(const char* argument, py::handle value) const;
 
-  /// A float or an integer, or None.
+  /// Accepts a float, an integer or None.
   std::optional<double> optional_number(const char* argument, py::handle value) const;
 
-  /// A str.
+  /// Accepts a str.
   std::string string(const char* argument, py::handle value) const;
 
-  /// A mode's name, an integer, a sequence of integers or a sequence of (before, after) pairs.
+  /// Accepts a mode's name, an integer, a sequence of integers or a sequence of (before, after)
+  /// pairs.
   Padding padding(const char* argument, py::handle value) const;
 
  private:

@@ -1,6 +1,6 @@
 #pragma once
 
-// Shapes that convolutions, transposed convolutions and pools are tested with.
+// The shapes with which convolutions, transposed convolutions and pools are tested.
 
 #include <ATen/core/Tensor.h>
 
@@ -26,7 +26,7 @@ inline void PrintTo(const Case& c, std::ostream* stream) {
           << " groups " << c.groups;
 }
 
-/// Those of one dimension come first.
+/// The test cases. Those of one dimension come first.
 inline const Case kCases[] = {
     {{7}, {3}, {1}, {1}, 1},
     {{8}, {4}, {1}, {1}, 1},
@@ -54,7 +54,7 @@ struct Window {
   int64_t dilation;
 };
 
-/// Every window up to these.
+/// All windows up to this kernel size, stride and dilation.
 inline std::vector<Window> windows(int64_t kernels, int64_t strides, int64_t dilations) {
   std::vector<Window> all;
   for (int64_t kernel = 1; kernel <= kernels; ++kernel) {
@@ -67,7 +67,7 @@ inline std::vector<Window> windows(int64_t kernels, int64_t strides, int64_t dil
   return all;
 }
 
-/// (first, second, sizes...).
+/// Returns (first, second, sizes...).
 inline Sizes shape(int64_t first, int64_t second, const Sizes& sizes) {
   Sizes result{first, second};
   result.insert(result.end(), sizes.begin(), sizes.end());

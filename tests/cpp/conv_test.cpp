@@ -64,7 +64,7 @@ TEST_P(Conv, AgreesWithTheNaiveLoop) {
       conv(t.input, t.weight, t.bias, c.stride, pairs, c.dilation, c.groups, "zeros"), output));
 }
 
-/// No plan, which leaves the choice to samepad, and each one of the table.
+/// Each plan of the table, and no plan, which leaves the choice to samepad.
 std::vector<std::optional<std::string>> every_plan() {
   std::vector<std::optional<std::string>> result{std::nullopt};
   for (const auto& [name, summary] : backends::plans()) {
@@ -78,7 +78,7 @@ INSTANTIATE_TEST_SUITE_P(Same, Conv,
                                             ::testing::Values(PadMode::same, PadMode::same_lower),
                                             ::testing::ValuesIn(every_plan())));
 
-// The cases of one dimension come first.
+// The cases of one dimension, which are the first five.
 INSTANTIATE_TEST_SUITE_P(Causal, Conv,
                          ::testing::Combine(::testing::ValuesIn(kCases, kCases + 5),
                                             ::testing::Values(PadMode::causal),

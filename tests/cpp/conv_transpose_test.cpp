@@ -39,7 +39,7 @@ class ConvTranspose : public ::testing::TestWithParam<std::tuple<Case, PadMode>>
   const size_t dimensions = c.size.size();
   const Tensors t{c};
 
-  /// n s, less `missing` elements where that is legal.
+  /// Output sizes of n s, minus `missing` elements or as many as SAME allows.
   Sizes sizes(int64_t missing) const {
     Sizes result;
     for (size_t i = 0; i < dimensions; ++i) {
@@ -100,7 +100,7 @@ INSTANTIATE_TEST_SUITE_P(Same, ConvTranspose,
                          ::testing::Combine(::testing::ValuesIn(kCases),
                                             ::testing::Values(PadMode::same, PadMode::same_lower)));
 
-/// Lines of n elements.
+/// Tests one-dimensional inputs of n elements.
 class ShortTranspose : public ::testing::TestWithParam<int64_t> {};
 
 TEST_P(ShortTranspose, AgreesWithTheNaiveLoopForEverySizeAndAmount) {
@@ -173,7 +173,7 @@ TEST(ConvTranspose, GivesTheWorkedNumbers) {
   };
   EXPECT_TRUE(at::equal(row(PadMode::same), at::tensor({1., 2., 5., 4., 9., 6.})));
   EXPECT_TRUE(at::equal(row(PadMode::same_lower), at::tensor({2., 5., 4., 9., 6., 9.})));
-  // The common idiom is the latter.
+  // The common idiom padding=1, output_padding=1 gives the same as `same_lower`.
   EXPECT_TRUE(
       at::equal(samepad::conv_transpose1d(x, x, {}, 2, 1, 1).view(6), row(PadMode::same_lower)));
 }
@@ -186,7 +186,7 @@ TEST(ConvTranspose, AmountsAreAtensOwn) {
       EXPECT_TRUE(at::equal(samepad::conv_transpose2d(x, weight, {}, 2, padding, extra),
                             at::conv_transpose2d(x, weight, {}, 2, padding, extra)));
     }
-    // An output_size stands for the output_padding that leads to it.
+    // An output_size means the output_padding that results in this size.
     EXPECT_TRUE(at::equal(samepad::conv_transpose2d(x, weight, {}, 2, padding, 0, 1, 1,
                                                     {{12 - 2 * padding, 13 - 2 * padding}}),
                           at::conv_transpose2d(x, weight, {}, 2, padding, {1, 0})));
@@ -214,7 +214,7 @@ TEST_P(EmptyTranspose, IsEmptyWithGradients) {
     expected.push_back(size[i + 2] * 2);
   }
   for (const PadMode mode : {PadMode::same, PadMode::same_lower}) {
-    // The sizes that follow from the input's may be asked for too.
+    // The default output sizes may also be given explicitly.
     for (const auto& asked :
          {at::OptionalIntArrayRef(), at::OptionalIntArrayRef(at::IntArrayRef(expected).slice(2))}) {
       const auto x = at::zeros(size, at::kDouble).requires_grad_();

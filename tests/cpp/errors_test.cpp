@@ -1,4 +1,4 @@
-// Wrong arguments, one row each: what is called, and what its c10::Error must say.
+// Wrong arguments, one per row: the call and what the message of its c10::Error must contain.
 
 #include <ATen/ATen.h>
 #include <gtest/gtest.h>
@@ -26,7 +26,7 @@ const at::Tensor& weight() {
   return tensor;
 }
 
-/// A transposed convolution of 8x8 elements with stride 2, whose full result is 17x17.
+/// Calls a transposed convolution of 8x8 elements with stride 2, whose full result is 17x17.
 void transposed(const Padding& padding, int64_t output_padding = 0,
                 at::OptionalIntArrayRef output_size = std::nullopt, int64_t groups = 1) {
   samepad::conv_transpose2d(input(), at::ones({4, 6, 3, 3}), {}, 2, padding, output_padding, groups,
@@ -352,7 +352,7 @@ const Row kRows[] = {
      "expected stride to be at least 1"},
 };
 
-/// Passes where `call` throws a c10::Error that says `expected`.
+/// Passes if `call` throws a c10::Error whose message contains `expected`.
 void expect_error(const std::function<void()>& call, const std::string& expected) {
   try {
     call();
@@ -371,7 +371,7 @@ TEST_P(BadInput, IsAClearError) { expect_error(GetParam().call, GetParam().messa
 INSTANTIATE_TEST_SUITE_P(Table, BadInput, ::testing::ValuesIn(kRows),
                          [](const auto& info) { return std::string(info.param.name); });
 
-/// The arguments that the operators have in common, in any number of dimensions.
+/// The arguments that all operators share, for any number of dimensions.
 struct Arguments {
   at::Tensor input;
   std::vector<int64_t> kernel;
@@ -456,12 +456,13 @@ void call(Family family, int64_t dimensions, const Arguments& a) {
   }
 }
 
-/// One wrong argument, and what the error of the families that refuse it says.
+/// One wrong argument, the families of operators that reject it, and what their errors say.
 struct Mistake {
   const char* name;
   int families;
   std::function<void(Arguments&, int64_t dimensions)> make;
-  /// In it, $D is the number of dimensions and $name the operator's name.
+  /// The expected message, in which $D stands for the number of dimensions and $name for the
+  /// operator.
   const char* message;
 };
 
@@ -552,7 +553,7 @@ TEST_P(EveryOperator, RefusesMistakes) {
   const auto& [family, dimensions] = GetParam();
   const std::pair<std::string, std::string> values[] = {
       {"$D", std::to_string(dimensions)}, {"$name", operator_name(family, dimensions)}};
-  call(family, dimensions, Arguments(dimensions));  // without a mistake it works
+  call(family, dimensions, Arguments(dimensions));  // a call without a mistake works
   for (const Mistake& mistake : kMistakes) {
     if ((mistake.families & family) == 0) {
       continue;

@@ -1,5 +1,5 @@
-// Arguments at the ends of what an int64 can hold: every operator computes, or says what is wrong.
-// UndefinedBehaviorSanitizer sees what overflows on the way (`make sanitize`).
+// Arguments at the limits of int64: every operator either computes or throws an error that says
+// what is wrong. UndefinedBehaviorSanitizer detects overflows on the way (`make sanitize`).
 
 #include <ATen/ATen.h>
 #include <ATen/core/dispatch/Dispatcher.h>
@@ -16,7 +16,7 @@ namespace {
 
 using Sizes = std::vector<int64_t>;
 
-/// Refuses what would fill the machine's memory, as it were full.
+/// Rejects large allocations, as if the machine's memory were full.
 class SmallMemory final : public c10::Allocator {
  public:
   SmallMemory() : before_(c10::GetCPUAllocator()) { c10::SetCPUAllocator(this); }
@@ -50,16 +50,17 @@ class Random {
     return values[between(0, static_cast<int64_t>(values.size()) - 1)];
   }
 
-  /// With one chance in `count`.
+  /// True with a probability of 1 / `count`.
   bool once_in(int64_t count) { return between(1, count) == 1; }
 
-  /// Near a power of two, up to the largest integer, or near the opposite of one.
+  /// A value close to a power of two, up to the largest integer, or close to the negative of one.
   int64_t extreme() {
     const int64_t limit = std::numeric_limits<int64_t>::max() >> between(0, 60);
     const int64_t value = limit - between(0, 2);
     return once_in(4) ? -value - between(0, 1) : value;
   }
-  /// Small numbers, at least `least`; once in a few times some of them are extreme.
+  /// Small integers of at least `least`. In one of four lists, about half of them are extreme
+  /// instead.
   Sizes integers(int64_t count, int64_t least) {
     Sizes result;
     const bool extremes = once_in(4);
@@ -74,7 +75,8 @@ class Random {
   std::mt19937_64 engine_;
 };
 
-/// (first, second, ...), of `dimensions` more.
+/// A tensor of size (first, second, ...) with `dimensions` more dimensions of up to `most`
+/// elements.
 at::Tensor tensor(Random& random, int64_t first, int64_t second, int64_t dimensions, int64_t most) {
   Sizes sizes{first, second};
   for (int64_t i = 0; i < dimensions; ++i) {
@@ -83,7 +85,7 @@ at::Tensor tensor(Random& random, int64_t first, int64_t second, int64_t dimensi
   return at::ones(sizes);
 }
 
-/// A value for an argument of an operator of so many dimensions.
+/// A random value for an argument of an operator with this number of dimensions.
 c10::IValue value(Random& random, const c10::Argument& argument, int64_t dimensions,
                   int64_t groups) {
   const std::string& name = argument.name();
@@ -151,7 +153,7 @@ TEST(Extremes, OfEveryOperatorsArguments) {
       } catch (const std::bad_alloc&) {
         ADD_FAILURE() << "seed " << seed << ": memory is asked for past the allocator of tensors";
       } catch (const std::exception&) {
-        // It has said what is wrong, as a c10::Error, or oneDNN has.
+        // Either samepad, by a c10::Error, or oneDNN has said what is wrong.
       }
     }
   }
@@ -185,7 +187,7 @@ TEST(Extremes, OfWhatIsExplained) {
       EXPECT_GE(result.bytes_copied, 0);
       EXPECT_GT(result.flops, 0);
     } catch (const c10::Error&) {
-      // It has said what is wrong.
+      // The error has said what is wrong.
     }
   }
   EXPECT_GT(explained, 1000);

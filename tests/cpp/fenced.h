@@ -1,8 +1,8 @@
 #pragma once
 
-// Memory in which an access outside of what was asked for is seen: it ends, or begins, at a page
-// that may not be touched, and what else there is of its own pages must stay as it was. At first
-// all of it is NaN, so that a result shows whether it is made of what nobody has written.
+// Memory that detects accesses outside of it. It begins or ends at a page that may not be touched,
+// and the other bytes of its own pages are checked for changes when it is freed. It is filled with
+// NaN at first, so that a result shows whether it depends on memory that was never written.
 
 #include <ATen/core/Tensor.h>
 #include <c10/core/Allocator.h>
@@ -22,13 +22,13 @@
 
 namespace fenced {
 
-/// Which end of the memory is next to a page that may not be touched.
+/// The end of the memory that is next to a page that may not be touched.
 enum class Side : uint8_t { begin, end };
 
-/// Bytes that are NaN as a number of any floating point type; as a pointer they point nowhere.
+/// This byte repeated is a NaN in every floating point type, and as a pointer points nowhere.
 inline constexpr unsigned char kNan = 0xFF;
 
-/// Bytes of a page, and of a cache line.
+/// The number of bytes in a page and in a cache line.
 inline constexpr size_t kPage = 4096;
 inline constexpr size_t kLine = 64;
 
@@ -39,14 +39,15 @@ struct Pages {
 
   explicit Pages(size_t bytes) : first(nullptr), size((bytes + kPage - 1) / kPage * kPage) {}
 
-  /// Those of memory that `allocate` has returned: it begins in the first one.
+  /// The pages of memory that `allocate` has returned, which begins in the first of them.
   Pages(void* memory, size_t bytes) : Pages(bytes) {
     auto* const begin = static_cast<unsigned char*>(memory);
     first = begin - reinterpret_cast<uintptr_t>(begin) % kPage;
   }
 };
 
-/// Some memory. Where it ends at a page, up to `alignment` - 1 bytes may be between them.
+/// Allocates memory. With Side::end, up to `alignment` - 1 bytes may remain between its end and the
+/// page that may not be touched.
 inline void* allocate(size_t bytes, size_t alignment, Side side) {
   bytes = std::max<size_t>(bytes, 1);
   Pages pages(bytes);
@@ -62,7 +63,7 @@ inline void* allocate(size_t bytes, size_t alignment, Side side) {
                              : pages.first + (pages.size - bytes) / alignment * alignment;
 }
 
-/// Frees what `allocate` has returned for so many bytes.
+/// Frees memory that `allocate` has returned for this number of bytes.
 inline void free(void* memory, size_t bytes) {
   bytes = std::max<size_t>(bytes, 1);
   const Pages pages(memory, bytes);
@@ -74,8 +75,8 @@ inline void free(void* memory, size_t bytes) {
   munmap(pages.first - kPage, pages.size + 2 * kPage);
 }
 
-/// While it lives, all tensors on the CPU are made in such memory, and so is all that kernels take
-/// from their workspaces.
+/// During its lifetime, all tensors on the CPU are allocated in such memory, and so is everything
+/// that kernels take from their workspaces.
 class Everything {
  public:
   explicit Everything(Side side) : tensors_(side), before_(c10::GetCPUAllocator()) {
@@ -113,8 +114,8 @@ class Everything {
     Side side;
 
    private:
-    /// How many bytes were asked for, of each that has not been freed: tensors may live longer than
-    /// their allocator.
+    /// The requested size of each allocation that has not been freed yet. It is global because
+    /// tensors may outlive their allocator.
     static std::unordered_map<void*, size_t>& sizes() {
       static std::unordered_map<void*, size_t> result;
       return result;
@@ -125,7 +126,7 @@ class Everything {
     }
   };
 
-  // AddressSanitizer watches both ends, to the byte, of what `new` returns.
+  // AddressSanitizer checks both ends of what `new` returns, to the byte.
 #ifdef __SANITIZE_ADDRESS__
   template <Side kSide>
   static constexpr samepad::kernels::TakeAllocator take{

@@ -1,9 +1,9 @@
-// The project's own kernels on random convolutions, against a loop in float64. All memory that they
-// read and write, scratch memory too, is fenced (fenced.h).
+// Compares this project's own kernels with a loop in float64, on random convolutions. All memory
+// that they read and write, including scratch memory, is fenced (fenced.h).
 //
-// In the environment, SAMEPAD_KERNEL_CASES says how many convolutions each test draws, and
-// SAMEPAD_KERNEL_SEED which ones; ATEN_CPU_CAPABILITY (default, avx2, avx512) for which instruction
-// set the kernels are.
+// Environment variables: SAMEPAD_KERNEL_CASES is the number of convolutions that each test draws,
+// SAMEPAD_KERNEL_SEED the first seed, and ATEN_CPU_CAPABILITY (default, avx2, avx512) the
+// instruction set of the kernels.
 
 #include <ATen/ATen.h>
 #include <ATen/Parallel.h>
@@ -38,7 +38,7 @@ int64_t from_environment(const char* name, int64_t otherwise) {
 constexpr std::string_view kDepthwise = "depthwise";
 constexpr std::string_view kDense = "dense";
 
-/// A convolution, its output's gradient, and the results that they should have.
+/// A random convolution.
 struct Problem {
   std::string_view plan;
   at::ScalarType type;
@@ -51,7 +51,7 @@ struct Problem {
   Pair kernel;
   Pair stride;
   Pair dilation;
-  std::optional<PadMode> mode;  ///< or else the pads
+  std::optional<PadMode> mode;  ///< the mode that prescribes the pads, if they are not given
   std::vector<Padding::Pair> pads;
   Pair output{};
   bool has_bias;
@@ -85,14 +85,14 @@ class Random {
   int64_t one_of(std::initializer_list<int64_t> values) {
     return values.begin()[between(0, static_cast<int64_t>(values.size()) - 1)];
   }
-  /// With one chance in `count`.
+  /// True with a probability of 1 / `count`.
   bool once_in(int64_t count) { return between(1, count) == 1; }
 
  private:
   std::mt19937_64 engine_;
 };
 
-/// A convolution that the kernels of the plan might take.
+/// Draws a convolution that the kernels of the plan might support.
 Problem draw(Random& random, std::string_view plan, at::ScalarType type, at::MemoryFormat format) {
   Problem p{};
   p.plan = plan;
@@ -100,7 +100,8 @@ Problem draw(Random& random, std::string_view plan, at::ScalarType type, at::Mem
   p.format = format;
   p.batch = random.between(1, 3);
   const bool channels_last = format == at::MemoryFormat::ChannelsLast;
-  // Channels and filters: fewer and more than fill a vector, or are computed together.
+  // The channels and filters include numbers below and above the size of a vector and of a register
+  // tile.
   if (plan == kDepthwise) {
     p.groups = p.channels = random.one_of({1, 2, 3, 8, 16, 17, 40, 70});
     p.filters = p.channels * (channels_last ? 1 : random.one_of({1, 1, 2, 3}));
@@ -111,7 +112,7 @@ Problem draw(Random& random, std::string_view plan, at::ScalarType type, at::Mem
   }
   p.size = random.pair(1, random.one_of({4, 20, 70}));
   if (random.once_in(2)) {
-    // What most layers have, and some kernels are for.
+    // Half of the convolutions are typical of layers; some kernels are made for them.
     const int64_t kernel = random.one_of({3, 5, 7});
     const int64_t stride = random.between(1, 2);
     p.kernel = {kernel, kernel};
@@ -123,7 +124,7 @@ Problem draw(Random& random, std::string_view plan, at::ScalarType type, at::Mem
     p.dilation = random.once_in(2) ? Pair{1, 1} : random.pair(1, 3);
   }
   if (random.once_in(6)) {
-    p.size[0] = p.kernel[0] = 1;  // one dimension
+    p.size[0] = p.kernel[0] = 1;  // a one-dimensional convolution
   }
   if (!random.once_in(3)) {
     p.mode = random.once_in(2) ? PadMode::same : PadMode::same_lower;
@@ -141,7 +142,7 @@ Problem draw(Random& random, std::string_view plan, at::ScalarType type, at::Mem
   return p;
 }
 
-/// Tensors of the problem: its own, or their gradients.
+/// The tensors of the problem, or their gradients.
 struct Tensors {
   at::Tensor input;
   at::Tensor weight;
@@ -149,7 +150,8 @@ struct Tensors {
   at::Tensor output;
 };
 
-/// What the definition makes of the input, weight and bias, and of the output's gradient.
+/// The output for an input, weight and bias, and the gradients for an output's gradient, according
+/// to the definition.
 struct Expected {
   at::Tensor output;
   Tensors gradients;
@@ -203,8 +205,8 @@ Expected loop(const Problem& p, const Tensors& given, const at::Tensor& gradient
   return result;
 }
 
-/// Rounding errors of sums of `terms` terms of either sign add up to about the root of their
-/// number.
+/// Compares a result within the rounding errors to be expected. Those of a sum of `terms` terms of
+/// either sign grow with about the square root of `terms`.
 void expect_close(const char* name, const at::Tensor& result, const at::Tensor& expected,
                   int64_t terms, at::ScalarType type) {
   ASSERT_TRUE(result.defined()) << name;
@@ -218,7 +220,7 @@ void expect_close(const char* name, const at::Tensor& result, const at::Tensor& 
   const double scale = std::max(expected.abs().max().item<double>(), root);
   const double error =
       (result.detach().to(at::kDouble) - expected).abs().max().item<double>() / scale;
-  EXPECT_LE(error, bound * (1 + root / 50)) << "of the " << name;  // not so if it is NaN
+  EXPECT_LE(error, bound * (1 + root / 50)) << "of the " << name;  // fails if the error is NaN
 }
 
 using Setting = std::tuple<std::string_view, at::ScalarType, at::MemoryFormat>;
@@ -237,8 +239,8 @@ class Kernels : public ::testing::TestWithParam<Setting> {
   int threads_ = 1;
 };
 
-/// Tensors of random numbers in fenced memory, of which some are in channels_last, as many as it
-/// takes for the convolution to be.
+/// Makes tensors of random numbers in fenced memory. For a convolution in channels_last, the input,
+/// the weight or both are in channels_last, because either is enough.
 Tensors make(const Problem& p, Random& random) {
   const auto normal = [&](at::IntArrayRef sizes, bool format) {
     return at::randn(sizes, at::kDouble)
@@ -262,7 +264,7 @@ std::string explained_plan(const Problem& p, const Tensors& given) {
       .plan;
 }
 
-/// Runs the convolution and checks every result. `given.output` is the output's gradient.
+/// Runs the convolution and checks every result. `given.output` holds the output's gradient.
 void check(const Problem& p, const Tensors& given) {
   const Expected expected = loop(p, given, given.output);
   const int64_t products = p.channels_of_group() * p.taps();
@@ -272,7 +274,7 @@ void check(const Problem& p, const Tensors& given) {
       conv2d(given.input, given.weight, given.bias, p.stride, p.padding(), p.dilation, p.groups);
   expect_close("output", output, expected.output, products, p.type);
   if (p.plan == kDense && p.groups > 1) {
-    return;  // whose gradients are PyTorch's
+    return;  // PyTorch computes the gradients of grouped convolutions
   }
   const auto gradients =
       torch::autograd::grad({output}, {given.input, given.weight}, {given.output});
@@ -282,7 +284,7 @@ void check(const Problem& p, const Tensors& given) {
                p.batch * p.output[0] * p.output[1], p.type);
 }
 
-/// The transposed convolution, which is the input's gradient and a bias for each channel.
+/// Checks the transposed convolution, which is the input's gradient plus a bias for each channel.
 void check_transposed(const Problem& p, const Tensors& given) {
   const at::Tensor bias = at::randn({p.channels}, at::TensorOptions(p.type));
   const at::Tensor output = conv_transpose2d(given.output, given.weight, bias, p.stride, *p.mode, 0,
@@ -343,7 +345,7 @@ INSTANTIATE_TEST_SUITE_P(Dense, Kernels,
                                             ::testing::ValuesIn(kFormats)),
                          setting_name);
 
-/// Bytes of a tensor in fenced memory.
+/// The bytes of a tensor in fenced memory.
 volatile char* bytes_of(const at::Tensor& tensor) {
   return static_cast<volatile char*>(tensor.mutable_data_ptr());
 }

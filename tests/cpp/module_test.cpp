@@ -140,7 +140,7 @@ TEST(SamePadConvTranspose, DrawsAndComputesWhatTorchDoesForAmounts) {
       torch::nn::ConvTranspose2dOptions(4, 8, 3).stride(2).padding(1).output_padding(1));
   const Tensor input = torch::randn({2, 4, 5, 6});
   EXPECT_TRUE(torch::equal(layer(input), theirs(input)));
-  // As in torch::nn, an output_size takes the place of the output_padding.
+  // As in torch::nn, an output_size replaces the output_padding.
   const std::vector<int64_t> size{9, 11};
   EXPECT_TRUE(torch::equal(layer(input, size), theirs(input, size)));
 }
@@ -230,7 +230,7 @@ TEST(Modules, TrainSaveAndCloneInASequential) {
   EXPECT_TRUE(torch::equal(copy->forward(input), output));
 }
 
-/// One of every module, with its defaults but for the stride.
+/// One row for each module, with its default options except for the stride.
 struct ModuleRow {
   const char* name;
   std::function<torch::nn::AnyModule()> make;
@@ -385,7 +385,7 @@ class EveryModule : public ::testing::TestWithParam<ModuleRow> {
   torch::nn::AnyModule module = GetParam().make();
   Tensor input = torch::randn(GetParam().input);
 
-  /// What the module, or another of its type, computes.
+  /// What a module of this type computes for the input.
   Tensor run(torch::nn::AnyModule& any) const { return any.forward(input); }
 };
 
@@ -505,7 +505,8 @@ TEST(SamePadPools, PassEveryOptionOn) {
           SamePadAvgPool1dOptions(4).stride(3).padding(1).ceil_mode(true).count_include_pad(false))(
           x[0][0]),
       at::avg_pool1d(x[0][0], 4, 3, 1, true, false)));
-  // Amounts count by default, as in torch::nn, and SAME does not, as in TensorFlow.
+  // By default means include padding given as amounts, as in torch::nn, but not SAME, as in
+  // TensorFlow.
   EXPECT_TRUE(torch::equal(SamePadAvgPool2d(SamePadAvgPool2dOptions(3).padding(1))(x[0]),
                            at::avg_pool2d(x[0], 3, 3, 1)));
   EXPECT_TRUE(torch::equal(SamePadAvgPool2d(SamePadAvgPool2dOptions(3).stride(1))(x[0]),
@@ -514,7 +515,7 @@ TEST(SamePadPools, PassEveryOptionOn) {
   EXPECT_TRUE(torch::equal(x[0][0].gather(2, indices), values));
 }
 
-/// A module of somebody's own, made of one of these.
+/// A user's module derived from one of these.
 struct Stem : SamePadConv2dImpl {
   using SamePadConv2dImpl::SamePadConv2dImpl;
 };

@@ -1,6 +1,6 @@
 #pragma once
 
-// References written from the definitions, sharing nothing with the library.
+// Reference implementations, written from the definitions, that share nothing with the library.
 
 #include <ATen/ATen.h>
 #include <samepad/padding.h>
@@ -13,7 +13,8 @@
 
 namespace naive {
 
-/// Counts the windows that start at 0, s, 2s, ... inside n elements, then what the last one lacks.
+/// Counts the windows that start at 0, s, 2s, ... inside n elements. The padding is what the last
+/// window lacks.
 inline std::pair<int64_t, int64_t> pads(samepad::PadMode mode, int64_t n, int64_t k, int64_t s,
                                         int64_t d) {
   int64_t extent = 1;
@@ -50,7 +51,8 @@ struct Conv {
   int64_t groups = 1;
 };
 
-/// Three spatial dimensions in float64, one multiplication at a time; fewer are ones of size 1.
+/// A convolution in float64 with three spatial dimensions, one multiplication at a time. Missing
+/// dimensions are treated as dimensions of size 1.
 inline at::Tensor conv(at::Tensor input, at::Tensor weight, Conv args) {
   const int64_t missing = 5 - input.dim();
   for (int64_t i = 0; i < missing; ++i) {
@@ -104,7 +106,7 @@ inline at::Tensor conv(at::Tensor input, at::Tensor weight, Conv args) {
   return output;
 }
 
-/// Three spatial dimensions, of which those that are missing are of size 1.
+/// Adds dimensions of size 1 until there are three spatial dimensions.
 inline at::Tensor to_3d(at::Tensor tensor) {
   while (tensor.dim() < 5) {
     tensor = tensor.unsqueeze(2);
@@ -125,8 +127,9 @@ inline at::Tensor from_3d(at::Tensor tensor, size_t dimensions) {
   return tensor;
 }
 
-/// Every element of the input adds the kernel, times itself, to the full result, of which the sizes
-/// from the crop's start on are returned; past its end there are zeros.
+/// A transposed convolution: each element of the input adds the kernel, multiplied by the element,
+/// to the full result. Returns `sizes` elements of it, beginning after the cropped ones; elements
+/// past the end of the full result are zeros.
 inline at::Tensor conv_transpose(const at::Tensor& input, const at::Tensor& weight,
                                  const Conv& args, std::vector<int64_t> sizes) {
   const size_t dimensions = args.stride.size();
@@ -175,12 +178,12 @@ inline at::Tensor conv_transpose(const at::Tensor& input, const at::Tensor& weig
 struct Pooled {
   at::Tensor sum;
   at::Tensor max;
-  at::Tensor mean;    ///< of the elements in the input
+  at::Tensor mean;    ///< mean of the elements inside the input
   at::Tensor padded;  ///< mean with padding counted as zeros
 };
 
-/// Counts the windows that end inside the padded input. With `ceil_mode`, one more where an element
-/// is left over, unless that one starts after the input.
+/// Counts the windows that end inside the padded input. With `ceil_mode`, counts one more if
+/// elements are left over, unless that window would start after the input.
 inline int64_t windows(int64_t n, int64_t extent, int64_t stride,
                        std::pair<int64_t, int64_t> padding, bool ceil_mode) {
   const int64_t end = n + padding.second;
@@ -193,7 +196,7 @@ inline int64_t windows(int64_t n, int64_t extent, int64_t stride,
   return count + (ceil_mode && left_over && start < n ? 1 : 0);
 }
 
-/// Pools one window at a time, looking at every element of it.
+/// Pools one window at a time by reading each of its elements.
 inline Pooled pool(const at::Tensor& input, const std::vector<int64_t>& window, const Conv& args,
                    bool ceil_mode = false) {
   const size_t dimensions = args.stride.size();
@@ -253,7 +256,7 @@ inline Pooled pool(const at::Tensor& input, const std::vector<int64_t>& window, 
           from_3d(result.mean, dimensions), from_3d(result.padded, dimensions)};
 }
 
-/// The gradient, in `x`, of the sum of the elements of f(x) times `cotangent`, by differences.
+/// The gradient with respect to `x` of the sum of f(x) * cotangent, by finite differences.
 template <class Function>
 at::Tensor gradient(const Function& f, const at::Tensor& x, const at::Tensor& cotangent) {
   constexpr double kStep = 1e-5;

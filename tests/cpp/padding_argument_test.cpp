@@ -36,7 +36,7 @@ TEST(PaddingArgument, TakesAmounts) {
 }
 
 TEST(PaddingArgument, CountsAmounts) {
-  EXPECT_THROW(Padding({1, 2}).amounts(1), c10::Error);  // not a pair
+  EXPECT_THROW(Padding({1, 2}).amounts(1), c10::Error);  // two amounts are not a pair
   EXPECT_THROW(Padding({1, 2, 3, 4}).amounts(2), c10::Error);
   EXPECT_THROW(Padding({{1, 2}}).amounts(2), c10::Error);
   EXPECT_THROW(Padding(std::vector<int64_t>{}).amounts(1), c10::Error);

@@ -67,7 +67,7 @@ TEST_P(ModePads, MayBeFollowedByWhatNoWindowReads) {
     ASSERT_GE(unread, 0);
     pads.after += unread;
     ASSERT_EQ(padded_output_size(n, extent, s, pads), same_output_size(n, s));
-    // The padded size is one that a symbol for n cancels from.
+    // With these pads n cancels in the padded size, as it should for a symbolic n.
     ASSERT_EQ(n + pads.before + pads.after, (same_output_size(n, s) - 1) * s + std::max(extent, s));
   });
 }
@@ -112,10 +112,10 @@ TEST(CropIdentity, PlacesEveryWantedOutputOnASymmetricGrid) {
       const int64_t p = crop_padding(pads, s);
       const int64_t offset = crop_offset(pads, s);
       ASSERT_GE(p, std::max(pads.before, pads.after));
-      // Output `offset` of the symmetric convolution starts where output 0 is wanted to start.
+      // Output `offset` of the symmetric convolution starts where the wanted output 0 starts.
       ASSERT_EQ(offset * s - p, -pads.before);
       ASSERT_GE(padded_output_size(n, extent, s, {p, p}), offset + same_output_size(n, s));
-      // It is the smallest: s less would not cover both sides.
+      // It is the smallest such padding, because s less would not cover both sides.
       ASSERT_TRUE(p - s < std::max(pads.before, pads.after));
     }
   });
@@ -131,14 +131,15 @@ TEST(TransposedCrop, LeavesAsManyElementsAsTheConvolutionHad) {
       ASSERT_EQ(crop.after - crop.before,
                 (crop.before + crop.after) % 2 * (mode == PadMode::same ? 1 : -1));
       if (n > 0) {
-        // It is the padding of the convolution whose gradient the transposed one is.
+        // The crop equals the padding of the convolution whose gradient is the transposed one.
         ASSERT_EQ(crop, mode_pads(mode, n * s, extent, s));
       }
     }
   });
 }
 
-/// First and one past the last element that window i reads, of elements from 0 to n.
+/// The range of elements, of those from 0 to n, that window i reads: the first one and one past the
+/// last one.
 std::pair<int64_t, int64_t> read(int64_t i, int64_t n, int64_t extent, int64_t s, int64_t before) {
   const int64_t start = i * s - before;
   return {std::max<int64_t>(start, 0), std::min(start + extent, n)};
@@ -157,7 +158,7 @@ TEST(PoolFit, HasTheWindowsOfTheAsymmetricPool) {
           continue;
         }
         ++fits;
-        // PyTorch's limit, and what it computes.
+        // The padding is within PyTorch's limit, and PyTorch computes all wanted windows.
         ASSERT_LE(fit->padding, k / 2);
         ASSERT_LE(fit->skipped + wanted,
                   pooled_output_size(n, extent, s, {fit->padding, fit->padding}, ceil_mode));
@@ -166,7 +167,7 @@ TEST(PoolFit, HasTheWindowsOfTheAsymmetricPool) {
                     read(i, n, extent, s, pads.before));
         }
       }
-      // Undilated, there is always one: no input is copied.
+      // Without dilation there is always a fit, so that no input is copied.
       if (d == 1 && n > 0) {
         ASSERT_TRUE(fit_pool(n, k, s, d, pads, s > 1 && mode == PadMode::same, wanted));
       }
@@ -176,7 +177,7 @@ TEST(PoolFit, HasTheWindowsOfTheAsymmetricPool) {
 }
 
 TEST(Arithmetic, IsConstexpr) {
-  // 224 elements, a kernel of 3, stride 2: TensorFlow pads one element, after.
+  // For 224 elements, kernel size 3 and stride 2, TensorFlow pads one element, after the input.
   static_assert(mode_pads<int64_t>(PadMode::same, 224, 3, 2) == Pads<int64_t>{0, 1});
   static_assert(mode_pads<int64_t>(PadMode::same_lower, 224, 3, 2) == Pads<int64_t>{1, 0});
   static_assert(same_output_size<int64_t>(5, 3) == 2);

@@ -28,7 +28,7 @@ at::Tensor avg_pool(const at::Tensor& input, const Case& c, const Padding& paddi
   return pool(input, c.kernel, c.stride, padding, ceil_mode, count_include_pad, divisor);
 }
 
-/// The element of each plane of `input` that each index names.
+/// The elements of each plane of `input` at these indices.
 at::Tensor at_indices(const at::Tensor& input, const at::Tensor& indices) {
   return input.flatten(2).gather(2, indices.flatten(2)).view(indices.sizes());
 }
@@ -122,7 +122,7 @@ TEST(Pool, HasGradients) {
   }
 }
 
-/// A line of n elements, and a window of k with stride s and dilation d.
+/// A one-dimensional input of n elements, and a window of k elements with stride s and dilation d.
 struct Line {
   int64_t n;
   int64_t k;
@@ -137,7 +137,7 @@ void expect_naive(const Line& line, const Padding& padding, std::pair<int64_t, i
                << "n=" << n << " k=" << k << " s=" << s << " d=" << d << " padding=" << padding
                << " (" << pads.first << ", " << pads.second << ") ceil_mode=" << ceil_mode);
   const auto x = at::randn({1, 2, n}, at::kDouble);
-  // SAME's size does not depend on it.
+  // The output size of SAME does not depend on ceil_mode.
   const bool rounds_up = ceil_mode && padding.mode() == nullptr;
   const auto expected = naive::pool(x, {k}, {{s}, {d}, {pads}, 1}, rounds_up);
   const auto values = samepad::max_pool1d(x, k, s, padding, d, ceil_mode);
@@ -145,7 +145,7 @@ void expect_naive(const Line& line, const Padding& padding, std::pair<int64_t, i
   EXPECT_TRUE(at::equal(values, expected.max));
   const auto [maxima, indices] = samepad::max_pool1d_with_indices(x, k, s, padding, d, ceil_mode);
   EXPECT_TRUE(at::equal(maxima, expected.max));
-  // A window of padding alone has an index all the same, into the input.
+  // Even a window that contains only padding has an index inside the input.
   ASSERT_TRUE(((indices >= 0) & (indices < n)).all().item<bool>());
   EXPECT_TRUE((maxima.isinf() | (at_indices(x, indices) == maxima)).all().item<bool>());
   if (d > 1) {
@@ -159,7 +159,7 @@ void expect_naive(const Line& line, const Padding& padding, std::pair<int64_t, i
   }
 }
 
-/// Short lines of n elements, where windows run out of input.
+/// Tests inputs of so few elements that windows reach past both ends.
 class ShortPool : public ::testing::TestWithParam<int64_t> {};
 
 TEST_P(ShortPool, AgreesWithTheNaiveLoopForEveryWindowAndPair) {
@@ -183,7 +183,7 @@ TEST_P(ShortPool, AgreesWithTheNaiveLoopForEveryWindowAndPair) {
 INSTANTIATE_TEST_SUITE_P(Sizes, ShortPool, ::testing::Values(1, 2, 3, 5, 7));
 
 TEST(Pool, CeilModeStartsNoWindowInThePadding) {
-  // Where the windows counted differ between dimensions and the input is padded first.
+  // Here the number of windows differs between dimensions, and the input is padded first.
   const auto x = at::randn({2, 3, 4, 7, 5}, at::kDouble);
   const Case c{{4, 7, 5}, {3, 3, 4}, {4, 2, 5}, {1, 1, 1}, 1};
   const std::vector<Padding::Pair> pairs{{0, 2}, {1, 2}, {0, 3}};
@@ -223,7 +223,7 @@ TEST(Pool, IntegersIgnorePaddingToo) {
     const auto x = at::zeros({1, 1, 4, 4}, type);
     const auto low = type == at::kByte ? x : x - 5;
     EXPECT_TRUE(at::equal(samepad::max_pool2d(low, 3, 2), low.slice(2, 0, 2).slice(3, 0, 2)));
-    // This one pads a copy: the windows are ahead of the input.
+    // With this padding, dilated windows reach past the end of the input but never start before it.
     EXPECT_TRUE(at::equal(samepad::max_pool2d(low, 2, 1, Padding{{0, 1}, {0, 1}}, 3),
                           low.slice(2, 0, 2).slice(3, 0, 2)));
   }
@@ -242,7 +242,8 @@ TEST(Pool, IntegersHaveIndices) {
 TEST(Pool, IgnoresPaddingInEveryFloatingType) {
   for (const auto type : {at::kHalf, at::kBFloat16, at::kFloat, at::kDouble}) {
     const auto x = at::full({1, 1, 5, 5}, -2, type);
-    // Both ways of computing it: as it is, and padded first.
+    // Each padding is computed in a different way: the first one on the input itself, the second
+    // one on a padded copy.
     for (const Padding& padding : {Padding("same"), Padding{{0, 2}, {2, 0}}}) {
       const auto max = samepad::max_pool2d(x, 3, 2, padding);
       EXPECT_EQ(max.scalar_type(), type);
@@ -264,7 +265,8 @@ TEST(Pool, TakesNaNsAndInfinitiesAsTheyAre) {
 }
 
 TEST(Pool, IndicesOfTheLowestValueAreOfTheirWindows) {
-  // Padding ties with it. Dilated, the first element of a window is not the nearest to the padding.
+  // Padding ties with the lowest value. With dilation, the first element of a window inside the
+  // input is not the one nearest to the padding.
   constexpr double kInf = std::numeric_limits<double>::infinity();
   const auto bytes = at::tensor({9, 9, 0}, at::kByte).view({1, 1, 3});
   const auto of_bytes = std::get<1>(samepad::max_pool1d_with_indices(bytes, 2, 1, "same", 4));
@@ -272,7 +274,8 @@ TEST(Pool, IndicesOfTheLowestValueAreOfTheirWindows) {
   const auto low = at::full({1, 1, 5, 5}, -kInf);
   const auto [values, indices] = samepad::max_pool2d_with_indices(low, 2, 1, {{0, 3}, {3, 0}}, 3);
   EXPECT_TRUE(at::equal(values, low));
-  // Rows start in the input; columns 0 to 2 before it, and their windows hold the columns 0 to 2.
+  // The windows' rows start inside the input. Output columns 0 to 2 start before the input, and the
+  // first elements of their windows inside it are in columns 0 to 2.
   const auto columns = at::tensor({0, 1, 2, 0, 1});
   EXPECT_TRUE(at::equal(indices[0][0], at::arange(5).mul(5).view({5, 1}) + columns));
 }
@@ -350,7 +353,7 @@ TEST(Pad, AddsWhatAKernelAsksFor) {
 
 void expect_counted(const Case& c, PadMode mode) {
   SCOPED_TRACE(::testing::PrintToString(c) + " padding " + name(mode));
-  std::vector<int64_t> amounts;  // at::pad's: last dimension first
+  std::vector<int64_t> amounts;  // in the order of at::pad, last dimension first
   for (size_t i = c.size.size(); i-- > 0;) {
     const auto [before, after] =
         naive::pads(mode, c.size[i], c.kernel[i], c.stride[i], c.dilation[i]);

@@ -1,4 +1,4 @@
-// Many threads at once; `make sanitize` runs these under ThreadSanitizer too.
+// Calls from many threads at once. `make sanitize` runs these tests under ThreadSanitizer too.
 
 #include <ATen/ATen.h>
 #include <ATen/Parallel.h>
@@ -14,7 +14,7 @@ namespace {
 
 constexpr int kThreads = 16;
 
-/// Runs `call` with the numbers of sixteen threads.
+/// Runs `call` in sixteen threads at once, each with its own number.
 template <class Call>
 void at_once(const Call& call) {
   std::vector<std::thread> threads;
@@ -32,7 +32,8 @@ void at_once(const Call& call) {
 
 class Threads : public ::testing::Test {
  protected:
-  // The threads here are what is tested; those of the operators would be sixteen times as many.
+  // The tests are about the threads that call; threads inside the operators would multiply their
+  // number by sixteen.
   void SetUp() override {
     before_ = at::get_num_threads();
     at::set_num_threads(1);

@@ -23,7 +23,7 @@ struct PixelTap {
 /// source_first + i source_step, and its place in the target is target_first + i target_step.
 struct PixelLine {
   int64_t count;
-  int64_t source_first, source_step;  ///< in columns
+  int64_t source_first, source_step;  ///< in columns of the source
   int64_t target_first, target_step;
   int64_t source_width;
 
