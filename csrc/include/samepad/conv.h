@@ -25,11 +25,9 @@ namespace samepad {
 ///
 /// \param padding       see `Padding`.
 /// \param padding_mode  how the padding is filled: "zeros", "reflect", "replicate" or "circular",
-/// as in
-///                      `torch::nn::Conv1d`.
+///                      as in `torch::nn::Conv1d`.
 /// \throws c10::Error   if an argument is none of the above, naming it; also if "reflect" would add
-/// L
-///                      or more elements on a side, or "circular" more than L.
+///                      L or more elements on a side, or "circular" more than L.
 SAMEPAD_API at::Tensor conv1d(const at::Tensor& input, const at::Tensor& weight,
                               const std::optional<at::Tensor>& bias = {},
                               at::IntArrayRef stride = 1, const Padding& padding = PadMode::same,

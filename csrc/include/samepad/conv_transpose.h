@@ -27,8 +27,7 @@ namespace samepad {
 ///
 /// \param padding         see `Padding`; neither causal nor negative.
 /// \param output_padding  number of elements to append, as in `at::conv_transpose1d`; 0 with `same`
-/// and
-///                        `same_lower`, which take an `output_size` instead.
+///                        and `same_lower`, which take an `output_size` instead.
 /// \param output_size     m, one value or one per spatial dimension. With `same` and `same_lower`,
 ///                        (L - 1) stride < m <= L stride; otherwise m is at least the size without
 ///                        `output_padding` and at most stride - 1 more.

@@ -20,8 +20,7 @@ namespace samepad {
 /// \param kernel_size  one value, or one per dimension, each at least 1; `stride` and `dilation`
 ///                     likewise.
 /// \throws c10::Error  if a value or the number of values is not as above, if `causal` is used for
-/// more
-///                     than one dimension, or if the arithmetic would overflow int64_t.
+///                     more than one dimension, or if the arithmetic would overflow int64_t.
 SAMEPAD_API std::vector<Pads<int64_t>> same_padding(at::IntArrayRef input_size,
                                                     at::IntArrayRef kernel_size,
                                                     at::IntArrayRef stride = 1,
@@ -40,8 +39,7 @@ SAMEPAD_API std::vector<Pads<int64_t>> same_padding(at::IntArrayRef input_size,
 ///                     "replicate" or "circular".
 /// \param value        the value that "constant" fills with, 0 by default.
 /// \throws c10::Error  if an argument is none of the above, naming it; also if "reflect" would add
-/// n
-///                     or more elements on a side, or "circular" more than n.
+///                     n or more elements on a side, or "circular" more than n.
 SAMEPAD_API at::Tensor pad(const at::Tensor& input, at::IntArrayRef kernel_size,
                            at::IntArrayRef stride = 1, at::IntArrayRef dilation = 1,
                            PadMode padding = PadMode::same, std::string_view mode = "constant",

@@ -182,9 +182,9 @@ constexpr TransposedFit<Int> fit_transposed(int64_t stride, int64_t dilation,
   return {p, tail, crop.before - p, crop.after - p};
 }
 
-/// The crop identity: a convolution padded by p on both sides, p >= max(before, after) and p =
-/// before (mod s), computes the outputs of the asymmetric convolution and some more around them,
-/// without a padded copy of the input. Returns the smallest such p.
+/// The crop identity: a convolution padded by p on both sides computes the outputs of the
+/// asymmetric convolution and some more around them, without a padded copy of the input, provided
+/// that p >= max(before, after) and p - before is a multiple of s. Returns the smallest such p.
 constexpr int64_t crop_padding(const Pads<int64_t>& pads, int64_t stride) {
   const int64_t lacking = pads.after > pads.before ? pads.after - pads.before : 0;
   return pads.before + (lacking / stride + (lacking % stride != 0 ? 1 : 0)) * stride;
@@ -219,11 +219,9 @@ struct PoolFit {
 ///
 /// \param wanted  the number of windows that are needed
 /// \param counts  whether padding counts as elements of a mean. If so, the padding after has to
-/// have
-///                exactly its given length wherever a window may end in it.
+///                have its given length wherever a window may end in it.
 /// \return        empty if no such p is within PyTorch's limit of half the kernel size, or if a
-/// dilated
-///                window might contain only padding, a case that PyTorch's pools do not handle
+///                dilated window might contain only padding, which PyTorch's pools do not handle
 constexpr std::optional<PoolFit> fit_pool(int64_t n, int64_t kernel, int64_t stride,
                                           int64_t dilation, const Pads<int64_t>& pads,
                                           bool ceil_mode, int64_t wanted, bool counts = false) {

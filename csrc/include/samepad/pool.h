@@ -23,8 +23,8 @@ namespace samepad {
 ///
 /// \param stride       the step between windows; the kernel size if it is empty.
 /// \param padding      see `Padding`; neither causal nor negative. Amounts are at most half the
-/// kernel
-///                     size, as in `at::max_pool1d`; those of pairs at most (k - 1) dilation.
+///                     kernel size, as in `at::max_pool1d`; those of pairs at most (k - 1)
+///                     dilation.
 /// \throws c10::Error  if an argument is none of the above, naming it.
 SAMEPAD_API at::Tensor max_pool1d(const at::Tensor& input, at::IntArrayRef kernel_size,
                                   at::IntArrayRef stride = {},
@@ -65,8 +65,7 @@ SAMEPAD_API std::tuple<at::Tensor, at::Tensor> max_pool3d_with_indices(
 /// the sizes and the padding of `max_pool1d`.
 ///
 /// \param count_include_pad  whether the mean includes padding, as zeros, or only the elements of
-/// the
-///                           window that are in the input. By default it includes padding if
+///                           the window that are in the input. By default it includes padding if
 ///                           amounts are given, as in `at::avg_pool1d`, but not for `same` and
 ///                           `same_lower`, as in TensorFlow.
 SAMEPAD_API at::Tensor avg_pool1d(const at::Tensor& input, at::IntArrayRef kernel_size,

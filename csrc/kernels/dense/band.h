@@ -13,12 +13,13 @@ namespace samepad::kernels::SAMEPAD_ISA {
 /// Whether there are 32 vector registers (AVX-512) rather than 16 (AVX2).
 inline constexpr bool kManyRegisters = kLanes<float> == 16;
 
-/// The number of K blocks, of some hundred products each, whose sums are added to one running sum,
-/// a span. The rounding errors of a running sum grow with its length, so the sums of spans are
-/// added up separately.
+/// The number of K blocks, of some hundred products each, that are added to one running sum.
+/// Rounding errors grow with the length of a running sum, so longer sums are split into spans of
+/// this length, which are then added up.
 inline constexpr int64_t kSpan = 32;
 
-/// Stores `count` sums in the output, or adds them to those of the previous spans there.
+/// Stores the `count` sums of a span in the output, or adds them to those of the previous spans
+/// there.
 template <class T>
 void put_sums(const T* sums, int64_t count, bool add, T* to) {
   if (add) {

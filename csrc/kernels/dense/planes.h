@@ -207,8 +207,7 @@ class PlaneBand {
 
   /// A run of consecutive pixels of one output row.
   struct Piece {
-    int64_t
-        source;  ///< where kernel element 0 reads the first pixel, relative to the channel's start
+    int64_t source;  ///< where kernel element 0 reads the first pixel, from the channel's start
     int64_t target;  ///< where the run starts in the panel
     int64_t length;
   };

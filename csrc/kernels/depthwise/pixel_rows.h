@@ -54,9 +54,8 @@ inline constexpr int64_t kMostKernelRows = 7;
 /// The input and weights that a row of output pixels reads.
 template <class T>
 struct PixelRow {
-  int64_t count;  ///< number of kernel rows that lie inside the input
-  std::array<const T*, kMostKernelRows>
-      input;  ///< the input row that each of them reads, from column 0 on
+  int64_t count;                                ///< number of kernel rows that lie inside the input
+  std::array<const T*, kMostKernelRows> input;  ///< the input row that each reads, from column 0 on
   std::array<const Accumulator<T>*, kMostKernelRows> weight;  ///< the weights of each of them
   T* output;
 };

@@ -67,8 +67,9 @@ class PlanePairs {
  private:
   static constexpr int64_t kV = kLanes<float>;
   static constexpr int kMostRows = 8;
-  /// The prefetch distance in elements. The rows of the next planes are not prefetched by the
-  /// hardware, because its stream is interrupted while a plane is computed.
+  /// The prefetch distance in elements. Several planes ahead are prefetched, because the hardware
+  /// prefetcher does not anticipate the rows of the next planes while the current ones are
+  /// computed.
   static constexpr int64_t kPrefetched = 4096 / sizeof(T);
 
   /// What a column of the kernel reads of the rows of two planes.

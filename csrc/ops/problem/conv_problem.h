@@ -72,9 +72,8 @@ struct ConvProblem : ConvArgs {
   /// \param pads      the padding of each dimension, not checked yet
   /// \param fill      the mode of `at::pad` that fills the padding
   /// \param as_torch  whether the padding was given as amounts or as "valid". Convolutions that
-  /// PyTorch
-  ///                  can compute itself then give PyTorch's result, bit for bit, unless PyTorch
-  ///                  computes them wrongly.
+  ///                  PyTorch can compute itself then give PyTorch's result, bit for bit, unless
+  ///                  PyTorch computes them wrongly.
   /// \throws c10::Error  if the padding does not fit the input
   ConvProblem(ConvArgs args, PadList pads, std::string fill, bool as_torch);
 
