@@ -3,7 +3,7 @@
 from benchmarks.process import restart_with_settings
 
 if __name__ == "__main__":
-    restart_with_settings()
+    restart_with_settings("benchmarks")
     from benchmarks.command import main  # imports what reads the settings
 
     main()

@@ -19,11 +19,11 @@ SETTINGS = ALLOCATOR | {"KERAS_BACKEND": "torch", "TF_CPP_MIN_LOG_LEVEL": "3"}
 COMPETITORS = ("timm", "efficientnet-pytorch", "keras", "onnxruntime", "tensorflow-cpu")
 
 
-def restart_with_settings() -> None:
-    """Start this program again with the settings, if it was started without."""
+def restart_with_settings(module: str) -> None:
+    """Start this program, a module, again with the settings, if it was started without."""
     if any(os.environ.get(key) != value for key, value in SETTINGS.items()):
         os.environ.update(SETTINGS)
-        os.execv(sys.executable, [sys.executable, "-m", "benchmarks", *sys.argv[1:]])
+        os.execv(sys.executable, [sys.executable, "-m", module, *sys.argv[1:]])
 
 
 def environment() -> dict[str, Any]:

@@ -85,8 +85,11 @@ def random_layers(count: int, seed: int) -> Iterator[Layer]:
             e <= 2 * n and e <= n + (e - 1) // 2 * 2
             for e, n in zip(extents, layer.size, strict=True)
         )
+        # Whose gradients PyTorch writes past the end of its memory
+        # (docs/pytorch-convolution-faults.md, 6).
+        crashes = layer.kernel == (1, 1) != layer.stride and layer.channels // layer.groups < 16
         most = max(math.prod(layer.input_shape), layer.outputs)
-        if sensible and layer.flops <= MOST_FLOPS and most <= MOST_ELEMENTS:
+        if sensible and not crashes and layer.flops <= MOST_FLOPS and most <= MOST_ELEMENTS:
             count -= 1
             yield layer
 

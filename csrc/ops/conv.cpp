@@ -197,6 +197,24 @@ ConvExplanation explain_conv(const at::Tensor& input, const at::Tensor& weight,
   return result;
 }
 
+std::vector<detail::PlanWork> detail::works_of_same_conv(const at::Tensor& input,
+                                                         const at::Tensor& weight,
+                                                         at::IntArrayRef stride,
+                                                         at::IntArrayRef dilation, int64_t groups) {
+  const ConvArgs args =
+      arguments(weight.dim() - 2, {input, weight, std::nullopt}, c10::fromIntArrayRefSlow(stride),
+                c10::fromIntArrayRefSlow(dilation), groups);
+  const ConvProblem problem = ConvProblem::of_mode(args, PadMode::same, "constant");
+  std::vector<PlanWork> result;
+  for (const Plan* const plan : plans()) {
+    if (plan->can_run(problem)) {
+      const Work work = plan->work(problem);
+      result.push_back({plan->name, work, estimated_time(problem, work)});
+    }
+  }
+  return result;
+}
+
 detail::StaticLayer detail::static_conv(at::IntArrayRef input_size, at::IntArrayRef kernel_size,
                                         at::IntArrayRef stride, at::IntArrayRef dilation,
                                         const Padding& padding, std::string_view padding_mode) {

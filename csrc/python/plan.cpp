@@ -27,6 +27,20 @@ class ForcePlan {
   std::optional<detail::PlanGuard> guard_;
 };
 
+/// By plan: the implementation, the amounts of work and the estimated time in nanoseconds.
+std::vector<std::tuple<std::string, size_t, std::array<double, detail::Work::kAmounts>, double>>
+works(const at::Tensor& input, const at::Tensor& weight, const std::vector<int64_t>& stride,
+      const std::vector<int64_t>& dilation, int64_t groups) {
+  std::vector<std::tuple<std::string, size_t, std::array<double, detail::Work::kAmounts>, double>>
+      result;
+  for (const auto& [plan, work, nanoseconds] :
+       detail::works_of_same_conv(input, weight, stride, dilation, groups)) {
+    result.emplace_back(plan, static_cast<size_t>(work.implementation), work.amounts(),
+                        nanoseconds);
+  }
+  return result;
+}
+
 py::tuple explain(const py::object& input, const py::object& weight, const py::object& bias,
                   const py::object& stride, const py::object& padding, const py::object& dilation,
                   const py::object& groups, const py::object& padding_mode) {
@@ -63,6 +77,8 @@ void register_plan(py::module_& m) {
   m.def("_explain_conv", wrap(explain), py::arg("input"), py::arg("weight"), py::arg("bias"),
         py::arg("stride"), py::arg("padding"), py::arg("dilation"), py::arg("groups"),
         py::arg("padding_mode"));
+  m.def("_works", works, py::arg("input"), py::arg("weight"), py::arg("stride"),
+        py::arg("dilation"), py::arg("groups"));
   m.def("_plans", backends::plans);
   m.def("_benchmark", backends::benchmark);
   m.def("_set_benchmark", backends::set_benchmark, py::arg("enabled"));

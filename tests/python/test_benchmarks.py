@@ -2,14 +2,17 @@
 
 from dataclasses import replace
 
+import numpy as np
 import pytest
 import torch
 
 from benchmarks.checks import WrongOutputError
 from benchmarks.competitors import MODULES, PadConv2d, layer_case
+from benchmarks.fit import fit, written
 from benchmarks.layers import Layer, read_layers
 from benchmarks.report import markdown
 from benchmarks.sections.memory import saved_bytes
+from benchmarks.sections.sweep import random_layers, summary
 from benchmarks.tables import VARIANTS, Settings, Table, Variant
 from benchmarks.targets import TARGETS, Target, evaluate
 from benchmarks.timing import compare, interleaved
@@ -95,3 +98,36 @@ def test_layers_work() -> None:
     assert LAYER.elements == 2 * 4 * 8 * 9 + 4 * 9 + 2 * 4 * 4 * 5
     assert LAYER.flops == 2 * (2 * 4 * 4 * 5) * 9
     assert len(read_layers()) == 17
+
+
+def test_the_cost_models_constants_are_found() -> None:
+    """Of times that a model of the same form has made, up to noise."""
+    rng = np.random.default_rng(0)
+    constants = np.array([2e4, 0.01, 0, 3.0])
+    amounts = np.exp(rng.uniform(0, 12, (200, 4))) * [0, 1, 1, 1] + [1, 0, 0, 0]
+    times = amounts @ constants * np.exp(rng.normal(0, 0.05, 200))
+    found = fit(amounts, times)
+    assert found == pytest.approx(constants, rel=0.2, abs=1e-3)
+
+
+def test_the_cost_models_table_is_written_in_its_place() -> None:
+    text = "constexpr CostTable kA{};\nconstexpr CostTable kB{{1}};\n"
+    table = np.arange(4.0).reshape(2, 2)
+    new = written(text, "kA", [table, table + 0.5])
+    assert new.endswith("\nconstexpr CostTable kB{{1}};\n")
+    assert "{{2, 3}}" in new and "{{2.5, 3.5}}" in new
+    assert written(new, "kA", [table]).count("{{2, 3}}") == 1
+
+
+def test_sweeps_are_drawn_by_their_seed() -> None:
+    first, again, other = (list(random_layers(20, seed)) for seed in (1, 1, 2))
+    assert first == again != other
+    assert any(layer.depthwise for layer in first) and any(layer.groups == 1 for layer in first)
+
+
+def test_sweeps_are_summarized() -> None:
+    ratios = {"pad+conv": {str(i): 0.5 + i / 100 for i in range(101)}}
+    (row,) = summary("sweep", ratios).rows.values()
+    assert row["50 %"] == pytest.approx(1.0)
+    assert row["worst"] == pytest.approx(1.5)
+    assert row["share above 1.1"] == pytest.approx(40 / 101)

@@ -157,7 +157,8 @@ class Rows {
   /// For more than two phases: those that no window reads are left out.
   void split_many(const Acc* row, int64_t count, Acc* target) const {
     using Index = at::vec::int_same_size_t<Acc>;
-    const auto every = at::vec::Vectorized<Index>::arange(Index(0), static_cast<Index>(std::min(phases_, width_ / kV + 1)));
+    const auto every = at::vec::Vectorized<Index>::arange(
+        Index(0), static_cast<Index>(std::min(phases_, width_ / kV + 1)));
     for (int64_t i = 0; i < std::min(phases_, used_); ++i) {
       if ((ahead_ + i) % phases_ >= read_phases_) {
         continue;
@@ -186,7 +187,7 @@ class Rows {
   int64_t ahead_;
   int64_t phases_;
   int64_t read_phases_;  ///< windows begin at phase 0, and may be shorter than there are phases
-  int64_t used_;  ///< elements that any window reads
+  int64_t used_;         ///< elements that any window reads
   int64_t pitch_;
   std::array<int64_t, 2> starts_;
   std::array<Vec<Acc>, 2> last_;  ///< the part of the last vectors that is used

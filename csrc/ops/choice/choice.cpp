@@ -13,17 +13,25 @@ namespace {
 
 thread_local const Plan* forced_plan = nullptr;
 
-/// The first plan that `allowed` accepts, that can run and that has an advantage.
+/// The plan to prefer of those that `allowed` accepts, that can run and that have an advantage: on
+/// a CPU the one that is estimated to be the fastest, elsewhere the first of the table.
 template <class Allowed>
-Choice first_with_advantage(const ConvProblem& problem, const Allowed& allowed) {
+Choice preferred(const ConvProblem& problem, const Allowed& allowed) {
+  c10::SmallVector<Choice, 4> candidates;
   for (const Plan* const plan : plans()) {
     if (allowed(*plan) && plan->can_run(problem)) {
       if (const char* const reason = plan->advantage(problem)) {
-        return {plan, reason};
+        candidates.push_back({plan, reason});
       }
     }
   }
-  TORCH_INTERNAL_ASSERT(false, "the last plan can run whatever the others cannot");
+  TORCH_INTERNAL_ASSERT(!candidates.empty(), "the last plan can run whatever the others cannot");
+  if (candidates.size() == 1 || !problem.input.is_cpu()) {
+    return candidates.front();
+  }
+  return *std::ranges::min_element(candidates, {}, [&](const Choice& choice) {
+    return estimated_time(problem, choice.plan->work(problem));
+  });
 }
 
 bool is_pytorchs(const Plan& plan) { return !plan.own_kernels; }
@@ -32,12 +40,12 @@ bool is_pytorchs(const Plan& plan) { return !plan.own_kernels; }
 
 Choice choose_plan(const ConvProblem& problem) {
   if (problem.as_torch && problem.symmetric && problem.library_fault() == nullptr) {
-    const Choice choice = first_with_advantage(problem, is_pytorchs);
-    return {choice.plan, "amounts that PyTorch takes are PyTorch's to compute"};
+    return {preferred(problem, is_pytorchs).plan,
+            "amounts that PyTorch takes are PyTorch's to compute"};
   }
   if (forced_plan != nullptr) {
     return forced_plan->can_run(problem) ? Choice{forced_plan, "it is forced"}
-                                         : first_with_advantage(problem, is_pytorchs);
+                                         : preferred(problem, is_pytorchs);
   }
   if (problem.plain && backends::benchmark()) {
     c10::SmallVector<const Plan*, 4> candidates;
@@ -47,7 +55,7 @@ Choice choose_plan(const ConvProblem& problem) {
       return {fastest_plan(problem, candidates), "it was the fastest when it was measured"};
     }
   }
-  return first_with_advantage(problem, [](const Plan& /*plan*/) { return true; });
+  return preferred(problem, [](const Plan& /*plan*/) { return true; });
 }
 
 const Plan* find_plan(std::string_view name) {

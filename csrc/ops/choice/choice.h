@@ -20,6 +20,20 @@ struct Choice {
 /// enabled (`backends::benchmark`), otherwise the first one that has an advantage.
 Choice choose_plan(const ConvProblem& problem);
 
+/// What the cost model says about one plan.
+struct PlanWork {
+  const char* plan;
+  Work work;
+  double nanoseconds;  ///< the estimated time
+};
+
+/// What the cost model says about every plan that can compute a convolution with SAME padding. For
+/// fitting the model.
+SAMEPAD_API std::vector<PlanWork> works_of_same_conv(const at::Tensor& input,
+                                                     const at::Tensor& weight,
+                                                     at::IntArrayRef stride,
+                                                     at::IntArrayRef dilation, int64_t groups);
+
 /// The plan of this name, or null.
 SAMEPAD_API const Plan* find_plan(std::string_view name);
 

@@ -40,43 +40,36 @@ int64_t whole_size(const ConvProblem& problem, int64_t i) {
                             Pads<int64_t>{p, p});
 }
 
-/// Compares the estimated costs of this plan, which copies the output and computes more of it, and
-/// of `pad`, which copies the input. The unit is the cost of copying one element into a padded
-/// input. An output element then costs two to copy, 32 multiply-adds cost one, and the calls that
-/// crop the output cost about 5000 (measured in float32 with AVX2; benchmarks/README.md).
 const char* advantage(const ConvProblem& problem) {
-  constexpr double kOperationsPerCopy = 32;
-  constexpr double kOutputCopy = 2;
-  constexpr double kCalls = 5000;
   if (!problem.input.is_cpu() || !problem.plain) {
-    return nullptr;  // the model was only measured here; elsewhere `pad` is the usual way
+    return nullptr;  // This plan has not been measured there, where everybody pads.
   }
-  double wanted = 1;
-  double computed = 1;
-  double padded = 1;
-  const Dims output = problem.output_size();
   for (const auto i : c10::irange(problem.dimensions())) {
-    const auto& [before, after] = problem.known_pads[i];
     const int64_t p = padding(problem, i);
-    // With such padding oneDNN's backward pass of a depthwise convolution falls back to its slow
-    // reference code.
+    // With so much padding, oneDNN computes the gradients of a depthwise convolution by its slow
+    // reference implementation.
     if (problem.depthwise && p >= problem.extent(i) - 1 && p > 0 && problem.needs_gradient()) {
       return nullptr;
     }
-    wanted *= static_cast<double>(output[i]);
-    computed *= static_cast<double>(whole_size(problem, i));
-    padded *= static_cast<double>(problem.size(i).expect_int() + before + after);
   }
-  const auto filters = static_cast<double>(problem.weight.size(0));
-  const auto operations_per_output =
-      static_cast<double>(problem.weight.numel()) / std::max(filters, 1.0);
-  const auto batch = static_cast<double>(problem.input.size(0));
-  const double crop_cost =
-      kCalls +
-      batch * filters *
-          (wanted * kOutputCopy + (computed - wanted) * operations_per_output / kOperationsPerCopy);
-  const double pad_cost = batch * static_cast<double>(problem.input.size(1)) * padded;
-  return crop_cost < pad_cost ? "its extra outputs cost less than a copy" : nullptr;
+  return "its extra outputs cost less than a copy";
+}
+
+/// The convolution computes more outputs, and the wanted ones are copied.
+Work work(const ConvProblem& problem) {
+  double input = 1;
+  double whole = 1;
+  double wanted = 1;
+  const Dims output = problem.output_size();
+  for (const auto i : c10::irange(problem.dimensions())) {
+    input *= static_cast<double>(problem.size(i).expect_int());
+    whole *= static_cast<double>(whole_size(problem, i));
+    wanted *= static_cast<double>(output[i]);
+  }
+  Work result = library_work(problem, input, whole);
+  result.copies = 1;
+  result.copied = result.output * wanted / whole;
+  return result;
 }
 
 at::Tensor run(const ConvProblem& problem) {
@@ -118,6 +111,7 @@ extern const Plan kCrop{
     .takes = takes_everything,
     .can_run = can_run,
     .advantage = advantage,
+    .work = work,
     .run = run,
     .gradients = padded_gradients,
     .bytes_copied = bytes_copied,

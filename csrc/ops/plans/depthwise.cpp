@@ -22,6 +22,7 @@ extern const Plan kDepthwise{
     .takes = takes,
     .can_run = can_run,
     .advantage = advantage,
+    .work = own_work,
     .run = own_run,
     .gradients = own_gradients,
     .bytes_copied = copies_nothing,

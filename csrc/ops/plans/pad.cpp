@@ -21,6 +21,22 @@ const char* advantage(const ConvProblem& problem) {
                                                      : "a copy costs less than extra outputs";
 }
 
+/// The padded input is a copy.
+Work work(const ConvProblem& problem) {
+  double padded = 1;
+  double output = 1;
+  const Dims sizes = problem.output_size();
+  for (const auto i : c10::irange(problem.dimensions())) {
+    const auto& [before, after] = problem.known_pads[i];
+    padded *= static_cast<double>(problem.size(i).expect_int() + before + after);
+    output *= static_cast<double>(sizes[i]);
+  }
+  Work result = library_work(problem, padded, output);
+  result.copies = 1;
+  result.copied = result.input;
+  return result;
+}
+
 /// ATen's operators pad if the padding is not a known number of zeros, or under transforms.
 /// Otherwise a kernel pads, and the backward pass pads again, so that autograd saves the input
 /// itself rather than a padded copy, as it does for nn.Conv2d.
@@ -58,6 +74,7 @@ extern const Plan kPad{
     .takes = takes_everything,
     .can_run = can_run,
     .advantage = advantage,
+    .work = work,
     .run = run,
     .gradients = padded_gradients,
     .bytes_copied = bytes_copied,

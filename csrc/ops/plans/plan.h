@@ -13,6 +13,7 @@
 #include <cstdint>
 #include <span>
 
+#include "../choice/cost.h"
 #include "../problem/conv_problem.h"
 
 namespace samepad::detail {
@@ -39,9 +40,12 @@ struct Plan {
   /// Whether the plan can compute this particular convolution.
   bool (*can_run)(const ConvProblem& problem);
 
-  /// Why this plan, which can run, should be preferred to those after it in the table; null if it
-  /// should not.
+  /// Why this plan, which can run, may be the one to choose; null if it should not be chosen.
   const char* (*advantage)(const ConvProblem& problem);
+
+  /// The work of the plan, which can run, on a CPU. Of the plans that have an advantage the one is
+  /// chosen whose work takes the least time; on other devices the first of the table.
+  Work (*work)(const ConvProblem& problem);
 
   at::Tensor (*run)(const ConvProblem& problem);
 

@@ -1,3 +1,5 @@
+#include <c10/util/irange.h>
+
 #include "library.h"
 
 namespace samepad::detail {
@@ -8,6 +10,17 @@ bool can_run(const ConvProblem& problem) {
 }
 
 const char* advantage(const ConvProblem& /*problem*/) { return "the pads are equal on both sides"; }
+
+Work work(const ConvProblem& problem) {
+  double input = 1;
+  double output = 1;
+  const Dims sizes = problem.output_size();
+  for (const auto i : c10::irange(problem.dimensions())) {
+    input *= static_cast<double>(problem.size(i).expect_int());
+    output *= static_cast<double>(sizes[i]);
+  }
+  return library_work(problem, input, output);
+}
 
 at::Tensor run(const ConvProblem& problem) {
   SymDims padding;
@@ -28,6 +41,7 @@ extern const Plan kSymmetric{
     .takes = takes_everything,
     .can_run = can_run,
     .advantage = advantage,
+    .work = work,
     .run = run,
     .gradients = padded_gradients,
     .bytes_copied = copies_nothing,

@@ -1,0 +1,126 @@
+#include "cost.h"
+
+#include <c10/util/accumulate.h>
+
+#include <cmath>
+#include <functional>
+#include <numeric>
+
+#include "../../kernels/common/cpu.h"
+#include "cost_constants.h"
+
+namespace samepad::detail {
+namespace {
+
+/// The number of channels that oneDNN computes together, and of floats in a vector of AVX-512.
+constexpr double kBlock = 16;
+
+double in_blocks(double count) { return std::ceil(count / kBlock) * kBlock; }
+
+double product(at::IntArrayRef values) {
+  return std::accumulate(values.begin(), values.end(), 1.0, std::multiplies<>());
+}
+
+bool is_channels_last(const ConvProblem& problem) {
+  return problem.output_format() != at::MemoryFormat::Contiguous;
+}
+
+struct Sizes {
+  double images;
+  double groups;
+  double channels;  ///< of a group
+  double filters;   ///< of a group
+  double taps;      ///< elements of the kernel
+
+  explicit Sizes(const ConvProblem& problem)
+      : images(static_cast<double>(problem.input.size(0))),
+        groups(static_cast<double>(problem.groups.expect_int())),
+        channels(static_cast<double>(problem.weight.size(1))),
+        filters(static_cast<double>(problem.weight.size(0)) / groups),
+        taps(product(problem.kernel)) {}
+};
+
+/// The amounts that every implementation has.
+Work common_work(Implementation implementation, const Sizes& sizes, double input_pixels,
+                 double output_pixels) {
+  const double output = sizes.images * sizes.groups * sizes.filters * output_pixels;
+  Work work{implementation};
+  work.multiplications = output * sizes.channels * sizes.taps;
+  work.input = sizes.images * sizes.groups * sizes.channels * input_pixels;
+  work.output = output;
+  work.weight = sizes.groups * sizes.filters * sizes.channels * sizes.taps;
+  work.groups = sizes.groups;
+  return work;
+}
+
+double input_pixels(const ConvProblem& problem) {
+  double result = 1;
+  for (int64_t i = 0; i < problem.dimensions(); ++i) {
+    result *= static_cast<double>(problem.size(i).expect_int());
+  }
+  return result;
+}
+
+}  // namespace
+
+Work own_work(const ConvProblem& problem) {
+  const Sizes sizes(problem);
+  Work work = common_work(
+      problem.depthwise ? Implementation::depthwise_kernels : Implementation::dense_kernels, sizes,
+      input_pixels(problem), product(problem.output_size()));
+  const bool channels_last = is_channels_last(problem);
+  if (problem.depthwise) {
+    // In channels_last there are kernels for common widths that load a pixel once for all outputs;
+    // others load it for each kernel element.
+    constexpr int64_t kWidest = 7;
+    const bool is_common = problem.kernel.back() <= kWidest && problem.dilation.back() == 1 &&
+                           problem.stride.back() <= 2;
+    if (channels_last && !is_common) {
+      work.wide = work.multiplications;
+    }
+    // In NCHW every plane starts loops of its own.
+    work.rearranged = sizes.images * sizes.groups;
+    return work;
+  }
+  if (channels_last) {
+    work.unfilled = work.multiplications * (in_blocks(sizes.filters) / sizes.filters - 1);
+  } else {
+    // Panels of im2col are filled, and read by all filters of a group.
+    work.rearranged = work.multiplications / sizes.filters;
+  }
+  return work;
+}
+
+Work library_work(const ConvProblem& problem, double input_pixels, double output_pixels) {
+  // oneDNN's generated code takes kernels up to this width.
+  constexpr int64_t kWidest = 14;
+  // It has kernels for the first layer of a network, which do not fill up the channels.
+  constexpr double kFewChannels = 4;
+  const Sizes sizes(problem);
+  Work work =
+      common_work(problem.depthwise ? Implementation::library_depthwise : Implementation::library,
+                  sizes, input_pixels, output_pixels);
+  const double channels =
+      sizes.groups * sizes.channels <= kFewChannels ? sizes.channels : in_blocks(sizes.channels);
+  if (!problem.depthwise) {
+    work.unfilled = work.multiplications *
+                    (in_blocks(sizes.filters) / sizes.filters * channels / sizes.channels - 1);
+  }
+  work.rearranged = sizes.images * sizes.groups * output_pixels * sizes.taps;
+  const bool is_matrix_product = sizes.taps == 1 && sizes.groups == 1;
+  if (problem.kernel.back() > kWidest || (is_matrix_product && kernels::mkl_is_narrow())) {
+    work.wide = work.multiplications;
+  }
+  return work;
+}
+
+double estimated_time(const ConvProblem& problem, const Work& work) {
+  const auto& by_variant =
+      kernels::instruction_set() == kernels::InstructionSet::avx512 ? kAvx512Costs : kAvx2Costs;
+  const size_t variant = (problem.needs_gradient() ? 2 : 0) + (is_channels_last(problem) ? 1 : 0);
+  const auto amounts = work.amounts();
+  const auto& constants = by_variant[variant][static_cast<size_t>(work.implementation)];
+  return std::inner_product(amounts.begin(), amounts.end(), constants.begin(), 0.0);
+}
+
+}  // namespace samepad::detail

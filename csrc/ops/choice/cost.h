@@ -1,0 +1,59 @@
+#pragma once
+
+// The cost model: an estimate of how long a plan takes on a CPU.
+//
+// The time is a sum of amounts of work, each multiplied by a constant, the time that one unit of it
+// takes. The amounts follow from the sizes of a convolution and are computed here; the constants
+// have been fitted to measurements (cost_constants.h). Estimates are for one thread: more threads
+// divide the times of all plans alike.
+
+#include <array>
+#include <cstdint>
+
+#include "../problem/conv_problem.h"
+
+namespace samepad::detail {
+
+/// The implementations that have constants of their own.
+enum class Implementation : uint8_t {
+  dense_kernels,
+  depthwise_kernels,
+  library,            ///< PyTorch's convolution
+  library_depthwise,  ///< the same of a depthwise one, for which oneDNN has other kernels
+};
+inline constexpr size_t kImplementations = 4;
+
+/// The amounts of work of a plan. Every one of them but `calls` is a number of elements or of
+/// multiplications.
+struct Work {
+  Implementation implementation;
+  double calls = 1;
+  double multiplications = 0;  ///< one for each product of an input element and a weight
+  double unfilled = 0;         ///< multiplications for filters and channels that only fill vectors
+  double rearranged = 0;       ///< elements that are gathered or loops that are started
+  double wide = 0;             ///< multiplications by kernels for which the fast code is too narrow
+  double input = 0;
+  double output = 0;
+  double weight = 0;
+  double groups = 0;
+  double copies = 0;  ///< of the input or the output, by plans that make one
+  double copied = 0;  ///< elements of these
+
+  static constexpr size_t kAmounts = 11;
+  std::array<double, kAmounts> amounts() const {
+    return {calls,  multiplications, unfilled, rearranged, wide,  input,
+            output, weight,          groups,   copies,     copied};
+  }
+};
+
+/// The work of samepad's own kernels, dense or depthwise.
+Work own_work(const ConvProblem& problem);
+
+/// The work of PyTorch's convolution that has an output of these sizes, and reads so many input
+/// elements of each channel and image.
+Work library_work(const ConvProblem& problem, double input_pixels, double output_pixels);
+
+/// The estimated time in nanoseconds.
+double estimated_time(const ConvProblem& problem, const Work& work);
+
+}  // namespace samepad::detail
