@@ -4,7 +4,7 @@
 
     layer = SamePadConv2d(3, 32, kernel_size=3, stride=2)  # as nn.Conv2d; padding="same"
 
-Modules stand in for those of torch.nn, `samepad.functional` for torch.nn.functional,
+Modules replace those of torch.nn, `samepad.functional` replaces torch.nn.functional,
 `samepad.convert` replaces the layers of an existing model, and torch.ops.samepad holds the
 operators that all of them call.
 """
@@ -21,8 +21,8 @@ def _minor(version: str) -> str:
     return ".".join(version.split(".")[:2])
 
 
-# A C++ extension fits the minor version it was built for; under another one, loading it would end
-# in an undefined symbol or worse.
+# A C++ extension works only with the minor version of PyTorch that it was built for. Under another
+# version, loading it would fail with an undefined symbol, or worse.
 if _minor(torch.__version__) != _minor(_BUILT_FOR):
     raise ImportError(
         f"samepad {__version__} was built for PyTorch {_minor(_BUILT_FOR)}, but this is PyTorch "
@@ -61,7 +61,7 @@ from samepad.modules import (
 )
 from samepad.resolution import resolve_static
 
-#: Folder for CMAKE_PREFIX_PATH, so that `find_package(samepad)` finds this installation.
+#: Folder to add to CMAKE_PREFIX_PATH, so that `find_package(samepad)` finds this installation.
 cmake_prefix_path = str(Path(__file__).resolve().parent)
 
 __all__ = [

@@ -19,12 +19,12 @@ from samepad._writing import UnfinishedError, refusal, write_together
 from samepad.keras.errors import saved_model
 from samepad.source import write_source
 
-#: A larger difference, relative to the largest output, is no rounding.
+#: Larger differences, relative to the largest output, are not taken for rounding.
 TOLERANCE = 1e-4
 
 
 def info() -> int:
-    """Print what a report of a problem should say."""
+    """Print the versions and settings that a bug report should contain."""
     rows = {
         "samepad": samepad.__version__,
         "built for PyTorch": _build.TORCH_VERSION,
@@ -44,14 +44,14 @@ def info() -> int:
 
 
 def weights_of(output: Path) -> Path:
-    """The file for the weights of what is written."""
+    """The file for the weights of the module that is written to `output`."""
     return output.with_suffix(".pt")
 
 
 def convert(
     file: Path, output: Path, layout: Any, class_name: str, settings: Settings, force: bool
 ) -> int:
-    """Convert a file to a .py file and the weights beside it, unless outputs differ."""
+    """Write a .py file and the weights beside it, unless the outputs differ; exit status."""
 
     def step(number: int, what: str) -> None:
         print(f"[{number}/4] {what}", file=sys.stderr)
@@ -90,10 +90,10 @@ def convert(
 
 
 def sizes(text: str) -> list[int]:
-    """Sizes with commas between them; of a scalar there are none.
+    """Parse sizes that are separated by commas; an empty text is the shape of a scalar.
 
     Raises:
-        ValueError: One is no number above zero.
+        ValueError: A size is not an integer above zero.
     """
     found = [int(part) for part in text.split(",")] if text else []
     if any(size < 1 for size in found):
@@ -102,10 +102,10 @@ def sizes(text: str) -> list[int]:
 
 
 def tolerance(text: str) -> float:
-    """A number that is not negative.
+    """Parse a number that is not negative.
 
     Raises:
-        ValueError: It is none.
+        ValueError: The text is not a number, or the number is negative or NaN.
     """
     found = float(text)
     if not found >= 0:
@@ -114,10 +114,10 @@ def tolerance(text: str) -> float:
 
 
 def value_range(text: str) -> tuple[float, float]:
-    """The lowest and the highest value, with a comma between them.
+    """Parse the lowest and the highest value, separated by a comma.
 
     Raises:
-        ValueError: They are not two finite numbers in that order.
+        ValueError: The text is not two finite numbers in ascending order.
     """
     low, high = map(float, text.split(","))
     if not -math.inf < low <= high < math.inf:
@@ -201,12 +201,12 @@ def main(arguments: list[str] | None = None) -> int:
     except (ValueError, OSError, UnfinishedError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 1
-    except Exception as error:  # what a broken or hostile file may cause has no end
+    except Exception as error:  # a broken or hostile file may cause any error
         print(f"error: {type(error).__name__}: {error}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:
         print("interrupted: nothing is written", file=sys.stderr)
-        return 130  # as shells have it
+        return 130  # the status that shells use for Ctrl-C
 
 
 if __name__ == "__main__":

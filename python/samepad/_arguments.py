@@ -1,5 +1,8 @@
-"""Arguments as the operators take them, where the binding, which checks them in eager calls, is not
-called: in layers' constructors and in traced calls."""
+"""Checks arguments and brings them into the form that the operators take.
+
+In eager calls the C++ binding does this. Constructors of layers and traced calls do not go through
+the binding and use these functions.
+"""
 
 from typing import Any
 
@@ -7,7 +10,7 @@ _PADDING = "str, int, tuple of ints or tuple of (before, after) pairs"
 
 
 def _is_integer(value: Any) -> bool:
-    """Whether `value` counts as one: NumPy's integers do, bool does not."""
+    """Whether `value` counts as an integer: NumPy's integers do, bool does not."""
     if isinstance(value, bool):
         return False
     return isinstance(value, int) or hasattr(value, "__index__")
@@ -20,7 +23,7 @@ def _type_error(argument: str, expected: str, value: Any) -> TypeError:
 
 
 def listed(argument: str, value: Any) -> list[Any]:
-    """`value`, an integer or a sequence of them, as a list."""
+    """Return `value`, an integer or a sequence of integers, as a list."""
     values = list(value) if isinstance(value, (tuple, list)) else [value]
     for item in values:
         if not _is_integer(item):
@@ -29,7 +32,10 @@ def listed(argument: str, value: Any) -> list[Any]:
 
 
 def flat_padding(padding: Any, dimensions: int) -> Any:
-    """A mode as it is; amounts as a list: one, one per dimension, or before, after, before, ..."""
+    """Return a mode unchanged, and amounts as a flat list.
+
+    The list has one amount, one per dimension, or for pairs: before, after, before, after, ...
+    """
     if isinstance(padding, str):
         return padding
     items = list(padding) if isinstance(padding, (tuple, list)) else [padding]
@@ -46,7 +52,8 @@ def flat_padding(padding: Any, dimensions: int) -> Any:
     for amount in flat:
         if not _is_integer(amount):
             raise _type_error("padding", _PADDING, padding)
-    # Not `in`, which torch.compile gets wrong where it takes `dimensions` for a symbolic integer.
+    # `len(flat) in counts` would be shorter, but torch.compile computes it wrongly when
+    # `dimensions` is a symbolic integer.
     if not any(len(flat) == count for count in counts):
         raise RuntimeError(
             f"expected padding to be a mode, a single integer, a list of {dimensions} integers or "

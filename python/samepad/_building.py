@@ -1,4 +1,4 @@
-"""What making a torch.fx.GraphModule from another framework's graph takes, whichever it is."""
+"""Builds torch.fx.GraphModules; shared by the importers from Keras and ONNX."""
 
 from collections.abc import Iterable
 from typing import Any
@@ -9,32 +9,32 @@ from samepad._names import Names, identifier
 
 
 class UnsupportedError(Exception):
-    """Why a layer or a node has no counterpart in PyTorch."""
+    """A layer or a node has no counterpart in PyTorch; the message says why."""
 
 
 def one(values: Iterable[Any]) -> Any:
-    """Equal numbers as one of them, which torch.nn's constructors take; others as a tuple."""
+    """Return one number if all are equal, as torch.nn's constructors allow, else a tuple."""
     items = tuple(values)
     return items[0] if len(set(items)) == 1 else items
 
 
 class GraphBuilder:
-    """A graph that is being made, and the module that holds its layers and buffers."""
+    """A graph under construction, and the module that holds its layers and buffers."""
 
     def __init__(self) -> None:
-        """An empty graph."""
+        """Start with an empty graph."""
         self.root = nn.Module()
         self.graph = fx.Graph()
-        #: Gives a name to each submodule and buffer of the root.
+        #: Chooses a unique name for each submodule and buffer of the root.
         self.name = Names()
         self._input_name = Names()
 
     def placeholder(self, wanted: str) -> fx.Node:
-        """The next input, under a name like this."""
+        """Add the next input; its name is similar to `wanted`."""
         return self.graph.placeholder(self._input_name(wanted))
 
     def finish(self, outputs: Any, class_name: str) -> fx.GraphModule:
-        """The module that returns the nodes `outputs`, a structure of them."""
+        """Return the finished module, whose outputs are the structure of nodes `outputs`."""
         self.graph.output(outputs)
         module = fx.GraphModule(self.root, self.graph, class_name=identifier(class_name))
         module.graph.eliminate_dead_code()

@@ -1,4 +1,4 @@
-"""Whether a module computes what the model does that it was converted from."""
+"""Checks that a module computes the same as the model that it was converted from."""
 
 import copy
 import itertools
@@ -12,25 +12,28 @@ import torch
 from torch import Tensor, fx, nn
 from torch.fx.node import map_aggregate
 
-#: From what a framework's model takes to what it returns, in the framework's layout.
+#: Runs a framework's model: takes its inputs and returns its outputs, both in the framework's
+#: layout.
 Run = Callable[[list[Any]], list[Any]]
 
-#: Of an output: the largest difference, and the largest absolute value that was expected.
+#: For one output: the largest difference, and the largest absolute value that was expected.
 Difference = tuple[float, float]
 
-#: Below it single precision loses digits; smaller values are taken for zero.
+#: The smallest normal number in single precision. Below it digits are lost, so an expected value
+#: that is smaller is taken for this one when a relative difference is computed.
 SMALLEST = float(np.finfo(np.float32).tiny)
 
-#: Inputs of more bytes together are not made.
+#: The comparison refuses inputs that take more bytes than this in total.
 LARGEST_INPUTS = 2**32
 
-#: How many choices of open sizes are tried.
+#: How many combinations of values are tried for the sizes that a model leaves open.
 TRIALS = 64
 
-#: Of two computations in single precision, by how much one may be further from float64.
+#: Of two correct computations in single precision, one may be this many times as far from float64
+#: as the other.
 ROUNDING_FACTOR = 5.0
 
-#: What functions of values about one, such as a sigmoid, may be off by in single precision.
+#: Functions of values around one, such as a sigmoid, may be off by this much in single precision.
 NEGLIGIBLE = 1e-6
 
 
@@ -39,68 +42,72 @@ class Input:
     """One input of a model."""
 
     name: str
-    #: None where a size is open, or in place of all sizes where not even their number is known.
+    #: A size is None if it is open; the whole shape is None if not even the number of dimensions is
+    #: known.
     shape: list[int | None] | None
     dtype: np.dtype[Any]
-    #: Names of sizes, which are equal where the names are; None where there is none.
+    #: One name or None per dimension; sizes with the same name are equal.
     symbols: list[str | None]
 
 
 @dataclass(frozen=True)
 class Model:
-    """A model as its own framework has it, and what samepad made of it."""
+    """A model as its own framework runs it, and the module that samepad made of it."""
 
     inputs: list[Input]
-    #: What computes it, for messages.
+    #: Name of the program that runs the model, for messages.
     runtime: str
-    #: The framework's computation, from arrays to arrays.
+    #: The framework's computation; takes and returns arrays.
     run: Run
-    #: The same in float64, for floating-point arrays of that type; raises where there is no such.
+    #: The same computation in float64, which takes its floating-point arrays in float64; raises an
+    #: exception if the framework cannot compute the model in float64.
     run_in_double: Run
     module: fx.GraphModule
-    #: The computation of the module, or of one with its graph, from tensors to tensors.
+    #: Runs `module`, or another module with the same graph; takes and returns tensors.
     call: Callable[[nn.Module, list[Tensor]], list[Tensor]]
 
 
 @dataclass(frozen=True)
 class Settings:
-    """What the user says of a comparison."""
+    """The user's options for a comparison."""
 
-    #: A larger difference is no rounding: `atol` plus `rtol` times an output's largest value.
+    #: A difference above `atol` + `rtol` times the largest value of the output is not taken for
+    #: rounding.
     rtol: float
     atol: float
-    #: Of the inputs, with or without the batch; None for a choice of ours.
+    #: Shapes of the inputs, with or without the batch; None to choose them automatically.
     shapes: list[list[int]] | None = None
-    #: Lowest and highest value, for all inputs or for each; None for a choice of ours.
+    #: Lowest and highest value, one pair for all inputs or one for each; None for the defaults.
     ranges: list[tuple[float, float]] | None = None
 
 
 @dataclass(frozen=True)
 class Result:
-    """What came of a comparison."""
+    """The result of a comparison."""
 
     right: bool
-    #: Lines for the user.
+    #: Lines to print for the user.
     report: list[str]
 
 
 def compare(model: Model, settings: Settings) -> Result:
     """Compare the outputs of a model and of its module for random inputs.
 
-    Where they differ by more than the tolerance, the module in float64 is the reference of both:
-    the module is right if it is about as close to it as the other runtime, or closer. That alone
-    would hold for a wrong module too. So the model in float64, computed by its framework, has to
-    agree with the reference; or, where nothing computes that, the other runtime has to be about as
-    close to the reference as the module.
+    Where they differ by more than the tolerance, both are compared with the module computed in
+    float64. The module is right if it is about as close to that reference as the other runtime is,
+    or closer. This alone would also hold for a module that computes something wrong, so there is a
+    second condition: the original model, computed in float64 by its framework, has to agree with
+    the reference. If the framework cannot compute in float64, the other runtime's result has to be
+    about as close to the reference as the module's.
 
     Raises:
-        ValueError: The settings do not fit the model's inputs; one of the two cannot take such
-            inputs; their outputs' shapes differ, or there is nothing in them to compare.
+        ValueError: The settings do not fit the model's inputs; the model or the module cannot run
+            on such inputs; the shapes of their outputs differ; or an output has no finite number.
     """
     arrays, theirs = _inputs(model, settings)
     try:
         ours = _ours(model, model.module, arrays)
-    except Exception as error:  # of many kinds
+    except Exception as error:  # a module may raise any kind of error
         message = _cannot_run("the module", arrays, error, _has_choice(model, settings))
         raise ValueError(message) from error
     differences = _differences(ours, theirs)
@@ -118,7 +125,7 @@ def compare(model: Model, settings: Settings) -> Result:
     wide = [array.astype(np.float64) if _is_real(array.dtype) else array for array in arrays]
     try:
         exact = _ours(model, in_double(model.module), wide)
-    except Exception as error:  # as above
+    except Exception as error:  # any kind of error, as above
         report.append(f"the module cannot be computed in float64: {reason(error)}")
         return Result(False, report)
     of_ours, of_theirs = _differences(ours, exact), _differences(theirs, exact)
@@ -130,7 +137,7 @@ def compare(model: Model, settings: Settings) -> Result:
     right = _are_as_close(of_ours, of_theirs, limits)
     try:
         between = _differences(exact, model.run_in_double(wide))
-    except Exception as error:  # of the frameworks' own kinds
+    except Exception as error:  # frameworks raise errors of their own classes
         report.append(f"the model itself cannot be computed in float64: {reason(error)}")
         limits = [max(limit, NEGLIGIBLE) for limit in limits]
         right = right and _are_as_close(of_theirs, of_ours, limits)
@@ -147,7 +154,7 @@ def _are_small(differences: list[Difference], limits: list[float]) -> bool:
 
 
 def _are_as_close(these: list[Difference], others: list[Difference], limits: list[float]) -> bool:
-    """Whether differences are within limits, or not much larger than the others."""
+    """Whether each difference is within its limit, or not much larger than the other one."""
     allowed = [
         max(limit, ROUNDING_FACTOR * other)
         for limit, (other, _) in zip(limits, others, strict=True)
@@ -156,20 +163,20 @@ def _are_as_close(these: list[Difference], others: list[Difference], limits: lis
 
 
 def _ours(model: Model, module: nn.Module, arrays: list[Any]) -> list[Tensor]:
-    """A module's outputs."""
+    """The outputs of `module` for the inputs `arrays`."""
     with torch.no_grad():
         return model.call(module, [_tensor(array) for array in arrays])
 
 
 def _tensor(array: Any) -> Tensor:
-    if array.dtype.isbuiltin != 1:  # of ml_dtypes, of which torch takes the bytes
+    if array.dtype.isbuiltin != 1:  # torch takes types of ml_dtypes only as bytes
         bits = torch.from_numpy(array.view(f"u{array.dtype.itemsize}"))
         return bits.view(getattr(torch, array.dtype.name))
     return torch.from_numpy(array)
 
 
 def _has_choice(model: Model, settings: Settings) -> bool:
-    """Whether the user may choose sizes, and has not."""
+    """Whether the model leaves sizes open and the user has not chosen any."""
     return settings.shapes is None and any(None in (given.shape or []) for given in model.inputs)
 
 
@@ -180,12 +187,13 @@ def _cannot_run(what: str, arrays: list[Any], error: Exception, has_choice: bool
 
 
 def _differences(found: list[Any], expected: list[Any]) -> list[Difference]:
-    """For each output, an array or a tensor, the largest difference and the largest value expected.
+    """Return, for each output, the largest difference and the largest value expected.
 
-    Equal infinities do not differ, nor does NaN from NaN; either differs infinitely from a number.
+    Outputs may be arrays or tensors. Equal infinities do not differ, and NaN does not differ from
+    NaN; infinity or NaN differs infinitely from a number.
 
     Raises:
-        ValueError: Shapes differ, or an output has no finite number.
+        ValueError: The shapes of an output differ, or an output contains no finite number.
     """
     results = []
     for position, (ours, theirs) in enumerate(zip(found, expected, strict=True)):
@@ -208,7 +216,7 @@ def _differences(found: list[Any], expected: list[Any]) -> list[Difference]:
 
 
 def _plain(value: Any) -> Any:
-    """An array in a type that torch knows; a tensor as it is."""
+    """Convert an array to a type that torch supports; return a tensor unchanged."""
     if isinstance(value, Tensor):
         return value
     array = np.asarray(value)
@@ -220,7 +228,7 @@ def _largest(differences: list[Difference]) -> float:
 
 
 def in_double(module: fx.GraphModule) -> fx.GraphModule:
-    """A copy of a module that computes in float64 what the module computes in other types."""
+    """A copy of `module` in which every floating-point computation is in float64."""
     half_or_single = (torch.float16, torch.bfloat16, torch.float32)
     wide = copy.deepcopy(module).double()
     for part in wide.modules():
@@ -236,13 +244,13 @@ def in_double(module: fx.GraphModule) -> fx.GraphModule:
 
 
 def _inputs(model: Model, settings: Settings) -> tuple[list[Any], list[Any]]:
-    """Random inputs that the framework's model takes, and its outputs for them.
+    """Return random inputs that the framework's model accepts, and its outputs for them.
 
-    Of the sizes that the model leaves open, the first choice is taken with which it runs. Integers
-    come from as wide a range as both computations take: they may be indices.
+    For the sizes that the model leaves open, the first choice with which the model runs is taken.
+    Integers may be indices, so they are drawn from the widest range that both computations accept.
 
     Raises:
-        ValueError: The settings do not fit the inputs, or the model does not run.
+        ValueError: The settings do not fit the inputs, or the model runs for no choice of sizes.
     """
     ranges = _given_ranges(model.inputs, settings.ranges)
     failure = None
@@ -251,7 +259,7 @@ def _inputs(model: Model, settings: Settings) -> tuple[list[Any], list[Any]]:
         try:
             outputs = model.run(arrays)
             break
-        except Exception as error:  # of the frameworks' own kinds
+        except Exception as error:  # frameworks raise errors of their own classes
             has_choice = _has_choice(model, settings)
             failure = failure or (_cannot_run(model.runtime, arrays, error, has_choice), error)
     else:
@@ -267,7 +275,7 @@ def _inputs(model: Model, settings: Settings) -> tuple[list[Any], list[Any]]:
                 try:
                     outputs_there = model.run(candidate)
                     _ours(model, model.module, candidate)
-                except Exception:  # as above; the narrower range is taken
+                except Exception:  # any kind of error: try the next, narrower range
                     continue
                 ranges, arrays, outputs = wider, candidate, outputs_there
                 break
@@ -275,9 +283,9 @@ def _inputs(model: Model, settings: Settings) -> tuple[list[Any], list[Any]]:
 
 
 def _highest(dtype: np.dtype[Any], rank: int) -> Iterator[int]:
-    """Upper ends of ranges to try for an input of integers, from the widest to the narrowest."""
+    """Yield upper ends of ranges to try for an input of integers, the widest range first."""
     if dtype.kind in "iu":
-        # What has no second dimension may be sizes, which multiply.
+        # An input with fewer than two dimensions may hold sizes, whose product has to stay small.
         highest = min(255 if rank > 1 else 15, np.iinfo(dtype).max)
         while highest > 1:
             yield highest
@@ -287,11 +295,11 @@ def _highest(dtype: np.dtype[Any], rank: int) -> Iterator[int]:
 def _given_ranges(
     inputs: list[Input], ranges: list[tuple[float, float]] | None
 ) -> list[tuple[float, float]]:
-    """The range for each input.
+    """The range of values for each input.
 
     Raises:
-        ValueError: There are neither one nor as many as inputs, or one holds nothing of its
-            input's type.
+        ValueError: The number of ranges is neither one nor the number of inputs, or a range does
+            not fit the integer type of its input.
     """
     found = [(0.0, 1.0)] if ranges is None else ranges
     found = found * len(inputs) if len(found) == 1 else found
@@ -313,10 +321,10 @@ def _given_ranges(
 def _draw(
     inputs: list[Input], shapes: list[list[int]], ranges: list[tuple[float, float]]
 ) -> list[Any]:
-    """Random inputs, the same in each run.
+    """Draw random inputs from a fixed seed, so that each run gets the same ones.
 
     Raises:
-        ValueError: They are too large, or of a type that has no numbers.
+        ValueError: The inputs would take too much memory, or an input's type is not numeric.
     """
     generator = np.random.default_rng(0)
     total = sum(
@@ -344,19 +352,21 @@ def _draw(
 
 
 def _is_real(dtype: np.dtype[Any]) -> bool:
-    """Whether a type is of floating-point numbers; those of ml_dtypes are among them."""
+    """Whether `dtype` is a floating-point type, including those of ml_dtypes."""
     return dtype.kind == "f" or (dtype.kind == "V" and "float" in dtype.name)
 
 
 def _choices(inputs: list[Input], given: list[list[int]] | None) -> Iterator[list[list[int]]]:
-    """Shapes of the inputs: the given ones, else choices of the sizes that are open, best first.
+    """Yield shapes of all inputs: the given ones, or else choices of the open sizes, best first.
 
-    An open size is 2 where it comes first in a shape, which is mostly the batch, and 64 elsewhere;
-    or, where the model does not run with that, 1 or a size that other inputs have: one input may
-    fix a size that another one leaves open, as a recurrent layer's first state fixes the batch.
+    An open size is 2 if it is the first of its shape, which is usually the batch, and 64 elsewhere.
+    If the model does not run with these, 1 and the sizes of the other inputs are tried, because one
+    input may determine a size that another one leaves open: the initial state of a recurrent layer,
+    for example, determines the batch.
 
     Raises:
-        ValueError: The given ones do not fit.
+        ValueError: The given shapes do not fit the inputs, or an input has no shape and none is
+            given.
     """
     if given is not None:
         yield _fitting(inputs, given)
@@ -379,7 +389,8 @@ def _choices(inputs: list[Input], given: list[list[int]] | None) -> Iterator[lis
                 usual[key] = 2 if dim == 0 else usual.get(key, 64)
                 fixed = [n for other in keys if key not in other for n in other]
                 others[key] = {1, *(n for n in fixed if isinstance(n, int))}
-    # With a size of 1 more runs than should: it broadcasts.
+    # A size of 1 broadcasts, so that a model may run with it where the size is not right: try it
+    # last.
     ordered = {
         key: sorted(sizes, key=lambda size: (size == 1, size)) for key, sizes in others.items()
     }
@@ -395,10 +406,10 @@ def _choices(inputs: list[Input], given: list[list[int]] | None) -> Iterator[lis
 
 
 def _fitting(inputs: list[Input], given: list[list[int]]) -> list[list[int]]:
-    """The given shapes, with the batch.
+    """The given shapes, completed by the batch where it was left out.
 
     Raises:
-        ValueError: They do not fit.
+        ValueError: They do not fit the inputs.
     """
     if len(given) != len(inputs):
         raise ValueError(f"{len(given)} input shapes are given, but the model has {len(inputs)}")
@@ -408,7 +419,7 @@ def _fitting(inputs: list[Input], given: list[list[int]]) -> list[list[int]]:
         if shape is None:
             found.append(wanted)
             continue
-        # The batch may be left out.
+        # The user may leave out the batch, which comes first.
         full = [shape[0] or 2, *wanted] if len(wanted) == len(shape) - 1 else wanted
         fits = len(full) == len(shape) and all(
             size in (None, other) for size, other in zip(shape, full, strict=True)
@@ -420,5 +431,5 @@ def _fitting(inputs: list[Input], given: list[list[int]]) -> list[list[int]]:
 
 
 def reason(error: BaseException) -> str:
-    """What an error says, in one line, or its kind where it says nothing."""
+    """The message of an error in one line, or the name of its class if it has no message."""
     return " ".join(str(error).split()) or type(error).__name__

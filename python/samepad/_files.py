@@ -1,4 +1,4 @@
-"""Model files of other frameworks: what they compute there, and their modules."""
+"""Opens model files of other frameworks, to run them there and to convert them."""
 
 import functools
 import importlib.util
@@ -18,21 +18,21 @@ from samepad.keras.graph import converted, flat, functional
 
 
 def _choose_backend() -> None:
-    """Let Keras compute with TensorFlow, or JAX, where there is one.
+    """Let Keras compute with TensorFlow or JAX if one of them is installed.
 
-    Its PyTorch backend is no reference: where SAME pads one side more, its average pools take the
-    edge for what is beside it.
+    Keras's PyTorch backend is no reference: where SAME pads one side more than the other, its
+    average pools take the values at the edge for those beyond it.
     """
     if "keras" in sys.modules:
         return
     there = [name for name in ("tensorflow", "jax") if importlib.util.find_spec(name)]
     if os.environ.get("KERAS_BACKEND") not in there:
         os.environ["KERAS_BACKEND"] = there[0] if there else "torch"
-    os.environ.setdefault("JAX_ENABLE_X64", "1")  # JAX has no float64 without
+    os.environ.setdefault("JAX_ENABLE_X64", "1")  # without it JAX has no float64
 
 
 def open_keras(path: Path) -> Callable[[Any], Model]:
-    """A .keras or .h5 file: what converts it, for "torch" or "keras" as layout.
+    """Open a .keras or .h5 file; the result converts it for the layout "torch" or "keras".
 
     Raises:
         ValueError: As samepad.keras.load_model.
@@ -46,10 +46,10 @@ def open_keras(path: Path) -> Callable[[Any], Model]:
 
 
 def _keras_model(keras: Any, model: Any, layout: Any) -> Model:
-    """A model of Keras, converted.
+    """Convert a model of Keras.
 
     Raises:
-        ValueError: It cannot be.
+        ValueError: The model cannot be converted.
     """
     made = converted(model, layout)
     single = _computing_in(keras, model, {"float16": "float32", "bfloat16": "float32"})
@@ -90,13 +90,13 @@ def _keras_model(keras: Any, model: Any, layout: Any) -> Model:
 
 
 def _computing_in(keras: Any, model: Any, types: dict[str, str]) -> Any:
-    """The model; where it has layers of some types, a copy that computes in others."""
+    """Return a copy of the model with types replaced, or the model if it uses none of them."""
     config = keras.saving.serialize_keras_object(model)
     other = _retyped(config, types)
     if other == config:
         return model
     copy = keras.saving.deserialize_keras_object(other)
-    with tempfile.TemporaryDirectory() as folder:  # layers have their own ways to take weights
+    with tempfile.TemporaryDirectory() as folder:  # some layers load weights in ways of their own
         weights = Path(folder) / "all.weights.h5"
         model.save_weights(weights)
         copy.load_weights(weights)
@@ -104,7 +104,7 @@ def _computing_in(keras: Any, model: Any, types: dict[str, str]) -> Any:
 
 
 def _retyped(config: Any, types: dict[str, str], is_type: bool = False) -> Any:
-    """A model's configuration with other types under each `dtype`."""
+    """A copy of a model's configuration in which types under the key `dtype` are replaced."""
     if isinstance(config, dict):
         return {
             key: _retyped(value, types, is_type or key == "dtype") for key, value in config.items()
@@ -116,15 +116,16 @@ def _retyped(config: Any, types: dict[str, str], is_type: bool = False) -> Any:
     return config
 
 
-#: What onnx itself computes models with.
+#: Name of the reference evaluator in the package onnx, for messages.
 EVALUATOR = "onnx's evaluator"
 
 
 def open_onnx(path: Path) -> Callable[[Any], Model]:
-    """An .onnx file: what converts it, for any layout.
+    """Open an .onnx file; the result converts it, and ignores the layout.
 
     Raises:
-        ValueError: There is no package onnx; or the file is no ONNX model.
+        ValueError: The package onnx is not installed, the file is not an ONNX model, or an input
+            is not a tensor.
     """
     try:
         import onnx
@@ -143,10 +144,10 @@ def open_onnx(path: Path) -> Callable[[Any], Model]:
 
 
 def _onnx_model(onnx: Any, path: Path, proto: Any, given: list[Any]) -> Model:
-    """A model of ONNX, converted.
+    """Convert a model of ONNX.
 
     Raises:
-        ValueError: It cannot be.
+        ValueError: The model cannot be converted.
     """
     from samepad.onnx.loading import sizes_of
 
@@ -162,7 +163,7 @@ def _onnx_model(onnx: Any, path: Path, proto: Any, given: list[Any]) -> Model:
         for name, kind in zip(names, kinds, strict=True)
     ]
     module = samepad.onnx.load(proto)
-    # Python's interface to ONNX Runtime does not take arrays of types that NumPy itself has not.
+    # The Python interface of ONNX Runtime does not take arrays of types that NumPy itself lacks.
     if all(given.dtype.isbuiltin == 1 for given in inputs):
         runtime, run = _onnx_runtime(path, proto, names)
     else:
@@ -183,17 +184,19 @@ def _onnx_model(onnx: Any, path: Path, proto: Any, given: list[Any]) -> Model:
 
 
 def _onnx_runtime(path: Path, proto: Any, names: list[str]) -> tuple[str, Run]:
-    """What runs a model: ONNX Runtime, where it is installed and takes the model, else onnx's own
-    evaluator."""
+    """Return the name of a runtime and a function that runs the model in it.
+
+    This is ONNX Runtime if it is installed and accepts the model, else onnx's own evaluator.
+    """
     try:
         import onnxruntime
 
         options = onnxruntime.SessionOptions()
-        options.log_severity_level = 4  # errors are raised too
+        options.log_severity_level = 4  # errors are raised, so they need not be logged as well
         session = onnxruntime.InferenceSession(
             str(path), options, providers=["CPUExecutionProvider"]
         )
-    except Exception:  # it is not there, or one of its own kinds: it lacks kernels for some types
+    except Exception:  # not installed, or it lacks kernels for some types (its own error classes)
         return EVALUATOR, _evaluator(proto, names)
     return "ONNX Runtime", lambda arrays: list(
         session.run(None, dict(zip(names, arrays, strict=True)))
@@ -201,12 +204,12 @@ def _onnx_runtime(path: Path, proto: Any, names: list[str]) -> tuple[str, Run]:
 
 
 def _evaluator(proto: Any, names: list[str]) -> Run:
-    """The computation of onnx's own evaluator."""
+    """Return a function that runs the model in onnx's own evaluator."""
     from onnx.reference import ReferenceEvaluator
     from onnx.reference.op_run import OpRun
 
     class BatchNormalization(OpRun):
-        """In inference; before opset 14 the evaluator's own mixes in the batch's statistics."""
+        """Inference only: before opset 14, the evaluator's own mixes in the batch's statistics."""
 
         op_domain = ""
 
@@ -218,14 +221,14 @@ def _evaluator(proto: Any, names: list[str]) -> Run:
     evaluator = ReferenceEvaluator(proto, new_ops=[BatchNormalization])
 
     def run(arrays: list[Any]) -> list[Any]:
-        with np.errstate(all="ignore"):  # of infinities, which outputs may have
+        with np.errstate(all="ignore"):  # outputs may rightly be infinite
             return list(evaluator.run(None, dict(zip(names, arrays, strict=True))))
 
     return run
 
 
 def _widen(onnx: Any, graph: Any) -> None:
-    """Make float64 of all in a graph that is of other floating-point types."""
+    """Change every shorter floating-point type in a graph to float64, in place."""
     for tensor in graph.initializer:
         _widen_tensor(onnx, tensor)
     for sparse in graph.sparse_initializer:
@@ -238,7 +241,7 @@ def _widen(onnx: Any, graph: Any) -> None:
 
 
 def _widen_nodes(onnx: Any, nodes: Any) -> None:
-    """The same for nodes: of constants, of types that are asked for, and of graphs in them."""
+    """Do the same in nodes: in their constants, requested types and subgraphs."""
     for node in nodes:
         for attribute in node.attribute:
             if attribute.type == attribute.TENSOR:
@@ -256,10 +259,10 @@ def _widen_tensor(onnx: Any, tensor: Any) -> None:
 
 
 def _widened(onnx: Any, kind: int) -> int:
-    """The number of a type, or float64's in place of shorter floating-point types."""
+    """Map the number of a shorter floating-point type to float64's; keep other types."""
     proto = onnx.TensorProto
     return proto.DOUBLE if kind in (proto.FLOAT, proto.FLOAT16, proto.BFLOAT16) else kind
 
 
-#: By a file's suffix, in lower case.
+#: The function that opens a file, by the file's suffix in lower case.
 OPENERS = {".keras": open_keras, ".h5": open_keras, ".hdf5": open_keras, ".onnx": open_onnx}

@@ -1,4 +1,4 @@
-"""Names in generated Python, for layers, inputs and models that may be called anything."""
+"""Valid Python names for layers, inputs and models whose own names may be any text."""
 
 import functools
 import keyword
@@ -7,7 +7,7 @@ from collections.abc import Iterable
 
 from torch import fx, nn
 
-#: What generated code refers to: its imports, Python's own functions, and torch.fx's globals.
+#: Names that generated code refers to: its imports, Python's own functions, and torch.fx's globals.
 _GENERATED = frozenset(
     [
         *("math", "nn", "operator", "samepad", "torch"),
@@ -19,41 +19,46 @@ _GENERATED = frozenset(
 
 @functools.cache
 def reserved() -> frozenset[str]:
-    """Names that generated code must not give: keywords, what a torch.fx.GraphModule has as a
-    module of its own accord, and what generated code refers to."""
+    """Names that generated code must not give to anything.
+
+    They are keywords, the attributes of every torch.fx.GraphModule, and the names that generated
+    code refers to.
+    """
     module = fx.GraphModule(nn.Module(), fx.Graph())
     return frozenset((*keyword.kwlist, *dir(module))) | _GENERATED
 
 
 def _cleaned(name: str) -> str:
-    """A name with ASCII's letters, digits and underscores in place of other characters."""
-    # Two underscores at the start would be mangled inside of a class.
+    """Replace all characters but ASCII letters, digits and underscores by underscores."""
+    # Underscores at the start are removed, because Python mangles names in a class that begin with
+    # two.
     base = re.sub(r"\W", "_", name, flags=re.ASCII).strip("_") or "unnamed"
     return "_" + base if base[0].isdigit() else base
 
 
 class Names:
-    """Gives names for submodules, buffers, arguments and variables in generated code, each once.
+    """Chooses unique names for submodules, buffers, arguments and variables in generated code.
 
-    A name costs the same however many were given before, and however often the same was wanted.
+    Choosing a name takes constant time, however many names were given before and however often the
+    same name was wanted.
     """
 
     def __init__(self, taken: Iterable[str] = ()) -> None:
-        """Names that are taken from the start, beside those that are reserved."""
+        """Begin with the names `taken`; reserved names are never given either."""
         self._taken = set(taken)
-        #: The number to try next after what was wanted before.
+        #: For each cleaned name that was wanted before, the number to append next.
         self._numbers: dict[str, int] = {}
 
     def __call__(self, wanted: str) -> str:
-        """The next name.
+        """Choose a name that has not been given before.
 
         Args:
-            wanted: What it is called elsewhere: any text.
+            wanted: The name in the other framework: any text.
 
         Returns:
-            `wanted`, as far as it can be: other characters than ASCII's letters, digits and
-            underscores become underscores, those at its ends are left out, and a number follows
-            where the name is taken.
+            A name as similar to `wanted` as possible: characters other than ASCII letters, digits
+            and underscores become underscores, underscores at both ends are left out, and a number
+            is appended if the name is taken.
         """
         base = _cleaned(wanted)
         number = self._numbers.get(base, 0)
@@ -68,5 +73,5 @@ class Names:
 
 
 def identifier(name: str, taken: Iterable[str] = ()) -> str:
-    """One name, which differs from those that are taken: see Names."""
+    """Turn `name` into a valid name that is not in `taken`: see Names."""
     return Names(taken)(name)

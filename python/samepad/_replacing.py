@@ -1,4 +1,4 @@
-"""Putting layers of a model into the place of others."""
+"""Replaces layers of a model by other layers."""
 
 from collections.abc import Mapping
 from typing import Any, TypeVar
@@ -9,15 +9,15 @@ Layer = TypeVar("Layer", bound=nn.Module)
 
 
 def become(cls: type[Layer], layer: nn.Module, **changes: Any) -> Layer:
-    """A layer of class `cls` with everything that `layer` has, but for the attributes in `changes`.
+    """Make a layer of class `cls` with the attributes of `layer`, except those in `changes`.
 
-    Parameters, buffers, hooks and what users have added are the same objects as in `layer`, which
-    is to be thrown away. `cls` has to keep the same attributes as the class of `layer`, as
-    samepad's layers and torch.nn's do.
+    Parameters, buffers, hooks and attributes that users have added are the same objects as in
+    `layer`, which must not be used any more. `cls` has to keep the same attributes as the class of
+    `layer`, as samepad's layers and torch.nn's do.
     """
     new = cls.__new__(cls)
     new.__dict__ = {
-        # Hooks stay in their own dictionaries, which the handles that remove them hold.
+        # The dictionaries of hooks are shared, because the handles that remove hooks refer to them.
         key: value.copy() if key in ("_parameters", "_buffers", "_modules") else value
         for key, value in {**vars(layer), **changes}.items()
     }
@@ -25,9 +25,9 @@ def become(cls: type[Layer], layer: nn.Module, **changes: Any) -> Layer:
 
 
 def has_own_computation(layer: nn.Module) -> bool:
-    """Whether a layer computes something else than samepad's or torch.nn's class that it is of.
+    """Whether a layer's class overrides the computation of its base in samepad or torch.nn.
 
-    Its class may change the constructor, as samepad.nn's do.
+    A changed constructor, as samepad.nn's classes have, does not count.
     """
     known = next(
         cls
@@ -41,7 +41,7 @@ def has_own_computation(layer: nn.Module) -> bool:
 
 
 def replace(model: nn.Module, replacements: Mapping[nn.Module, nn.Module]) -> nn.Module:
-    """`model` with layers replaced, wherever and as often as they are in it or in new ones."""
+    """Replace layers in `model` and in the new layers, at every place where they occur."""
     for parent in [*model.modules(), *replacements.values()]:
         for name, child in parent._modules.items():
             if child is not None and child in replacements:

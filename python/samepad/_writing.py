@@ -1,4 +1,4 @@
-"""Files that belong together, written all or not at all."""
+"""Writes files that belong together: either all of them or none."""
 
 import contextlib
 import os
@@ -13,15 +13,15 @@ from typing import Any
 
 
 class UnfinishedError(Exception):
-    """Neither could new files be put in place nor all old ones be put back."""
+    """The new files could not be put in place, and not all old files could be put back."""
 
 
 def refusal(path: Path, force: bool) -> str | None:
-    """Why a file must not be written; None where it may be.
+    """Return why a file must not be written, or None if it may be.
 
     Args:
-        path: Of the file.
-        force: Whether a file or link that is there may be replaced.
+        path: Where the file is to be written.
+        force: Whether an existing file or link may be replaced.
     """
     if path.is_dir():
         return f"{path} is a folder, where a file is to be written"
@@ -33,22 +33,24 @@ def refusal(path: Path, force: bool) -> str | None:
 
 
 def write_together(contents: dict[Path, bytes], force: bool = False) -> None:
-    """Write files of one folder, all or none: where one fails, what was there before is back.
+    """Write several files of one folder; if one fails, all files that were there are restored.
 
-    They are first written into a new folder beside; then old files are moved into that folder, and
-    the new ones out of it. Ctrl-C and requests to end the process wait meanwhile. What cannot wait,
-    such as `kill -9`, may come when files are missing, but never when an old file stands beside a
-    new one; the old ones are then in the folder beside, which is named after the first file.
+    The files are first written into a new folder beside their destination, named after the first
+    file. Then the old files are moved into that folder, and the new ones out of it. Ctrl-C and
+    requests to end the process are held back meanwhile. `kill -9` cannot be held back: it may leave
+    files missing, but never an old file beside a new one, and the old files are then in the folder
+    beside.
 
-    A new file gets the permissions of the one that it replaces, and its owner where that is
-    allowed. Of a symbolic link the link is replaced, not what it leads to.
+    A new file gets the permissions of the file that it replaces, and its owner if the system allows
+    that. If the destination is a symbolic link, the link is replaced, not the file that it points
+    to.
 
     Args:
-        contents: What is to be in each file.
-        force: Whether to replace files that are there.
+        contents: The content of each file.
+        force: Whether to replace existing files.
 
     Raises:
-        KeyboardInterrupt: It was asked for before the old files were moved.
+        KeyboardInterrupt: An interrupt came before the old files were moved.
         OSError: A file cannot be written.
         UnfinishedError: Old files could not be put back; the message says where they are.
         ValueError: Nothing can be written to the folder, or a file must not be replaced.
@@ -57,7 +59,7 @@ def write_together(contents: dict[Path, bytes], force: bool = False) -> None:
     with _interrupts_deferred() as interrupts:
         try:
             beside = Path(tempfile.mkdtemp(dir=first.parent, prefix=f"{first.stem}.samepad-"))
-        except OSError as error:  # which names the temporary folder
+        except OSError as error:  # its own message would name the temporary folder
             names = " and ".join(map(str, contents))
             raise ValueError(f"cannot write {names}: {error.strerror}") from error
         new, old = beside / "new", beside / "old"
@@ -68,7 +70,7 @@ def write_together(contents: dict[Path, bytes], force: bool = False) -> None:
                 _write(new / path.name, content, path)
             if interrupts:
                 raise KeyboardInterrupt
-            for path in contents:  # one may have appeared since the command began
+            for path in contents:  # a file may have appeared since the command began
                 if reason := refusal(path, force):
                     raise ValueError(reason)
             _exchange(list(contents), new, old)
@@ -83,15 +85,15 @@ def write_together(contents: dict[Path, bytes], force: bool = False) -> None:
         finally:
             shutil.rmtree(new, ignore_errors=True)
             for folder in (old, beside):
-                with contextlib.suppress(OSError):  # of one that still holds something
+                with contextlib.suppress(OSError):  # a folder that is not empty has to stay
                     folder.rmdir()
 
 
 def _write(path: Path, content: bytes, final: Path) -> None:
-    """Write a file that is to be moved to `final`, with the owner and permissions of what is there.
+    """Write a file, to be moved to `final`, with the owner and permissions of the file there.
 
     Raises:
-        OSError: That fails; it names `final`.
+        OSError: The file cannot be written; the error names `final`, not `path`.
     """
     try:
         with path.open("wb") as file:
@@ -108,8 +110,10 @@ def _write(path: Path, content: bytes, final: Path) -> None:
 
 
 def _exchange(paths: list[Path], new: Path, old: Path) -> None:
-    """Move files from `paths` to the folder `old`, then those of the folder `new` to `paths`; or
-    leave all as it was."""
+    """Move files from `paths` to the folder `old`, then those of the folder `new` to `paths`.
+
+    If that fails, everything is moved back before the error is raised again.
+    """
     try:
         for path in paths:
             if os.path.lexists(path):
@@ -128,10 +132,10 @@ def _exchange(paths: list[Path], new: Path, old: Path) -> None:
 
 @contextlib.contextmanager
 def _interrupts_deferred() -> Iterator[list[int]]:
-    """Let no Ctrl-C and no request to end the process interrupt; the list has those that came."""
+    """Hold back Ctrl-C and requests to end the process; the list gets the signals that came."""
     came: list[int] = []
     handlers: dict[signal.Signals, Any] = {}
-    if threading.current_thread() is threading.main_thread():  # which alone is interrupted
+    if threading.current_thread() is threading.main_thread():  # signals reach no other thread
         for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
             if signal.getsignal(number) not in (None, signal.SIG_IGN):
                 handlers[number] = signal.signal(number, lambda number, _: came.append(number))

@@ -1,14 +1,14 @@
-"""How convolutions are computed: the choice of plans by measurement.
+"""Controls how convolutions are computed: plans can be chosen by measurement.
 
     samepad.backends.benchmark = True  # as torch.backends.cudnn.benchmark
 
-Then a convolution that several plans can compute is measured at its first call for each combination
-of sizes, layout, type, device, number of threads and whether gradients are wanted, which takes some
-20 calls' time or 0.2 seconds, and computed by the fastest plan from then on. Without it, a model of
-their cost chooses. `samepad.explain` says which plan runs.
+With this setting, a convolution that several plans can compute is measured at its first call for
+each combination of sizes, layout, type, device, number of threads and whether gradients are wanted.
+That takes as long as about 20 calls, or 0.2 seconds. From then on the fastest plan computes it.
+Without the setting, a cost model chooses. `samepad.explain` says which plan runs.
 
-The results of plans differ in the rounding of the last bits, so with `benchmark` two runs of a
-program may differ in them.
+The results of different plans are rounded differently in the last bits, so with `benchmark` two
+runs of a program may differ in them.
 """
 
 import sys
@@ -20,43 +20,43 @@ from samepad import _C
 
 __all__ = ["Measurement", "measurements", "plans", "reset"]
 
-#: Whether plans are measured; False at first.
+#: Whether plans are chosen by measurement; False by default.
 benchmark: bool
 
 
 @dataclass(frozen=True)
 class Measurement:
-    """The plans of one convolution, as measured."""
+    """The measured times of the plans for one convolution."""
 
-    #: What was measured: sizes, type, device, stride, pads, threads.
+    #: Describes what was measured: sizes, type, device, stride, pads, threads.
     convolution: str
-    #: Seconds of each plan's call, and where gradients were wanted of its backward pass too; the
-    #: fastest, which is the one chosen, first.
+    #: For each plan the seconds of one call, including the backward pass where gradients were
+    #: wanted. The fastest plan, which is the one chosen, comes first.
     seconds: dict[str, float]
 
     def __str__(self) -> str:
-        """A line: the plans' times, then the convolution."""
+        """One line: the plans' times, then the convolution."""
         times = ", ".join(f"{plan} {value * 1e6:.0f} us" for plan, value in self.seconds.items())
         return f"{times}: {self.convolution}"
 
 
 def plans() -> dict[str, str]:
-    """The plans: the ways in which a convolution may be computed, and what each of them does."""
+    """Return the ways to compute a convolution: each plan's name and what it does."""
     return dict(_C._plans())
 
 
 def measurements() -> list[Measurement]:
-    """What has been measured in this process, from the oldest, at most the last 1024."""
+    """Return the last 1024 measurements of this process, the oldest one first."""
     return [Measurement(text, dict(times)) for text, times in _C._measurements()]
 
 
 def reset() -> None:
-    """Forget what has been measured."""
+    """Forget all measurements."""
     _C._reset_measurements()
 
 
 class _Module(types.ModuleType):
-    """A module whose `benchmark` is the library's own setting."""
+    """A module whose attribute `benchmark` is the setting in the C++ library."""
 
     @property
     def benchmark(self) -> bool:

@@ -1,4 +1,4 @@
-"""What a convolution will run."""
+"""Explains which plan a convolution will run."""
 
 from dataclasses import dataclass
 
@@ -12,25 +12,25 @@ __all__ = ["Explanation", "explain"]
 
 @dataclass(frozen=True)
 class Explanation:
-    """What a convolution runs for one input. `print` it for a summary."""
+    """Which plan a convolution runs for one input, and why. `print` it for a summary."""
 
     #: The plan's name; `samepad.backends.plans` says what each of them does.
     plan: str
-    #: Why that plan.
+    #: Why that plan was chosen.
     reason: str
-    #: Elements before and after each spatial dimension.
+    #: Elements added before and after, for each spatial dimension.
     pads: tuple[tuple[int, int], ...]
-    #: Size of the output, all dimensions.
+    #: Size of the output in all dimensions.
     output_size: tuple[int, ...]
-    #: Bytes of the input or of the output that are copied, beside the convolution itself; 2^63 - 1
-    #: where there are more.
+    #: Bytes of the input or output that are copied in addition to what the convolution itself reads
+    #: and writes; 2^63 - 1 where there are more.
     bytes_copied: int
-    #: Multiplications and additions, those with padding too, as torch's FlopCounterMode counts;
-    #: 2^63 - 1 where there are more.
+    #: Multiplications and additions, including those with padding, as torch's FlopCounterMode
+    #: counts them; 2^63 - 1 where there are more.
     flops: int
 
     def __str__(self) -> str:
-        """Three lines: the plan and why, the sizes, the work."""
+        """Three lines: the plan and the reason, the sizes, and the work."""
         pads = ", ".join(f"({before}, {after})" for before, after in self.pads)
         return (
             f"{self.plan}: {self.reason}\n"
@@ -42,20 +42,21 @@ class Explanation:
 def explain(layer: nn.Module, input: Tensor) -> Explanation:
     """Say which plan a SAME convolution runs for an input, and why.
 
-    Nothing is computed, except that with `samepad.backends.benchmark` plans that have not been
-    measured for this input's size are measured. As when it is called, whether gradients are
-    enabled matters; autocast, torch.compile and transforms of torch.func do not count here.
+    Nothing is computed, except that `samepad.backends.benchmark = True` makes plans be measured
+    that have not been measured for this input's size. As in a call of the layer, it matters whether
+    gradients are enabled. autocast, torch.compile and transforms of torch.func are not taken into
+    account.
 
     Args:
-        layer: SamePadConv1d, 2d or 3d, or a convolution of samepad.nn.
-        input: As for the layer; of any device, with at least one element.
+        layer: A SamePadConv1d, 2d or 3d, or a convolution of samepad.nn.
+        input: An input of the layer, on any device, with at least one element.
 
     Returns:
         An `Explanation`.
 
     Raises:
-        TypeError: `layer` is no such convolution, or `input` no tensor.
-        RuntimeError: The layer could not take the input.
+        TypeError: `layer` is not such a convolution, or `input` is not a tensor.
+        RuntimeError: The layer would raise an error for the input.
 
     Example:
         >>> print(samepad.explain(SamePadConv2d(3, 32, 3, 2), torch.randn(1, 3, 224, 224)))

@@ -1,7 +1,7 @@
-"""SAME convolutions, pools and padding with the arguments of torch.nn.functional's, in its order.
+"""SAME convolutions, pools and padding with the same arguments as in torch.nn.functional.
 
-In a function compiled by torch.jit.script, call torch.ops.samepad.conv2d and so on instead, which
-these call: TorchScript has no type for a `padding` of so many forms.
+In a function that torch.jit.script compiles, call the operators torch.ops.samepad.conv2d and so on
+directly: TorchScript has no type for a `padding` that may have so many forms.
 """
 
 import sys
@@ -46,15 +46,15 @@ __all__ = [
 
 
 def _traced(*tensors: Tensor | None) -> bool:
-    """Whether the operator is to be called rather than its binding, which does the same.
+    """Whether to call the operator rather than its binding, which computes the same.
 
-    What watches calls in Python (compilers, tracers, torch-function overrides) knows operators; an
-    eager call is 15 us faster through the binding.
+    Whatever watches calls in Python (compilers, tracers, torch-function overrides) can see
+    operators but not bindings. Without such a watcher the binding is called, which is 15 us faster.
     """
     if is_dynamo_compiling():
         return True
     watched = bool(_C.is_watched(*tensors))
-    # torch.onnx, which takes long to import, is there when it is what traces.
+    # Importing torch.onnx takes long, but if it is what traces, it has been imported already.
     if watched and "torch.onnx" in sys.modules and torch.onnx.is_in_onnx_export():
         from samepad.onnx import register_symbolics
 
@@ -63,9 +63,10 @@ def _traced(*tensors: Tensor | None) -> bool:
 
 
 def _deferrable(*tensors: Tensor | None) -> bool:
-    """Whether what is traced may call samepad's kernels when it runs.
+    """Whether a traced graph may call samepad's kernels when it runs.
 
-    An exported program has to run without samepad, and subclasses know ATen's operators.
+    It may not if it is exported, because exported programs have to run without samepad, or if a
+    tensor is of a subclass, because subclasses support ATen's operators only.
     """
     return (
         is_dynamo_compiling()
@@ -75,7 +76,7 @@ def _deferrable(*tensors: Tensor | None) -> bool:
 
 
 def _named(function: Callable[..., Any], name: str, doc: str, dimensions: int) -> Any:
-    """`function` as the one of this name and number of dimensions."""
+    """Give `function` its name, and its docstring for this number of dimensions."""
     function.__name__ = function.__qualname__ = name
     function.__doc__ = doc.format(
         name=name,
@@ -89,7 +90,7 @@ def _named(function: Callable[..., Any], name: str, doc: str, dimensions: int) -
 
 
 _CAUSAL = """
-        "causal": as Keras's causal, all (k - 1) d before;"""
+        "causal": as Keras's causal, (k - 1) d in all, of which all before;"""
 
 _CONV_DOC = """Convolve with SAME padding: {name} of torch.nn.functional, at every stride.
 
@@ -101,27 +102,27 @@ Args:
     padding: How many elements to add before and after each dimension:
         "same": as TensorFlow's SAME, P = max(0, (ceil(n / s) - 1) s + (k - 1) d + 1 - n) in all
         for a size n, kernel k, stride s and dilation d, of which P // 2 before;
-        "same_lower": as ONNX's SAME_LOWER, P - P // 2 before;{causal}
+        "same_lower": as ONNX's SAME_LOWER, P in all, of which P - P // 2 before;{causal}
         "valid": none;
-        an int, or {dimensions} of them: that many on both sides;
+        an int, or {dimensions} of them: that many on each side;
         {dimensions} (before, after) pairs: as given; a negative amount crops.
     dilation: Spacing of the kernel's elements, an int or {dimensions} ints, each at least 1.
     groups: Number of blocks that the channels are split into; divides C and O.
-    padding_mode: What the padding holds: "zeros", "reflect", "replicate" or "circular".
+    padding_mode: What the added elements contain: "zeros", "reflect", "replicate" or "circular".
 
 Returns:
     (N, O, {outs}) or (O, {outs}). In the SAME modes each size is ceil(n / stride), 0 for n = 0;
     otherwise floor((n + before + after - (k - 1) d - 1) / stride) + 1.
 
 Raises:
-    TypeError: An argument has another type.
-    RuntimeError: A value, a shape or the number of values is not as above; the kernel exceeds the
-        padded input; "reflect" would pad n elements or more, or "circular" more than n.
+    TypeError: An argument has the wrong type.
+    RuntimeError: A value, a shape or the number of values is not as above; the kernel is larger
+        than the padded input; "reflect" would pad n elements or more, or "circular" more than n.
 """
 
 
 def _convolution(dimensions: int) -> Convolution:
-    """The function for the operator of so many spatial dimensions."""
+    """Make the function for this number of spatial dimensions."""
     name = f"conv{dimensions}d"
     eager = getattr(_C, name)
     operator = getattr(torch.ops.samepad, name)
@@ -153,31 +154,32 @@ def _convolution(dimensions: int) -> Convolution:
     return _named(conv, name, _CONV_DOC, dimensions)  # type: ignore[no-any-return]
 
 
-_CONV_TRANSPOSE_DOC = """Convolve, transposed, with SAME padding: {name} of torch.nn.functional.
+_CONV_TRANSPOSE_DOC = """Transposed convolution with SAME padding: {name} of torch.nn.functional.
 
-With "same" and "same_lower" it is the gradient of the SAME convolution that has the input's size
-as its output's, TensorFlow's {name}.
+With "same" and "same_lower" it is the gradient of the SAME convolution whose output has the size of
+this function's input, like TensorFlow's {name}.
 
 Args:
     input: (N, C, {sizes}) or (C, {sizes}), floating point or complex.
     weight: (C, O / groups, {kernel}), of the input's type and device.
     bias: (O,) or None.
     stride: Step of the kernel, an int or {dimensions} ints, each at least 1.
-    padding: How many elements to crop from the full result, (n - 1) s + (k - 1) d + 1 long for a
-        size n, kernel k, stride s and dilation d:
+    padding: How many elements to crop from the full result, whose size is (n - 1) s + (k - 1) d + 1
+        for a size n, kernel k, stride s and dilation d:
         "same": C = max(0, (n - 1) s + (k - 1) d + 1 - m) in all for an output size m, of which
-        C // 2 before; where that leaves less than m, bias alone comes after;
-        "same_lower": as much, C - C // 2 before;
+        C // 2 before; if the full result is shorter than m, elements that contain only the bias
+        are added after it;
+        "same_lower": C in all, of which C - C // 2 before;
         "valid": none;
-        an int, or {dimensions} of them: that many on both sides;
+        an int, or {dimensions} of them: that many on each side;
         {dimensions} (before, after) pairs: as given, not negative.
-    output_padding: Elements to add after, an int or {dimensions} ints smaller than stride or
+    output_padding: Elements to add at the end, an int or {dimensions} ints smaller than stride or
         dilation; not with "same" and "same_lower", which take an `output_size` instead.
     groups: Number of blocks that the channels are split into; divides C and O.
     dilation: Spacing of the kernel's elements, an int or {dimensions} ints, each at least 1.
-    output_size: m, an int or {dimensions} ints, in place of `output_padding`: with "same" and
-        "same_lower" (n - 1) s < m <= n s, otherwise up to s - 1 more than the size without
-        `output_padding`.
+    output_size: m, an int or {dimensions} ints, in place of `output_padding`. With "same" and
+        "same_lower" it has to satisfy (n - 1) s < m <= n s; otherwise it may be up to s - 1 larger
+        than the size without `output_padding`.
 
 Returns:
     (N, O, {outs}) or (O, {outs}). In the SAME modes each size is n s, or `output_size`; otherwise
@@ -190,7 +192,7 @@ Raises:
 
 
 def _transposed_convolution(dimensions: int) -> TransposedConvolution:
-    """The function for the operator of so many spatial dimensions."""
+    """Make the function for this number of spatial dimensions."""
     name = f"conv_transpose{dimensions}d"
     eager = getattr(_C, name)
     operator = getattr(torch.ops.samepad, name)
@@ -236,18 +238,17 @@ def _transposed_convolution(dimensions: int) -> TransposedConvolution:
 _POOL_PADDING_DOC = """How many elements to add before and after each dimension, {what}:
         "same": as TensorFlow's SAME, P = max(0, (ceil(n / s) - 1) s + (k - 1) d + 1 - n) in all
         for a size n, kernel k, stride s and dilation d, of which P // 2 before;
-        "same_lower": as ONNX's SAME_LOWER, P - P // 2 before;
+        "same_lower": as ONNX's SAME_LOWER, P in all, of which P - P // 2 before;
         "valid": none;
-        an int, or {{dimensions}} of them: that many on both sides, at most half the kernel;
-        {{dimensions}} (before, after) pairs: as given, from 0 to (k - 1) d.
+        an int, or {{dimensions}} of them: that many on each side, at most half the kernel;
+        {{dimensions}} (before, after) pairs: as given, each amount from 0 to (k - 1) d.
     """
 
 _POOL_RETURNS_DOC = """In the SAME modes each size is ceil(n / stride), 0 for n = 0; otherwise
-    floor((n + before + after - (k - 1) d - 1) / stride) + 1, or as much rounded up with
-    `ceil_mode`.
+    floor((n + before + after - (k - 1) d - 1) / stride) + 1, or the same with ceil if `ceil_mode`.
 
 Raises:
-    TypeError: An argument has another type.
+    TypeError: An argument has the wrong type.
     RuntimeError: A value, a shape or the number of values is not as above.
 """
 
@@ -261,19 +262,19 @@ Args:
     padding: """
     + _POOL_PADDING_DOC.format(what="of -inf")
     + """dilation: Spacing of the window's elements, an int or {dimensions} ints, each at least 1.
-    ceil_mode: Whether to round output sizes up; they are up already in the SAME modes.
-    return_indices: Whether to return the maxima's indices too.
+    ceil_mode: Whether to round output sizes up; the SAME modes always do.
+    return_indices: Whether to return the indices of the maxima too.
 
 Returns:
-    (N, C, {outs}) or (C, {outs}), and with `return_indices` as many indices into the input's
-    spatial dimensions, flattened and not padded, as torch.nn.functional.max_unpool{dimensions}d
-    takes them. """
+    (N, C, {outs}) or (C, {outs}), and with `return_indices` a tuple of that and the indices of the
+    maxima, of the same shape. The indices count the elements of the unpadded, flattened spatial
+    dimensions, as torch.nn.functional.max_unpool{dimensions}d takes them. """
     + _POOL_RETURNS_DOC
 )
 
 
 def _max_pool(dimensions: int) -> MaxPool:
-    """The function for the operator of so many spatial dimensions."""
+    """Make the function for this number of spatial dimensions."""
     name = f"max_pool{dimensions}d"
     eager = getattr(_C, name)
     operator = getattr(torch.ops.samepad, name)
@@ -313,10 +314,10 @@ Args:
     stride: Step of the window, an int or {dimensions} ints; by default the kernel size.
     padding: """
     + _POOL_PADDING_DOC.format(what="with d = 1")
-    + """ceil_mode: Whether to round output sizes up; they are up already in the SAME modes.
-    count_include_pad: Whether padding counts as zeros; otherwise a mean is that of the window's
-        elements in the input. By default it counts where amounts are given, as in
-        torch.nn.functional, and does not in the SAME modes, as in TensorFlow.
+    + """ceil_mode: Whether to round output sizes up; the SAME modes always do.
+    count_include_pad: Whether padding counts as zeros; if not, each mean is that of the input's
+        elements in the window. By default, padding counts if it is given as amounts, as in
+        torch.nn.functional, and does not count in the SAME modes, as in TensorFlow.
 {divisor}
 Returns:
     (N, C, {outs}) or (C, {outs}). """
@@ -324,12 +325,12 @@ Returns:
 )
 
 _DIVISOR_DOC = """\
-    divisor_override: What sums are divided by, rather than by a number of elements; not 0.
+    divisor_override: Divisor of the sums in place of the number of elements; not 0.
 """
 
 
 def _avg_pool(dimensions: int) -> AvgPool:
-    """The function for the operator of 2 or 3 spatial dimensions."""
+    """Make the function for 2 or 3 spatial dimensions."""
     name = f"avg_pool{dimensions}d"
     eager = getattr(_C, name)
     operator = getattr(torch.ops.samepad, name)
@@ -362,7 +363,7 @@ def _avg_pool(dimensions: int) -> AvgPool:
 
 
 def _avg_pool1d() -> AvgPool1d:
-    """The function for one dimension, where PyTorch's has no divisor."""
+    """Make avg_pool1d, which as in PyTorch has no `divisor_override`."""
 
     def avg_pool1d(
         input: Tensor,
@@ -410,7 +411,7 @@ def pad(
     mode: Fill = "constant",
     value: float | None = None,
 ) -> Tensor:
-    """Add the padding alone that a kernel asks for: torch.nn.functional.pad with SAME amounts.
+    """Only pad, by the SAME amounts for a kernel: torch.nn.functional.pad that computes them.
 
     Args:
         input: (N, C, spatial...). The last dimensions are padded: as many as `kernel_size` has
@@ -420,17 +421,18 @@ def pad(
         dilation: Spacing of the kernel's elements, an int or as many ints.
         padding: The rule for the amounts, "same", "same_lower", "causal" (one dimension) or
             "valid"; see `samepad.same_padding`.
-        mode: What the padding holds: "constant", "reflect", "replicate" or "circular".
-        value: What "constant" fills with, 0 by default.
+        mode: What the added elements contain: "constant", "reflect", "replicate" or "circular".
+        value: The value of the added elements in mode "constant", 0 by default.
 
     Returns:
         `input` with n + before + after elements in each padded dimension.
 
     Raises:
-        TypeError: An argument has another type.
+        TypeError: An argument has the wrong type.
         RuntimeError: A value or the number of values is not as above; "reflect" would pad n
             elements or more, or "circular" more than n.
-        NotImplementedError: More than two dimensions stay unpadded, and `mode` is not "constant".
+        NotImplementedError: More than two dimensions are left unpadded, and `mode` is not
+            "constant".
 
     Example:
         >>> pad(torch.ones(1, 1, 4), 3, stride=2, value=-1.0)

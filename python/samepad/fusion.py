@@ -1,4 +1,4 @@
-"""Folding batch normalization into convolutions."""
+"""Folds batch normalization into convolutions."""
 
 import copy
 from collections import Counter
@@ -17,7 +17,7 @@ __all__ = ["fuse_conv_bn"]
 
 
 class _Tracer(fx.Tracer):
-    """Sees convolutions as layers, samepad's and their subclasses too."""
+    """Traces convolutions as single layers, including samepad's and their subclasses."""
 
     def is_leaf_module(self, module: nn.Module, qualified_name: str) -> bool:
         layer = isinstance(module, (_ConvNd, _BatchNorm, Padded))
@@ -25,18 +25,18 @@ class _Tracer(fx.Tracer):
 
 
 def _graphs(module: nn.Module) -> Iterator[tuple[nn.Module, fx.Graph]]:
-    """The graph of `module`, or where it can't be traced, those of what it consists of."""
+    """Yield the graph of `module` or, if it can't be traced, the graphs of its children."""
     if isinstance(module, (_ConvNd, _BatchNorm)):
         return
     try:
         yield module, _Tracer().trace(module)
-    except Exception:  # whatever a model's code raises when it is given proxies
+    except Exception:  # a model's code may raise any error when it is given proxies
         for child in module.children():
             yield from _graphs(child)
 
 
 def _pairs(model: nn.Module) -> Iterator[tuple[_ConvNd, _BatchNorm]]:
-    """Convolutions whose result goes into a batch normalization and nowhere else."""
+    """Yield convolutions whose result is used by a batch normalization and nowhere else."""
     owners = Counter(module for _, module in model.named_modules(remove_duplicate=False))
     for module, graph in _graphs(model):
         layers = {
@@ -45,7 +45,7 @@ def _pairs(model: nn.Module) -> Iterator[tuple[_ConvNd, _BatchNorm]]:
             if node.op == "call_module"
         }
         calls = Counter(layers.values())
-        # What else reads their parameters.
+        # Layers whose parameters the graph also reads directly.
         read = {
             module.get_submodule(str(node.target).rpartition(".")[0])
             for node in graph.nodes
@@ -73,7 +73,7 @@ def _can_fuse(conv: _ConvNd, norm: _BatchNorm) -> bool:
         and not parametrize.is_parametrized(conv)
         and not parametrize.is_parametrized(norm)
         and not any(map(has_own_computation, (conv, norm)))
-        # Pruning and the old spectral_norm keep the weight elsewhere, and make it in such hooks.
+        # Pruning and the old spectral_norm compute the weight from another parameter in such hooks.
         and not any(
             hooks
             for layer in (conv, norm)
@@ -99,19 +99,20 @@ def _fuse(conv: _ConvNd, norm: _BatchNorm) -> None:
 def fuse_conv_bn(model: nn.Module) -> nn.Module:
     """Copy `model` with batch normalization folded into the convolutions before it.
 
-    torch's own fusers know convolutions by their exact type, and miss samepad's. Folded are
-    nn.BatchNorm1d, 2d and 3d whose input is the result of a convolution (samepad's, nn.Conv*d or
-    nn.ConvTranspose*d) that is used once and nowhere else, as torch.fx sees it; of a model that
-    torch.fx can't trace, the parts that it can. In the copy, nn.Identity takes the place of each
-    folded normalization, and each such convolution has a bias:
+    torch's own fusers recognize convolutions by their exact type, and so miss samepad's. This
+    function folds each nn.BatchNorm1d, 2d or 3d whose input is the result of a convolution
+    (samepad's, nn.Conv*d or nn.ConvTranspose*d) that is called once and whose result is used
+    nowhere else, as far as torch.fx can trace that; if it can't trace the whole model, then in the
+    parts that it can trace. In the copy, nn.Identity replaces each folded normalization, and the
+    convolution before it has a bias:
 
         weight' = weight gamma / sqrt(var + eps)
         bias' = (bias - mean) gamma / sqrt(var + eps) + beta
 
-    Left as they are: transposed convolutions with groups, layers that are parametrized or pruned,
-    have hooks or a `forward` of their own (timm's BatchNormAct2d, which is an activation too),
-    occur in several places or have parameters that something else reads, and normalization without
-    running statistics.
+    These are left as they are: transposed convolutions with groups; layers that are parametrized or
+    pruned, have hooks, or have a `forward` of their own (such as timm's BatchNormAct2d, which also
+    computes an activation); layers that occur in several places or whose parameters something else
+    reads; and normalization without running statistics.
 
     Args:
         model: A module in eval mode; it is not changed.
@@ -120,9 +121,9 @@ def fuse_conv_bn(model: nn.Module) -> nn.Module:
         The copy.
 
     Raises:
-        TypeError: `model` is no module.
-        ValueError: A normalization to be folded, which the message names, is in training mode,
-            where it depends on the batch.
+        TypeError: `model` is not a module.
+        ValueError: A normalization to be folded is in training mode, where its result depends on
+            the batch; the message names it.
 
     Example:
         >>> model = nn.Sequential(samepad.SamePadConv2d(3, 8, 3, 2, bias=False), nn.BatchNorm2d(8))

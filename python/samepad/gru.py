@@ -1,4 +1,4 @@
-"""A GRU that PyTorch lacks and Keras and ONNX have."""
+"""The variant of GRU that Keras and ONNX have and PyTorch lacks."""
 
 import torch
 from torch import Tensor, nn
@@ -7,14 +7,19 @@ from torch import Tensor, nn
 class ResetBeforeGRU(nn.GRU):
     """nn.GRU of one layer that resets the state before the product with its weight, not after.
 
-    ONNX's linear_before_reset=0, the GRU of the first paper and Keras's reset_after=False.
-    Parameters, arguments, inputs and outputs are nn.GRU's.
+    This is ONNX's linear_before_reset=0, Keras's reset_after=False and the GRU as it was first
+    published. Parameters, arguments, inputs and outputs are nn.GRU's.
+
+    Shape:
+        Input (L, N, in), or (N, L, in) with `batch_first`; state (D, N, H), zeros by default. The
+        output is (L, N, D H), or (N, L, D H) with `batch_first`; the last state is (D, N, H). D is
+        2 if the layer is bidirectional, else 1, and H is `hidden_size`.
     """
 
     def forward(  # type: ignore[override]
         self, input: Tensor, hx: Tensor | None = None
     ) -> tuple[Tensor, Tensor]:
-        """The outputs at all times, and the last state of each direction."""
+        """Return the outputs of all steps, and the last state of each direction."""
         steps = input.transpose(0, 1) if self.batch_first else input
         directions = 2 if self.bidirectional else 1
         if hx is None:
@@ -31,7 +36,7 @@ class ResetBeforeGRU(nn.GRU):
         return (output.transpose(0, 1) if self.batch_first else output), last
 
     def _run(self, steps: Tensor, state: Tensor, suffix: str) -> list[Tensor]:
-        """The states after each step, (N, H)."""
+        """Run one direction over `steps`, (L, N, in); return the state after each step, (N, H)."""
         kinds = ("weight_ih", "weight_hh", "bias_ih", "bias_hh")
         names = [f"{kind}_l0{suffix}" for kind in kinds[: 4 if self.bias else 2]]
         weight_ih, weight_hh, *biases = (getattr(self, name) for name in names)

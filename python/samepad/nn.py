@@ -4,14 +4,15 @@
 
     nn.Conv2d(3, 32, kernel_size=3, stride=2, padding="same")
 
-Conv*, ConvTranspose*, MaxPool*, AvgPool* and the lazy convolutions take what samepad's layers take
-("same", "same_lower", "causal" in nn.Conv1d, (before, after) pairs), with torch.nn's signatures and
-defaults: padding=0 stays 0 and computes what torch.nn's computes, bit for bit but where PyTorch is
-known to be wrong (docs/pytorch-convolution-faults.md). Every other name is torch.nn's own. An average pool leaves out SAME's padding from its means unless count_include_pad is
-given.
+Conv*, ConvTranspose*, MaxPool*, AvgPool* and the lazy convolutions take the same paddings as
+samepad's layers ("same", "same_lower", "causal" in nn.Conv1d, (before, after) pairs), with
+torch.nn's signatures and defaults. With padding=0 and other numbers they give the same bits as
+torch.nn's layers, except where PyTorch is known to be wrong (docs/pytorch-convolution-faults.md).
+Every other name is torch.nn's own. An average pool leaves the elements that SAME adds out of its
+means unless count_include_pad is given.
 
-They are subclasses of torch.nn's, and isinstance(layer, nn.Conv2d) holds for those of torch.nn as
-well, which other packages make.
+These classes are subclasses of torch.nn's. isinstance(layer, nn.Conv2d) is also true for layers of
+torch.nn's own class, which other packages make.
 """
 
 import abc as _abc
@@ -21,14 +22,14 @@ from typing import Any as _Any
 
 import torch as _torch
 
-# What is imported here has names of its own: the others are torch.nn's.
+# Imported names begin with an underscore, because all other names of this module are torch.nn's.
 from samepad import modules as _modules
 
 __all__ = [name for name in dir(_torch.nn) if not name.startswith("_")]
 
 
 class _StandIn(_abc.ABCMeta):
-    """The type of the classes here, which count what they stand in for as their own."""
+    """The metaclass here: instances of the torch.nn class that is replaced count as its own."""
 
     _torch_class: type[_torch.nn.Module]
 
@@ -36,14 +37,14 @@ class _StandIn(_abc.ABCMeta):
         return cls.__subclasscheck__(type(instance))
 
     def __subclasscheck__(cls, subclass: type) -> bool:
-        # A subclass of one of the classes here has no torch.nn class of its own.
+        # `_torch_class` is not inherited: a user's subclass does not replace any torch.nn class.
         own = vars(cls).get("_torch_class")
         known = super().__subclasscheck__(subclass)
         return known or (own is not None and issubclass(subclass, own))
 
 
 def _stand_in(name: str, ours: type[_torch.nn.Module]) -> type[_torch.nn.Module]:
-    """`ours` with the signature of torch.nn's class `name`."""
+    """Make a subclass of `ours` with the name and signature of torch.nn's class `name`."""
     theirs = getattr(_torch.nn, name)
     signature = _inspect.signature(theirs.__init__)
 
@@ -92,7 +93,7 @@ for _name, _module in vars(_torch.nn).items():
 
 
 def __getattr__(name: str) -> _Any:
-    # Not its path: the import system would read torch.nn's files a second time.
+    # `__path__` must not be forwarded: the import system would load torch.nn's files a second time.
     if name.startswith("__"):
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     return getattr(_torch.nn, name)

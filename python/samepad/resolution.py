@@ -1,4 +1,4 @@
-"""SAME layers as plain torch.nn layers, for one size of input."""
+"""Replaces SAME layers by plain torch.nn layers, for one size of the input."""
 
 import copy
 import operator
@@ -21,35 +21,35 @@ from samepad.modules.pooling import _SamePadAvgPoolNd, _SamePadMaxPoolNd
 
 __all__ = ["resolve_static"]
 
-#: Elements before and after, to add or to take away.
+#: How many elements to add, or to crop, before and after one dimension.
 Pair: TypeAlias = tuple[int, int]
 
 
 @dataclass(frozen=True)
 class _Call:
-    """The sizes that a layer met in one call."""
+    """The sizes of a layer's input and output in one call."""
 
     input_size: tuple[int, ...]
     output_size: tuple[int, ...]
-    #: Whether the call asked for the output's size.
+    #: Whether the call passed an `output_size`.
     sized: bool
-    #: Whether the input was of integers.
+    #: Whether the input was not of a floating-point type.
     integral: bool
 
 
 @dataclass(frozen=True)
 class _Plan:
-    """How plain layers compute what a SAME layer computes for some sizes."""
+    """How plain layers compute the same as a SAME layer for given sizes."""
 
-    #: The plain layer's attributes that differ from the SAME layer's.
+    #: Names and values of the plain layer's attributes that differ from the SAME layer's.
     changes: tuple[tuple[str, Any], ...]
-    #: What to add to its input, and to take from its output.
+    #: What to add to the plain layer's input, and to crop from its output.
     pads: tuple[Pair, ...] = ()
     crops: tuple[Pair, ...] = ()
 
 
 class _UnresolvableError(Exception):
-    """Why plain layers can't compute what a SAME layer computes."""
+    """Plain layers can't compute the same as a SAME layer; the message says why."""
 
 
 def _each(value: Any, dimensions: int) -> tuple[Any, ...]:
@@ -67,7 +67,8 @@ def _conv(layer: _SamePadConvNd, call: _Call) -> _Plan:
         layer.padding_mode,
     )
     own = settings["padding"]
-    # nn.Conv*d keeps the amounts of its other padding modes a second time.
+    # nn.Conv*d keeps the amounts in this attribute too, and uses it for padding modes other than
+    # "zeros".
     settings["_reversed_padding_repeated_twice"] = tuple(p for p in reversed(own) for _ in range(2))
     if any(map(any, pads)):
         settings["padding_mode"] = "zeros"
@@ -136,14 +137,14 @@ def _plan(layer: Padded, call: _Call) -> _Plan:
 
 
 class _Resized(nn.Sequential):
-    """Layers in turn, for calls with an `output_size`, which is built into them."""
+    """An nn.Sequential that accepts `output_size` and ignores it: its layers are made for it."""
 
     def forward(self, input: Tensor, output_size: list[int] | None = None) -> Tensor:  # noqa: ARG002
         return super().forward(input)  # type: ignore[no-any-return, no-untyped-call]
 
 
 def _pad_layer(mode: str, value: float, pairs: Sequence[Pair]) -> nn.Module:
-    """torch.nn's layer that adds `pairs`, or takes away what is negative in them."""
+    """Make torch.nn's layer that pads by `pairs`; negative amounts crop."""
     amounts = [amount for pair in reversed(pairs) for amount in pair]
     name = {"reflect": "Reflection", "replicate": "Replication", "circular": "Circular"}.get(mode)
     if name:
@@ -154,9 +155,10 @@ def _pad_layer(mode: str, value: float, pairs: Sequence[Pair]) -> nn.Module:
 
 
 def _plain(layer: Any, plan: _Plan, sized: bool) -> nn.Module:
-    """The layers that `plan` describes, with the parameters of `layer`.
+    """Make the layers that `plan` describes, with the parameters of `layer`.
 
-    `sized` calls give an `output_size`, as nn.ConvTranspose*d takes it and nn.Sequential does not.
+    `sized` says that the layer is called with an `output_size`, which nn.ConvTranspose*d accepts
+    and nn.Sequential does not.
     """
     cls = next(cls for cls in type(layer).__mro__ if cls.__module__.startswith("torch.nn.modules."))
     layers = OrderedDict[str, nn.Module]()
@@ -170,7 +172,8 @@ def _plain(layer: Any, plan: _Plan, sized: bool) -> nn.Module:
             "zeros", 0.0, [(-before, -after) for before, after in plan.crops]
         )
     extra = dict(plan.changes).get("output_padding")
-    # nn.ConvTranspose*d takes no output_size that needs an output_padding of the stride or more.
+    # nn.ConvTranspose*d refuses an output_size for which output_padding would be at least the
+    # stride.
     lengthened = extra is not None and any(map(operator.ge, extra, layer.stride))
     if len(layers) == 1 and not (sized and lengthened):
         return layers["layer"]
@@ -180,7 +183,7 @@ def _plain(layer: Any, plan: _Plan, sized: bool) -> nn.Module:
 
 
 def _run(model: nn.Module, example_inputs: tuple[Any, ...]) -> dict[Padded, list[_Call]]:
-    """The sizes that each SAME layer meets, without a trace in the model's state."""
+    """Run the model to record each SAME layer's sizes; its state is as before afterwards."""
     calls: dict[Padded, list[_Call]] = {
         layer: [] for layer in model.modules() if isinstance(layer, Padded)
     }
@@ -212,33 +215,35 @@ def _run(model: nn.Module, example_inputs: tuple[Any, ...]) -> dict[Padded, list
 def resolve_static(model: nn.Module, *example_inputs: Any) -> nn.Module:
     """Copy `model` with each SAME layer turned into plain torch.nn layers, for these input sizes.
 
-    Tools that know nn.Conv2d and so on by their exact type work on the result: FX and PT2E
-    quantization, conv-BN fusion, TensorRT, mobile. A SAME layer becomes the torch.nn layer of its
-    kind where that has such a padding (symmetric for a convolution, `ceil_mode` for a pool,
-    `output_padding` for a transposed convolution), and otherwise an nn.Sequential of `pad`,
-    `layer` and `crop`, as far as each is needed. Its parameters keep their values; in an
-    nn.Sequential their names gain "layer.". The model runs once, as it is (train or eval), to see
-    the sizes; its buffers and the random state are then as before.
+    Tools that recognize nn.Conv2d and other layers by their exact type work on the result: FX and
+    PT2E quantization, conv-BN fusion, TensorRT, mobile. A SAME layer becomes torch.nn's layer of
+    its kind if that can pad in the same way (symmetrically for a convolution, by `ceil_mode` for a
+    pool, by `output_padding` for a transposed convolution). Otherwise it becomes an nn.Sequential
+    of `pad`, `layer` and `crop`, of which only those that are needed are there. Parameters keep
+    their values; in an nn.Sequential their names gain "layer.". The model runs once in its current
+    mode (train or eval) to find the sizes; its buffers and the random state are restored
+    afterwards.
 
-    Calls of samepad.functional in a `forward` are not layers, and stay.
+    Calls of samepad.functional in a `forward` are not layers, and are not replaced.
 
     Args:
         model: Any module; it is not changed.
-        example_inputs: What to call it with. Spatial sizes are what matters, not the batch.
+        example_inputs: Arguments for a call of it. Their spatial sizes matter, the batch does not.
 
     Returns:
-        The copy. For inputs of the example's sizes it computes what `model` computes; for others
-        it is wrong or raises.
+        The copy. For inputs of the example's sizes it computes the same as `model`; for other sizes
+        it gives wrong results or raises an error.
 
     Raises:
-        TypeError: `model` is no module, or there are no example inputs.
-        ValueError: A layer, which the message names, meets two sizes that need different pads, or
-            has no plain equivalent: it is parametrized, a subclass that computes something else,
-            its input is empty, it returns indices of windows that no plain pool has, no plain
-            average pool leaves its padding out, or it pads integers for a maximum.
+        TypeError: `model` is not a module, or there are no example inputs.
+        ValueError: A layer sees inputs of two sizes that need different padding, or has no plain
+            equivalent; the message names it. There is no equivalent for a layer that is
+            parametrized, for a subclass with another computation, for an empty input, for a pool
+            whose windows no plain pool has and that returns indices or leaves the padding out of
+            its means, and for a max pool that has to pad integers.
 
     Warns:
-        UserWarning: The example inputs do not reach a layer, which is left as it is.
+        UserWarning: The example inputs do not reach a layer, which is then left as it is.
 
     Example:
         >>> model = nn.Sequential(samepad.SamePadConv2d(3, 8, 3, stride=2))

@@ -1,4 +1,4 @@
-"""Types of arguments, for annotations: samepad.typing.Padding and so on."""
+"""Types for the annotation of arguments, such as samepad.typing.Padding."""
 
 from collections.abc import Callable, Iterable, Sequence
 from typing import Literal, Protocol, TypeAlias, overload
@@ -14,22 +14,23 @@ Pairs: TypeAlias = Sequence[Sequence[int]]
 #: The rule that chooses the padding.
 Mode: TypeAlias = Literal["same", "same_lower", "causal", "valid"]
 
-#: A mode, one amount for all dimensions, one per dimension, or a (before, after) pair per
-#: dimension. `str` covers names that are not known to be literals; others are refused when used.
+#: A mode, one amount for all dimensions, one amount per dimension, or one (before, after) pair per
+#: dimension. `str` accepts modes that a type checker does not know to be literals; other strings
+#: are refused at run time.
 Padding: TypeAlias = Mode | str | IntOrTuple | Pairs
 
-#: What the padding is filled with.
+#: What the elements that padding adds contain.
 PaddingMode: TypeAlias = Literal["zeros", "reflect", "replicate", "circular"]
 
-#: What a padding alone is filled with, as torch.nn.functional.pad names it.
+#: The same for `samepad.functional.pad`, with the names that torch.nn.functional.pad uses.
 Fill: TypeAlias = Literal["constant", "reflect", "replicate", "circular"]
 
-#: Which layers to convert: a function of (qualified name, layer), or qualified names.
+#: Chooses layers to convert: a function of (qualified name, layer), or qualified names.
 Select: TypeAlias = Callable[[str, nn.Module], bool] | Iterable[str]
 
 
 class Convolution(Protocol):
-    """A function of samepad.functional."""
+    """The signature of samepad.functional's convolutions."""
 
     def __call__(
         self,
@@ -46,7 +47,7 @@ class Convolution(Protocol):
 
 
 class TransposedConvolution(Protocol):
-    """A function of samepad.functional."""
+    """The signature of samepad.functional's transposed convolutions."""
 
     def __call__(
         self,
@@ -64,7 +65,7 @@ class TransposedConvolution(Protocol):
 
 
 class MaxPool(Protocol):
-    """A function of samepad.functional."""
+    """The signature of samepad.functional's max pools."""
 
     @overload
     def __call__(
@@ -106,7 +107,7 @@ class MaxPool(Protocol):
 
 
 class AvgPool(Protocol):
-    """A function of samepad.functional."""
+    """The signature of samepad.functional's average pools of two and three dimensions."""
 
     def __call__(
         self,
@@ -122,7 +123,7 @@ class AvgPool(Protocol):
 
 
 class AvgPool1d(Protocol):
-    """A function of samepad.functional."""
+    """The signature of samepad.functional.avg_pool1d, which has no `divisor_override`."""
 
     def __call__(
         self,

@@ -1,4 +1,4 @@
-"""Modules that stand in for those of torch.nn, with `padding` defaulting to SAME."""
+"""Modules that replace those of torch.nn, with `padding` defaulting to SAME."""
 
 from samepad.modules.conv import SamePadConv1d, SamePadConv2d, SamePadConv3d
 from samepad.modules.conv_transpose import (

@@ -1,4 +1,4 @@
-"""Convolutions."""
+"""Convolutions with SAME padding."""
 
 from collections.abc import Callable
 from typing import Any
@@ -17,10 +17,10 @@ __all__ = ["SamePadConv1d", "SamePadConv2d", "SamePadConv3d"]
 def _conv_forward(
     scripted: Callable[..., Tensor], function: Callable[..., Tensor]
 ) -> Callable[..., Tensor]:
-    """The method of this name, for one number of dimensions.
+    """Make the method `_conv_forward` for one number of dimensions.
 
-    `scripted` is named here, rather than found by the method, because TorchScript resolves what a
-    closure holds, and nothing else that differs between the classes.
+    The method gets `scripted` from this closure rather than from its class, because TorchScript
+    resolves variables of a closure, but no other value that differs between the classes.
     """
 
     def _conv_forward(self: Any, input: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
@@ -45,7 +45,7 @@ def _conv_forward(
 
 
 class _SamePadConvNd(Padded, _ConvNd):
-    """What the three classes add to torch.nn's: the padding."""
+    """Adds SAME padding to the three classes of torch.nn."""
 
     def __init__(
         self,
@@ -63,7 +63,7 @@ class _SamePadConvNd(Padded, _ConvNd):
     ) -> None:
         modes = CONVOLUTION_MODES if self._dimensions == 1 else OTHER_MODES
         kept = kept_padding(padding, self._dimensions, modes)
-        # torch.nn's constructor would refuse these paddings; the next class is nn.Conv*d.
+        # The next constructor is nn.Conv*d's, which would refuse these paddings: pass 0.
         super().__init__(  # type: ignore[call-arg]
             in_channels,
             out_channels,
@@ -77,15 +77,15 @@ class _SamePadConvNd(Padded, _ConvNd):
             device=device,
             dtype=dtype,
         )
-        # As torch.nn's: an int once per dimension.
+        # As in torch.nn, an int is kept as a tuple with one entry per dimension.
         self.padding = (kept,) * self._dimensions if isinstance(kept, int) else kept
 
 
-_DOC = """Convolution with SAME padding at every stride; stands in for nn.Conv{d}d.
+_DOC = """Convolution with SAME padding at every stride; replaces nn.Conv{d}d.
 
-    Parameters, their names, initialisation and state_dict are nn.Conv{d}d's, and so is what it
-    computes for a `padding` that nn.Conv{d}d takes. `padding` reads back as it was passed, an int
-    once per dimension.
+    The parameters, their names and initialisation and the state_dict are nn.Conv{d}d's. For a
+    `padding` that nn.Conv{d}d takes, the results are the same too. The attribute `padding` has the
+    value that was passed; an int is kept as a tuple with one entry per dimension.
 
     Args:
         in_channels: Channels of the input.
@@ -98,7 +98,7 @@ _DOC = """Convolution with SAME padding at every stride; stands in for nn.Conv{d
         groups: Number of groups; divides both channel counts.
         bias: Whether to add a learnable bias.
         padding_mode: "zeros", "reflect", "replicate" or "circular".
-        device: Where to make the parameters.
+        device: Device of the parameters.
         dtype: Type of the parameters.
 
     Shape:
@@ -106,11 +106,11 @@ _DOC = """Convolution with SAME padding at every stride; stands in for nn.Conv{d
         (out_channels, {outs}). In the SAME modes each size is ceil(n / stride), 0 for n = 0.
 
     Raises:
-        TypeError: An argument has another type (some are checked in the call).
-        ValueError: Groups are not positive or do not divide the channels; padding or padding_mode
-            is no known name.
-        RuntimeError: The number of amounts fits no {d}-D padding; in the call, what
-            samepad.functional.conv{d}d refuses.
+        TypeError: An argument has the wrong type (some types are checked only in the call).
+        ValueError: groups is not positive or does not divide both channel counts; padding or
+            padding_mode is not a known name.
+        RuntimeError: padding has the wrong number of amounts for {d} dimensions; in the call, the
+            errors of samepad.functional.conv{d}d.
 
     Example:
         >>> layer = SamePadConv{d}d(3, 8, kernel_size=3, stride=2)

@@ -1,4 +1,4 @@
-"""Transposed convolutions."""
+"""Transposed convolutions with SAME padding."""
 
 from collections.abc import Callable
 from typing import Any
@@ -17,10 +17,16 @@ __all__ = ["SamePadConvTranspose1d", "SamePadConvTranspose2d", "SamePadConvTrans
 def _forward(
     scripted: Callable[..., Tensor], function: Callable[..., Tensor]
 ) -> Callable[..., Tensor]:
-    """The method of this name, for one number of dimensions; see samepad.modules.conv."""
+    """Make the method `forward` for one number of dimensions; see samepad.modules.conv."""
 
     def forward(self: Any, input: Tensor, output_size: list[int] | None = None) -> Tensor:
-        """Convolve `input`; `output_size` may have its other dimensions too, as in torch.nn's."""
+        """Convolve `input`.
+
+        Args:
+            input: As in the class's "Shape".
+            output_size: The spatial sizes of the output. As in torch.nn, it may begin with the
+                batch and channels, which are ignored.
+        """
         if torch.jit.is_scripting():  # type: ignore[attr-defined]
             padding = self._scripted_padding()
             convolution = scripted
@@ -29,7 +35,7 @@ def _forward(
             convolution = function
         if output_size is not None and len(output_size) == input.dim():
             output_size = output_size[input.dim() - len(self.kernel_size) :]
-        # Where the sizes are asked for, they say how much to add.
+        # If an output_size is given, it decides how much to add.
         output_padding = list(self.output_padding) if output_size is None else [0]
         return convolution(
             input,
@@ -47,7 +53,7 @@ def _forward(
 
 
 class _SamePadConvTransposeNd(Padded, _ConvTransposeNd):
-    """What the three classes add to torch.nn's: the padding."""
+    """Adds SAME padding to the three classes of torch.nn."""
 
     def __init__(
         self,
@@ -65,7 +71,7 @@ class _SamePadConvTransposeNd(Padded, _ConvTransposeNd):
         dtype: torch.dtype | None = None,
     ) -> None:
         kept = kept_padding(padding, self._dimensions, OTHER_MODES)
-        # torch.nn's constructor would refuse these paddings; the next class is nn.ConvTranspose*d.
+        # The next constructor is nn.ConvTranspose*d's, which would refuse these paddings: pass 0.
         super().__init__(  # type: ignore[call-arg]
             in_channels,
             out_channels,
@@ -85,17 +91,17 @@ class _SamePadConvTransposeNd(Padded, _ConvTransposeNd):
                 f"output_padding is for amounts of padding: with padding={kept!r} call the layer "
                 f"with an output_size, but got output_padding={output_padding}"
             )
-        # As torch.nn's: an int once per dimension.
+        # As in torch.nn, an int is kept as a tuple with one entry per dimension.
         self.padding = (kept,) * self._dimensions if isinstance(kept, int) else kept
 
 
-_DOC = """Transposed convolution with SAME padding; stands in for nn.ConvTranspose{d}d.
+_DOC = """Transposed convolution with SAME padding; replaces nn.ConvTranspose{d}d.
 
-    With "same" and "same_lower" it is the gradient of the SAME convolution that has the input's
-    size as its output's, TensorFlow's conv{d}d_transpose and Keras's Conv{d}DTranspose.
-    Parameters, their names, initialisation and state_dict are nn.ConvTranspose{d}d's, and so is
-    what it computes for a `padding` that nn.ConvTranspose{d}d takes. `padding` reads back as it was
-    passed, an int once per dimension.
+    With "same" and "same_lower" it is the gradient of the SAME convolution whose output has the
+    size of this layer's input, like TensorFlow's conv{d}d_transpose and Keras's Conv{d}DTranspose.
+    The parameters, their names and initialisation and the state_dict are nn.ConvTranspose{d}d's.
+    For a `padding` that nn.ConvTranspose{d}d takes, the results are the same too. The attribute
+    `padding` has the value that was passed; an int is kept as a tuple with one entry per dimension.
 
     Args:
         in_channels: Channels of the input.
@@ -104,26 +110,26 @@ _DOC = """Transposed convolution with SAME padding; stands in for nn.ConvTranspo
         stride: Stride, an int or {d} ints.
         padding: "same" (TensorFlow SAME), "same_lower" (ONNX SAME_LOWER), "valid", an int or {d}
             ints to crop from both sides, or {d} (before, after) pairs; see samepad.functional.
-        output_padding: Elements to add after, an int or {d} ints; not with "same" and "same_lower",
-            where the layer is called with an `output_size` instead.
+        output_padding: Elements to add at the end, an int or {d} ints. Not with "same" and
+            "same_lower": pass an `output_size` in the call instead.
         groups: Number of groups; divides both channel counts.
         bias: Whether to add a learnable bias.
         dilation: Spacing of the kernel's elements, an int or {d} ints.
-        padding_mode: "zeros", as nn.ConvTranspose{d}d has no other.
-        device: Where to make the parameters.
+        padding_mode: Must be "zeros", as for nn.ConvTranspose{d}d.
+        device: Device of the parameters.
         dtype: Type of the parameters.
 
     Shape:
         (N, in_channels, {sizes}) or (in_channels, {sizes}) to (N, out_channels, {outs}) or
-        (out_channels, {outs}). In the SAME modes each size is n stride, or what the call's
-        `output_size` asks for, (n - 1) stride < output_size <= n stride.
+        (out_channels, {outs}). In the SAME modes each size is n stride, or the `output_size` of the
+        call, for which (n - 1) stride < output_size <= n stride.
 
     Raises:
-        TypeError: An argument has another type (some are checked in the call).
-        ValueError: Groups are not positive or do not divide the channels; padding or padding_mode
-            is no known name; output_padding comes with "same" or "same_lower".
-        RuntimeError: The number of amounts fits no {d}-D padding; in the call, what
-            samepad.functional.conv_transpose{d}d refuses.
+        TypeError: An argument has the wrong type (some types are checked only in the call).
+        ValueError: groups is not positive or does not divide both channel counts; padding or
+            padding_mode is not a known name; output_padding is given with "same" or "same_lower".
+        RuntimeError: padding has the wrong number of amounts for {d} dimensions; in the call, the
+            errors of samepad.functional.conv_transpose{d}d.
 
     Example:
         >>> layer = SamePadConvTranspose{d}d(8, 3, kernel_size=3, stride=2)

@@ -1,4 +1,4 @@
-"""Lazy twins: the input's channels are known once a first input has come."""
+"""Lazy variants of the convolutions, which get `in_channels` from their first input."""
 
 from typing import Any
 
@@ -27,12 +27,12 @@ __all__ = [
 
 
 class _Lazy(_LazyConvXdMixin):
-    """What is common to both families; the mixin is what torch.nn's lazy layers are made with."""
+    """What lazy convolutions of both kinds share, on top of the mixin of torch.nn's."""
 
     _dimensions: int
 
     def _forget_parameters(self, out_channels: int, bias: bool, **factory: Any) -> None:
-        """Put parameters without a shape in place of those that no channels led to."""
+        """Replace the parameters, made for 0 channels, by parameters that have no shape yet."""
         self.weight = UninitializedParameter(**factory)
         self.out_channels = out_channels
         if bias:
@@ -104,10 +104,10 @@ class _LazyConvTransposeNd(_Lazy, _SamePadConvTransposeNd):  # type: ignore[misc
         self._forget_parameters(out_channels, bias, device=device, dtype=dtype)
 
 
-_DOC = """A {name} that takes its `in_channels` from the first input, and is one from then on.
+_DOC = """A {name} that gets its `in_channels` from the first input and then becomes a {name}.
 
-    The other arguments are {name}'s. See torch.nn.modules.lazy.LazyModuleMixin for what a lazy
-    layer can't do before the first input.
+    The other arguments are {name}'s. See torch.nn.modules.lazy.LazyModuleMixin for the limits of a
+    lazy layer before its first input.
 
     Example:
         >>> layer = Lazy{name}(8, kernel_size=3, stride=2)

@@ -1,4 +1,4 @@
-"""What all modules have in common: an attribute `padding` of many forms."""
+"""What all layers of samepad share: an attribute `padding`, which may have several forms."""
 
 import operator
 from collections.abc import Sequence
@@ -10,17 +10,17 @@ from samepad._arguments import flat_padding
 from samepad.typing import Padding
 
 CONVOLUTION_MODES = ("same", "same_lower", "causal", "valid")
-#: Causal is a padding of convolutions, of sequences.
+#: Pools and convolutions of more than one dimension have no causal padding.
 OTHER_MODES = ("same", "same_lower", "valid")
 
 
 def kept_padding(padding: Padding, dimensions: int, modes: Sequence[str]) -> Any:
-    """`padding` as a layer keeps it: a mode, an int, or a tuple with an entry per dimension.
+    """Return `padding` as a layer keeps it: a mode, an int, or a tuple, one entry per dimension.
 
     Raises:
-        TypeError: `padding` is none of those.
-        ValueError: It is a name, but none of `modes`.
-        RuntimeError: It has an entry too many or too few.
+        TypeError: `padding` has another type.
+        ValueError: `padding` is a string that is not in `modes`.
+        RuntimeError: `padding` has the wrong number of entries.
     """
     flat = flat_padding(padding, dimensions)
     if isinstance(flat, str):
@@ -38,15 +38,15 @@ def kept_padding(padding: Padding, dimensions: int, modes: Sequence[str]) -> Any
 
 
 class Padded(nn.Module):
-    """A module with a SAME `padding`."""
+    """Base class of all layers of samepad that pad: its subclasses have a SAME `padding`."""
 
     _dimensions: int
     padding: Any
 
     def _scripted_padding(self):  # type: ignore[no-untyped-def]
-        """In TorchScript, `padding` as the operators take it: a mode, or a list of amounts."""
-        # TorchScript decides these isinstance checks when it compiles and drops the branch that is
-        # not taken, so each has to be a branch.
+        """Return `padding` as the operators take it in TorchScript: a mode or a list of amounts."""
+        # TorchScript evaluates these isinstance checks at compile time and drops the branch that
+        # is not taken. It does so only for if and else, so every alternative is an else branch.
         if isinstance(self.padding, str):
             return self.padding
         else:  # noqa: RET505

@@ -1,4 +1,4 @@
-"""Pools."""
+"""Pools with SAME padding."""
 
 from collections.abc import Callable
 from typing import Any
@@ -20,8 +20,8 @@ __all__ = [
     "SamePadMaxPool3d",
 ]
 
-# A method for each number of dimensions is made from what TorchScript has to resolve in it; see
-# samepad.modules.conv.
+# The functions below make the method `forward` for each number of dimensions, because TorchScript
+# resolves variables of a closure; see samepad.modules.conv.
 
 
 def _max_pool_forward(
@@ -30,11 +30,11 @@ def _max_pool_forward(
     function: Callable[..., Any],
 ) -> Callable[..., Any]:
     def forward(self: Any, input: Tensor):  # type: ignore[no-untyped-def]
-        """Pool `input`: the maxima, or with `return_indices` a tuple of maxima and indices."""
+        """Return the maxima or, with `return_indices`, a tuple of the maxima and their indices."""
         if torch.jit.is_scripting():  # type: ignore[attr-defined]
             padding = self._scripted_padding()
-            # TorchScript drops the branch that the constant rules out; it knows no conditional
-            # expression of operators.
+            # TorchScript drops the branch that this constant rules out, and does not support
+            # conditional expressions whose values are operators.
             if self.return_indices:  # noqa: SIM108
                 pool = scripted_with_indices
             else:
@@ -56,7 +56,7 @@ def _max_pool_forward(
 
 
 class _SamePadMaxPoolNd(Padded, _MaxPoolNd):
-    """What the three classes add to torch.nn's: the padding."""
+    """Adds SAME padding to the three classes of torch.nn."""
 
     def __init__(
         self,
@@ -126,7 +126,7 @@ def _avg_pool1d_forward(
 
 
 class _SamePadAvgPoolNd(Padded, _AvgPoolNd):
-    """What the three classes add to torch.nn's: the padding."""
+    """Adds SAME padding to the three classes of torch.nn."""
 
     def __init__(
         self,
@@ -138,14 +138,14 @@ class _SamePadAvgPoolNd(Padded, _AvgPoolNd):
     ) -> None:
         kept = kept_padding(padding, self._dimensions, OTHER_MODES)
         counts = not isinstance(kept, str) if count_include_pad is None else count_include_pad
-        # torch.nn's AvgPool1d would refuse these paddings; the next class is nn.AvgPool*d.
+        # The next constructor is nn.AvgPool*d's; AvgPool1d's would refuse these paddings: pass 0.
         super().__init__(kernel_size, stride, 0, ceil_mode, counts)
-        # As torch.nn's: an int is a tuple in AvgPool1d, and an int elsewhere.
+        # As in torch.nn, AvgPool1d keeps an int as a tuple, the others keep it as an int.
         self.padding = (kept,) if isinstance(kept, int) and self._dimensions == 1 else kept
 
 
 class _SamePadAvgPoolWithDivisorNd(_SamePadAvgPoolNd):
-    """nn.AvgPool2d and nn.AvgPool3d have one argument more."""
+    """Adds `divisor_override`, which nn.AvgPool2d and nn.AvgPool3d have, but not AvgPool1d."""
 
     divisor_override: int | None
 
@@ -169,23 +169,23 @@ _SHAPE_DOC = """(N, C, {sizes}) or (C, {sizes}) to (N, C, {outs}) or (C, {outs})
         each size is ceil(n / stride), 0 for n = 0, whatever `ceil_mode`."""
 
 _RAISES_DOC = """
-        TypeError: An argument has another type (some are checked in the call).
-        ValueError: padding is no known name.
-        RuntimeError: The number of amounts fits no {d}-D padding; in the call, what
-            samepad.functional.{function} refuses."""
+        TypeError: An argument has the wrong type (some types are checked only in the call).
+        ValueError: padding is not a known name.
+        RuntimeError: padding has the wrong number of amounts for {d} dimensions; in the call, the
+            errors of samepad.functional.{function}."""
 
-_MAX_POOL_DOC = f"""Max pool with SAME padding, of -inf; stands in for nn.MaxPool{{d}}d.
+_MAX_POOL_DOC = f"""Max pool with SAME padding by -inf; replaces nn.MaxPool{{d}}d.
 
-    What it computes for a `padding` that nn.MaxPool{{d}}d takes is what that computes. `padding`
-    reads back as it was passed.
+    For a `padding` that nn.MaxPool{{d}}d takes, the results are the same. The attribute `padding`
+    has the value that was passed.
 
     Args:
         kernel_size: Size of the window, an int or {{d}} ints.
         stride: Step of the window, an int or {{d}} ints; by default the kernel size.
         padding: {_PADDING_DOC}
         dilation: Spacing of the window's elements, an int or {{d}} ints.
-        return_indices: Whether to return the maxima's indices too, into the input's spatial
-            dimensions, flattened and not padded, as nn.MaxUnpool{{d}}d takes them.
+        return_indices: Whether to return the indices of the maxima too. They count the elements of
+            the unpadded, flattened spatial dimensions, as nn.MaxUnpool{{d}}d takes them.
         ceil_mode: Whether to round output sizes up.
 
     Shape:
@@ -198,19 +198,19 @@ _MAX_POOL_DOC = f"""Max pool with SAME padding, of -inf; stands in for nn.MaxPoo
         torch.Size([1, 8{{example_out}}])
     """
 
-_AVG_POOL_DOC = f"""Average pool with SAME padding; stands in for nn.AvgPool{{d}}d.
+_AVG_POOL_DOC = f"""Average pool with SAME padding; replaces nn.AvgPool{{d}}d.
 
-    What it computes for a `padding` that nn.AvgPool{{d}}d takes is what that computes. `padding`
-    reads back as it was passed.
+    For a `padding` that nn.AvgPool{{d}}d takes, the results are the same. The attribute `padding`
+    has the value that was passed.
 
     Args:
         kernel_size: Size of the window, an int or {{d}} ints.
         stride: Step of the window, an int or {{d}} ints; by default the kernel size.
         padding: {_PADDING_DOC}
         ceil_mode: Whether to round output sizes up.
-        count_include_pad: Whether padding counts as zeros; otherwise a mean is that of the window's
-            elements in the input. By default it counts where amounts are given, as in
-            nn.AvgPool{{d}}d, and does not in the SAME modes, as in TensorFlow.{{divisor}}
+        count_include_pad: Whether padding counts as zeros; if not, each mean is that of the input's
+            elements in the window. By default, padding counts if it is given as amounts, as in
+            nn.AvgPool{{d}}d, and does not count in the SAME modes, as in TensorFlow.{{divisor}}
 
     Shape:
         {_SHAPE_DOC}
@@ -223,7 +223,7 @@ _AVG_POOL_DOC = f"""Average pool with SAME padding; stands in for nn.AvgPool{{d}
     """
 
 _DIVISOR_DOC = """
-        divisor_override: What sums are divided by, rather than by a number of elements; not 0."""
+        divisor_override: Divisor of the sums in place of the number of elements; not 0."""
 
 
 def _doc(doc: str, function: str, dimensions: int) -> str:

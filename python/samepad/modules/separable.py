@@ -1,4 +1,4 @@
-"""Depthwise and separable convolutions, laid out as Keras lays out their weights."""
+"""Depthwise and separable convolutions whose weights correspond one to one to Keras's."""
 
 import torch
 from torch import Tensor, nn
@@ -98,35 +98,37 @@ class _SamePadSeparableConvNd(nn.Module):
 
 
 _ARGS_DOC = """kernel_size: Kernel size, an int or {d} ints.
-        stride: Stride, an int or {d} ints; they need not be equal, as TensorFlow's have to be.
+        stride: Stride, an int or {d} ints. The ints may differ, unlike in TensorFlow.
         padding: "same" (TensorFlow SAME), "same_lower" (ONNX SAME_LOWER),{causal} "valid", an int
             or {d} ints for both sides, or {d} (before, after) pairs; see samepad.functional.
         dilation: Spacing of the kernel's elements, an int or {d} ints.
-        depth_multiplier: M, filters for each input channel.
+        depth_multiplier: M, the number of filters for each input channel.
         bias: Whether to add a learnable bias{where}.
         padding_mode: "zeros", "reflect", "replicate" or "circular".
-        device: Where to make the parameters.
+        device: Device of the parameters.
         dtype: Type of the parameters."""
 
-_DEPTHWISE_DOC = f"""Depthwise convolution: filters of their own for each channel; Keras's
+_DEPTHWISE_DOC = f"""Depthwise convolution: each channel has its own filters. This is Keras's
     DepthwiseConv{{d}}D, for every stride and dilation.
 
-    It is a SamePadConv{{d}}d with a group for each channel. From Keras, with C channels:
+    It is a SamePadConv{{d}}d with one group per channel. Keras's weights are converted as follows,
+    where C is the number of channels and M the depth multiplier:
 
         weight = depthwise_kernel, ({{kernel}}, C, M), moved to (C M, 1, {{kernel}}):
                  kernel.permute({{permutation}}).reshape(C * M, 1, {{kernel}})
         bias   = bias, (C M)
 
     Args:
-        in_channels: C, channels of the input.
+        in_channels: C, the number of channels of the input.
         {_ARGS_DOC}
 
     Shape:
         (N, C, {{sizes}}) or (C, {{sizes}}) to (N, C M, {{outs}}) or (C M, {{outs}}), where output
-        channel c M + m is from channel c. In the SAME modes each size is ceil(n / stride).
+        channel c M + m is computed from channel c. In the SAME modes each size is ceil(n / stride).
 
     Raises:
-        TypeError, ValueError, RuntimeError: As SamePadConv{{d}}d.
+        TypeError, RuntimeError: As SamePadConv{{d}}d.
+        ValueError: As SamePadConv{{d}}d, or depth_multiplier is less than 1.
 
     Example:
         >>> layer = SamePadDepthwiseConv{{d}}d(3, kernel_size=3, stride=2, depth_multiplier=2)
@@ -134,18 +136,19 @@ _DEPTHWISE_DOC = f"""Depthwise convolution: filters of their own for each channe
         torch.Size([1, 6{{example_out}}])
     """
 
-_SEPARABLE_DOC = f"""Depthwise convolution followed by a 1x1 convolution; Keras's
+_SEPARABLE_DOC = f"""Depthwise convolution followed by a 1x1 convolution. This is Keras's
     SeparableConv{{d}}D, for every stride and dilation.
 
-    From Keras, with C input channels and O output channels:
+    Keras's weights are converted as follows, where C and O are the numbers of input and output
+    channels and M is the depth multiplier:
 
         depthwise.weight = depthwise_kernel, ({{kernel}}, C, M), as in SamePadDepthwiseConv{{d}}d
         pointwise.weight = pointwise_kernel, ({{ones}}, C M, O), moved to (O, C M, {{ones}})
         pointwise.bias   = bias, (O)
 
     Args:
-        in_channels: C, channels of the input.
-        out_channels: O, channels of the output.
+        in_channels: C, the number of channels of the input.
+        out_channels: O, the number of channels of the output.
         {_ARGS_DOC}
 
     Shape:
@@ -153,7 +156,8 @@ _SEPARABLE_DOC = f"""Depthwise convolution followed by a 1x1 convolution; Keras'
         each size is ceil(n / stride).
 
     Raises:
-        TypeError, ValueError, RuntimeError: As SamePadConv{{d}}d.
+        TypeError, RuntimeError: As SamePadConv{{d}}d.
+        ValueError: As SamePadConv{{d}}d, or depth_multiplier is less than 1.
 
     Example:
         >>> layer = SamePadSeparableConv{{d}}d(3, 8, kernel_size=3, stride=2)
@@ -169,7 +173,7 @@ def _doc(doc: str, dimensions: int) -> str:
         permutation=("1, 2, 0", "2, 3, 0, 1")[dimensions - 1],
         ones=("1", "1, 1")[dimensions - 1],
         causal=' "causal" (Keras causal),' if dimensions == 1 else "",
-        where=", after the second" if doc is _SEPARABLE_DOC else "",
+        where=" after the 1x1 convolution" if doc is _SEPARABLE_DOC else "",
         sizes=("L", "H, W")[dimensions - 1],
         outs=("l", "h, w")[dimensions - 1],
         example_in=", 15" * dimensions,
