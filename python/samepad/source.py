@@ -1,4 +1,4 @@
-"""A torch.fx.GraphModule as a .py file that a person would have written."""
+"""Writes a torch.fx.GraphModule as a .py file that looks as if a person had written it."""
 
 import inspect
 import keyword
@@ -28,9 +28,9 @@ _MISSING = object()
 
 
 def _value(module: nn.Module, name: str) -> Any:
-    """What the constructor's argument `name` was, as far as the module keeps it."""
+    """Return the constructor's argument `name`, or _MISSING if the module does not keep it."""
     if hasattr(module, "depthwise") and hasattr(module, "pointwise"):
-        # A separable convolution is made of two that were.
+        # A separable convolution consists of two others, which keep its arguments.
         last = name in ("out_channels", "bias")
         return _value(getattr(module, "pointwise" if last else "depthwise"), name)
     value = getattr(module, name, _MISSING)
@@ -38,8 +38,10 @@ def _value(module: nn.Module, name: str) -> Any:
 
 
 def _python(value: Any) -> Any:
-    """A number or text of NumPy's, of PyTorch's or of a subclass as Python's own, in lists and
-    tuples too; anything else as it is."""
+    """Convert numbers and strings of NumPy, PyTorch or subclasses to Python's own types.
+
+    This includes items of lists and tuples; anything else is returned unchanged.
+    """
     if isinstance(value, np.generic) or (isinstance(value, torch.Tensor) and value.dim() == 0):
         value = value.item()
     if type(value) in (list, tuple):
@@ -54,7 +56,7 @@ def _python(value: Any) -> Any:
 
 
 def _plain(value: Any) -> Any:
-    """A tuple of equal integers as one of them, which every constructor takes."""
+    """Shorten a tuple of equal numbers to one number, which every constructor accepts."""
     value = _python(tuple(value) if isinstance(value, torch.Size) else value)
     if isinstance(value, tuple) and value and all(type(v) in (int, float) for v in value):
         return value[0] if len(set(value)) == 1 else value
@@ -62,38 +64,38 @@ def _plain(value: Any) -> Any:
 
 
 def _is_equal(value: Any, other: Any) -> bool:
-    """Whether two values are equal; never of arrays and tensors, whose elements are compared."""
+    """Whether two values are equal; False for arrays and tensors, whose == has no one result."""
     return not isinstance(value, (np.ndarray, torch.Tensor)) and bool(value == other)
 
 
 def _text(value: str) -> str:
-    """A string in double quotes where it has none, with what cannot be printed escaped."""
+    """Write a string literal with escapes, in double quotes unless the string contains some."""
     return repr(value) if '"' in value else '"' + repr("'" + value)[2:]
 
 
 def _is_name(text: str) -> bool:
-    """Whether Python reads the text, as the name of an attribute in a class, as itself."""
+    """Whether a text can be written as an attribute's name in a class and is not changed."""
     as_read = unicodedata.normalize("NFKC", text)
     mangled = text.startswith("__")
     return text.isidentifier() and not keyword.iskeyword(text) and text == as_read and not mangled
 
 
 def _attribute(owner: str, path: str) -> str:
-    """The expression for what `owner` has at a dotted path, in which containers have numbers."""
+    """Write the attribute of `owner` at a dotted path, whose parts may be numbers."""
     for name in path.split("."):
         owner = f"{owner}.{name}" if _is_name(name) else f"getattr({owner}, {_text(name)})"
     return owner
 
 
 def _is_importable(module: str, name: str, thing: Any) -> bool:
-    """Whether `module.name`, once it is imported, is the thing."""
+    """Whether importing `name` from `module` gives `thing`."""
     names = [*module.split("."), name]
     found = getattr(sys.modules.get(module), name, None)
     return found is thing and all(map(_is_name, names[:-1])) and _is_name(name)
 
 
 def _shared(module: nn.Module) -> list[str]:
-    """The statements that make one of a layer that two of the module's submodules have."""
+    """Write the statements by which two submodules share a layer that is in both of them."""
     statements = []
     first: dict[int, str] = {}
     done: list[str] = []
@@ -107,7 +109,7 @@ def _shared(module: nn.Module) -> list[str]:
 
 
 class _Writer:
-    """The source of one file."""
+    """Writes the source of one file."""
 
     def __init__(self, importable: set[str]) -> None:
         self.importable = importable
@@ -116,11 +118,11 @@ class _Writer:
         self.text: list[str] = []
 
     def use(self, module: str, *names: str) -> None:
-        """Import a module, or names from it."""
+        """Note that the file imports a module, or `names` from it."""
         self.imports.setdefault(module if names else f"import {module}", set()).update(names)
 
     def head(self) -> str:
-        """The imports: modules, then names."""
+        """Write the imports: first those of modules, then those of names."""
         lines = sorted(line for line, names in self.imports.items() if not names)
         for module, names in sorted(self.imports.items(), reverse=True):
             if names:
@@ -128,10 +130,10 @@ class _Writer:
         return "\n".join(lines)
 
     def qualified(self, thing: Any) -> str:
-        """How the file calls a class or a function, with the import that this takes.
+        """Write the name of a class or function, and note the import that it needs.
 
         Raises:
-            ValueError: There is no import for it.
+            ValueError: It cannot be imported by its name.
         """
         name, module = getattr(thing, "__name__", ""), getattr(thing, "__module__", None) or ""
         if module.startswith("torch.nn.modules") and getattr(nn, name, None) is thing:
@@ -153,10 +155,10 @@ class _Writer:
         return f"{module}.{name}"
 
     def constructor(self, module: nn.Module) -> str:
-        """The call that makes a module such as this.
+        """Write the call of a constructor that makes such a module.
 
         Raises:
-            ValueError: The module does not keep what it was made with.
+            ValueError: The module does not keep one of its constructor's arguments.
         """
         if isinstance(module, fx.GraphModule):
             return f"{self.classes[id(module)]}()"
@@ -199,7 +201,7 @@ class _Writer:
         return call
 
     def _recurrent(self, module: nn.RNNBase) -> list[str]:
-        """torch.nn.LSTM and its like take **kwargs."""
+        """Write the keyword arguments of torch.nn.LSTM, GRU and RNN, which take **kwargs."""
         defaults = {
             "num_layers": 1,
             "nonlinearity": "tanh",
@@ -215,10 +217,10 @@ class _Writer:
         ]
 
     def literal(self, value: Any, names: dict[fx.Node, str] | None = None) -> str:
-        """A value, in which nodes stand for variables, as an expression.
+        """Write a value as an expression; nodes in it become their variables.
 
         Raises:
-            ValueError: It is no such value: not a number, text, type, slice or structure of those.
+            ValueError: The value is not a number, text, type, slice or a structure of those.
         """
         if isinstance(value, fx.Node):
             assert names is not None
@@ -243,20 +245,20 @@ class _Writer:
             return _text(str(value))
         if value is ...:
             return "..."
-        # A tensor's type decides that of results, which a number would not.
+        # A tensor stays one and is refused below: as a number it could change results' types.
         value = _python(value) if not isinstance(value, torch.Tensor) else value
         if isinstance(value, str):
             return _text(value)
         if isinstance(value, float) and not math.isfinite(value):
             return f'float("{value}")'
-        if isinstance(value, complex):  # whose own text loses the signs of zeros
+        if isinstance(value, complex):  # its repr would lose the signs of zeros
             return f"complex({self.literal(value.real)}, {self.literal(value.imag)})"
         if value is None or isinstance(value, (bool, int, float)):
             return repr(value)
         raise ValueError(f"cannot write {value!r} ({type(value).__name__}) as source")
 
     def index(self, key: Any, names: dict[fx.Node, str]) -> str:
-        """What stands in brackets."""
+        """Write the index that goes into square brackets."""
         if isinstance(key, tuple) and key:
             items = [
                 (self.literal if isinstance(item, tuple) else self.index)(item, names)
@@ -269,9 +271,9 @@ class _Writer:
         return ":".join("" if part is None else self.literal(part, names) for part in parts)
 
     def expression(self, node: fx.Node, names: dict[fx.Node, str]) -> str:
-        """The right side of a node's line."""
+        """Write the expression that computes a node's value."""
         arguments = [self.literal(item, names) for item in node.args]
-        # What is no variable, such as -2, needs them before an operator or a dot.
+        # Anything but a variable, such as -2, needs parentheses before an operator or a dot.
         operands = [
             text if isinstance(item, fx.Node) else f"({text})"
             for text, item in zip(arguments, node.args, strict=True)
@@ -296,14 +298,14 @@ class _Writer:
         return f"{self.qualified(target)}({', '.join(arguments)})"
 
     def write(self, module: fx.GraphModule, class_name: str) -> None:
-        """The classes for a module: first those of the graph modules in it."""
+        """Write the class for a module, after the classes for the graph modules in it."""
         for name, child in module.named_children():
             if isinstance(child, fx.GraphModule) and id(child) not in self.classes:
                 self.write(child, self._class_name(name))
         self.classes[id(module)] = class_name
         self.use("torch", "nn")
         lines = [f"class {class_name}(nn.Module):"]
-        # What passes and exporters keep there is their own.
+        # Passes and exporters keep other objects there, which are of no use in the file.
         meta = {key: text for key, text in module.meta.items() if isinstance(text, str)}
         if meta:
             lines += [f"    meta = {self.literal(meta)}", ""]
@@ -322,10 +324,10 @@ class _Writer:
         self.text.append("\n".join(lines) + "\n")
 
     def members(self, owner: str, module: nn.Module) -> list[str]:
-        """The statements that give `owner`, an expression, what `module` has."""
+        """Write statements that give `owner` all submodules, buffers and parameters of `module`."""
         lines = []
         for name, child in module.named_children():
-            # What holds layers that torch.fx has found below it.
+            # A plain nn.Module only holds layers whose names have a dot.
             holder = type(child) is nn.Module
             made = "nn.Module()" if holder else self.constructor(child)
             if _is_name(name):
@@ -347,12 +349,12 @@ class _Writer:
         return f"torch.zeros({self.literal(tuple(tensor.shape))}, dtype={tensor.dtype})"
 
     def _class_name(self, name: str) -> str:
-        """A class for the submodule `name`: its words with capitals."""
+        """Choose a class name for the submodule `name`: its words, capitalized."""
         words = "".join(word[:1].upper() + word[1:] for word in name.split("_"))
         return identifier(words, self.importable.union(self.classes.values()))
 
     def _variables(self, graph: fx.Graph) -> dict[fx.Node, str]:
-        """A variable for each node: `x` while only one value is alive, else a name of its own."""
+        """Choose each node's variable: `x` if its value is not needed any more, else a new name."""
         order = {node: i for i, node in enumerate(graph.nodes)}
         ends = {n: max((order[user] for user in n.users), default=order[n]) for n in graph.nodes}
         inputs = [node for node in graph.nodes if node.op == "placeholder"]
@@ -370,7 +372,7 @@ class _Writer:
 
 
 def _importable(module: fx.GraphModule) -> set[str]:
-    """The names that a file with this module may import: classes, functions, and packages."""
+    """Return all names that the file may import: classes, functions and packages."""
     names = set()
     for child in module.modules():
         if not isinstance(child, fx.GraphModule):
@@ -386,21 +388,21 @@ def _importable(module: fx.GraphModule) -> set[str]:
 def write_source(module: fx.GraphModule, class_name: str = "Model") -> str:
     """A .py file with the class of a module, and with those of the graph modules in it.
 
-    A layer is written from its own attributes: classes of torch.nn, of samepad, and others that
-    keep the arguments of their constructor under the same names. Weights are not written: the
-    class's state_dict has the module's names and shapes. What is text in the
-    module's `meta` is the class's.
+    A layer is written from its own attributes. It may be of torch.nn, of samepad, or of any class
+    that keeps its constructor's arguments as attributes of the same names. Weights are not written;
+    the names and shapes in the class's state_dict are the module's, so that the module's state_dict
+    can be loaded. Strings in the module's `meta` become the class's `meta`.
 
     Args:
-        module: What samepad.keras.to_torch or torch.fx.symbolic_trace made.
-        class_name: What the class is to be called.
+        module: A module from samepad.keras.to_torch, samepad.onnx.load or torch.fx.symbolic_trace.
+        class_name: The name of the class.
 
     Returns:
-        The source, ready to be imported where PyTorch and samepad are.
+        The source, which can be imported where PyTorch and samepad are installed.
 
     Raises:
-        ValueError: class_name is no name, or one that the file itself needs; a layer does not keep
-            what it was made with.
+        ValueError: class_name is not a valid name, or is one that the file itself needs; a layer
+            does not keep its constructor's arguments; or a value cannot be written as source.
     """
     importable = _importable(module)
     if not str(class_name).isidentifier() or str(class_name) in reserved() | importable:

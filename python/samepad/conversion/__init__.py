@@ -1,7 +1,7 @@
-"""Replacing layers of an existing model by samepad's.
+"""Replaces layers of an existing model by samepad's.
 
-`converting` goes through the model; `same_layers` and `parents` find what is padded as SAME;
-`checking` compares the old with the new.
+`converting` walks through the model, `same_layers` and `parents` find layers that are padded as
+SAME, and `checking` compares the old layers with the new ones.
 """
 
 from samepad.conversion.converting import convert

@@ -1,8 +1,7 @@
-"""Running modules on small inputs, away from the model, to see whether two of them agree.
+"""Runs copies of modules on small inputs to see whether two modules agree.
 
-Copies are run, on the CPU, whose parameters and buffers are random: so that a mask of ones, a
-factor of 0 or a bias of 0 shows that it takes part in the result, and so that the model is not
-touched.
+The copies are on the CPU and have random parameters and buffers. Thereby the model is not touched,
+and a mask of ones, a factor of 0 or a bias of 0 is seen to take part in the result.
 """
 
 import copy
@@ -18,38 +17,38 @@ from samepad.conversion.stand_ins import STAND_INS, torch_class
 
 Shape: TypeAlias = tuple[int, ...]
 
-#: Largest difference that rounding explains, over the largest value.
+#: The largest difference that rounding can explain, relative to the largest value.
 _TOLERANCE = 1e-4
 
 
 class CannotRunError(Exception):
-    """A module can't be run on a small input, and why."""
+    """A module can't be run on a small input; the message says why."""
 
 
 def tensors_of(module: nn.Module) -> Iterator[Tensor]:
-    """Parameters, buffers and other tensors that are attributes, in a module and inside it."""
+    """Yield the parameters, buffers and other tensor attributes of all submodules."""
     for part in module.modules():
         values = chain(part._parameters.values(), part._buffers.values(), vars(part).values())
         yield from (value for value in values if isinstance(value, Tensor))
 
 
 def _random(tensor: Tensor, generator: torch.Generator) -> Tensor:
-    """A tensor to put into the place of `tensor`: positive, since variances are."""
+    """Make random values for `tensor`: positive ones, because it may hold variances."""
     if not tensor.is_floating_point():
         return tensor.detach().to("cpu", copy=True)
     return torch.rand(tensor.shape, generator=generator) + 0.5
 
 
 class Copies:
-    """Makes copies of modules; a tensor that is in several of them is replaced by equal ones."""
+    """Makes copies of modules; a tensor that is in several of them gets the same random values."""
 
     def __init__(self) -> None:
-        """No copies so far."""
+        """Start without copies."""
         self._generator = torch.Generator().manual_seed(0)
         self._values: dict[int, Tensor] = {}
 
     def of(self, module: nn.Module) -> tuple[nn.Module, dict[int, Any]]:
-        """A copy without hooks, and the copies of all its parts by the id of the original."""
+        """Return a copy without hooks, and the copies of all its parts by the originals' ids."""
         copied: dict[int, Any] = {}
         for tensor in tensors_of(module):
             if id(tensor) not in self._values:
@@ -66,7 +65,7 @@ class Copies:
 
 
 def hooks_of(module: nn.Module) -> dict[str, Any]:
-    """The dictionaries that hold a module's hooks, by the names of the attributes."""
+    """Return the dictionaries that hold a module's hooks, by the names of the attributes."""
     return {
         name: vars(module)[name]
         for name, value in vars(nn.Module()).items()
@@ -75,10 +74,10 @@ def hooks_of(module: nn.Module) -> dict[str, Any]:
 
 
 def _results(module: nn.Module, input: Tensor, wanted: Sequence[Tensor]) -> list[Any]:
-    """Outputs, then, in evaluation, the gradients of the input and of the `wanted` parameters."""
+    """Return the outputs and, in eval mode, the gradients of the input and of `wanted`."""
     input = input.clone().requires_grad_()
     random_state = torch.get_rng_state()
-    torch.default_generator.manual_seed(0)  # for dropout; torch.manual_seed takes long
+    torch.default_generator.manual_seed(0)  # for dropout; torch.manual_seed would take long
     try:
         with torch.enable_grad():
             outputs = tree_leaves(module(input))
@@ -108,13 +107,13 @@ def _close(found: Any, expected: Any) -> bool:
 def agree(old: nn.Module, new: nn.Module, shapes: Sequence[Shape]) -> bool:
     """Whether two modules that share parameters give equal results for inputs of `shapes`.
 
-    That is their outputs in evaluation and in training, and the gradients in evaluation.
+    Compared are the outputs in evaluation and training mode, and the gradients in evaluation mode.
 
     Raises:
-        CannotRunError: `old` can't be copied, or raises an error for one of the inputs, other than
-            the last, which is the smallest.
+        CannotRunError: `old` can't be copied, or raises an error for an input. Errors for the last
+            shape, which is the smallest, do not count if there are others.
     """
-    with torch.inference_mode(False):  # whose tensors have no gradients to compare
+    with torch.inference_mode(False):  # tensors of inference mode would have no gradients
         return _agree(old, new, shapes)
 
 
@@ -123,7 +122,7 @@ def _agree(old: nn.Module, new: nn.Module, shapes: Sequence[Shape]) -> bool:
     generator = torch.Generator().manual_seed(1)
     try:
         old_copy, old_parts = copies.of(old)
-    except Exception as error:  # whatever a class's own code raises
+    except Exception as error:  # the class's own code may raise any error
         raise CannotRunError(str(error)) from error
     new_copy, new_parts = copies.of(new)
     shared = [
@@ -139,11 +138,11 @@ def _agree(old: nn.Module, new: nn.Module, shapes: Sequence[Shape]) -> bool:
             expected = _results(old_copy, input, [old_parts[part] for part in shared])
         except Exception as error:
             if shape == shapes[-1] and len(shapes) > 1:
-                continue  # nothing but a padding by as much as SAME's fits the smallest sizes
+                continue  # the smallest size fits only layers that pad as much as SAME
             raise CannotRunError(str(error)) from error
         try:
             found = _results(new_copy, input, [new_parts[part] for part in shared])
-        except (RuntimeError, ValueError):  # sizes that do not fit what comes next
+        except (RuntimeError, ValueError):  # its output's size does not fit the next layer
             return False
         if len(found) != len(expected) or not all(map(_close, found, expected)):
             return False
@@ -151,7 +150,7 @@ def _agree(old: nn.Module, new: nn.Module, shapes: Sequence[Shape]) -> bool:
 
 
 def geometry(layer: Any) -> list[tuple[int, int, int]]:
-    """Kernel size, stride and dilation of a convolution or pool in each dimension."""
+    """Return (kernel size, stride, dilation) of a convolution or pool for each dimension."""
     dimensions = STAND_INS[torch_class(layer)]._dimensions
     values = (layer.kernel_size, layer.stride, getattr(layer, "dilation", 1))
     return list(
@@ -160,10 +159,11 @@ def geometry(layer: Any) -> list[tuple[int, int, int]]:
 
 
 def shapes_for(layer: nn.Module, channels: int, *, alike: bool = False) -> list[Shape]:
-    """Shapes of small inputs that show how `layer` is padded.
+    """Return shapes of small inputs, (N, C, spatial...), that show how `layer` is padded.
 
-    Paddings depend on the remainder of a size by the stride: there are up to four remainders,
-    different ones in the dimensions unless they are to be `alike`, and a size of 1 or little more.
+    SAME's amounts depend on the remainder of a size divided by the stride. The shapes have up to
+    four different remainders, which differ between the dimensions unless `alike`. The last shape
+    has sizes of 1 or little more.
     """
     extents = [((k - 1) * d + 1, s) for k, s, d in geometry(layer)]
     if alike:

@@ -1,4 +1,4 @@
-"""Going through a model, layer by layer."""
+"""Converts a model, layer by layer."""
 
 from collections.abc import Callable, Iterable
 from dataclasses import replace
@@ -24,7 +24,7 @@ from samepad.typing import Padding, Select
 
 
 def _chosen(model: nn.Module, select: Select) -> Callable[[str, nn.Module], bool]:
-    """The function that says which layers to replace."""
+    """Turn `select` into a function that says which layers to replace."""
     if callable(select):
         return select
     if isinstance(select, str) or not isinstance(select, Iterable):
@@ -50,24 +50,24 @@ def _is_candidate(layer: nn.Module) -> bool:
 
 
 def _is_plain(layer: nn.Module) -> bool:
-    """Whether a layer computes what torch.nn's or samepad's class says."""
+    """Whether a layer computes exactly what its class in torch.nn or samepad computes."""
     return registered(layer) is None and not has_own_computation(layer)
 
 
 def _says_same(layer: nn.Module) -> bool:
-    """Whether a layer that can be replaced is padded as SAME by its own or its class's doing."""
+    """Whether a layer that can be replaced pads as SAME itself, by an argument or its class."""
     return not _is_plain(layer) or getattr(layer, "padding", None) == "same"
 
 
 class _RefusedError(Exception):
-    """Why a layer can't be replaced."""
+    """A layer can't be replaced; the message says why."""
 
 
 def _verdict(layer: nn.Module, judged: Judged) -> Verdict:
-    """What can stand in for a layer, as far as its padding is its own.
+    """Find a replacement for a layer that nothing else pads.
 
     Raises:
-        _RefusedError: Nothing can.
+        _RefusedError: There is none.
     """
     reason = obstacle(layer)
     if reason:
@@ -98,7 +98,7 @@ def _registered_verdict(layer: Any, entry: Registered, judged: Judged) -> Verdic
     try:
         verdict = said if entry.differs else judged.of(layer, registered=True)
     except CannotRunError:
-        verdict = said  # which is all there is to go by
+        verdict = said  # it can't be compared, so the registration has to be believed
     on_top = layer.padding
     if (not verdict or entry.differs) and (any(on_top) if isinstance(on_top, tuple) else on_top):
         raise _RefusedError(f"pads by {on_top} on top of its SAME padding")
@@ -121,15 +121,15 @@ def _converted(layer: nn.Module, entry: Registered) -> nn.Module:
     if not entry.differs and not _may_agree(layer, new):
         raise _RefusedError("its registered conversion gives other outputs: see differs=True")
     for name, given in hooks_of(layer).items():
-        # Hooks, in their own dictionaries, which the handles that remove them hold, unless the new
-        # layer has some as well.
+        # Share the dictionaries of hooks, because the handles that remove hooks refer to them. If
+        # the new layer has hooks too, both have to go into a new dictionary.
         own = vars(new)[name]
         vars(new)[name] = type(own)({**given, **own}) if own else given
     return new.train(layer.training)
 
 
 def _may_agree(old: nn.Module, new: nn.Module) -> bool:
-    """Whether two modules agree, as far as they can be run."""
+    """Whether two modules agree; True if they can't be run."""
     layer = next(filter(is_layer, old.modules()), None)
     try:
         return layer is None or agree(old, new, shapes_for(layer, channels_of(layer)))
@@ -180,48 +180,49 @@ def convert(
 ) -> nn.Module | tuple[nn.Module, ConversionReport]:
     """Replace convolutions and pools of `model` by samepad's, which share their parameters.
 
-    The model is changed in place, as by `nn.SyncBatchNorm.convert_sync_batchnorm`; its parameters
-    stay the same objects, which an optimizer may hold, under the same names, but for what a
-    function given to `register_conversion` makes. `copy.deepcopy` it first to
-    keep the original. A layer that is in several places is converted once and stays shared. Where
-    an error is raised, nothing has been changed. Convert before parametrizing, before
+    The model is changed in place, as by `nn.SyncBatchNorm.convert_sync_batchnorm`; use
+    `copy.deepcopy` first to keep the original. Parameters stay the same objects, to which an
+    optimizer may refer, under the same names, except in layers that a function given to
+    `register_conversion` makes. A layer that occurs in several places is converted once and stays
+    shared. If an error is raised, nothing has been changed. Convert before parametrizing, before
     DistributedDataParallel or fully_shard, and before torch.compile.
 
-    By default these are replaced, of whatever package, after their results have been compared with
-    the new layers' on small inputs, forward and backward:
+    By default these layers are replaced, whatever package they come from, after their results have
+    been compared with the new layers' on small inputs, forward and backward:
 
     - nn.Conv*d with padding="same";
-    - classes derived from convolutions and pools that pad as SAME in their own forward, and may
-      standardize their weights;
-    - convolutions and pools that a module before them, or the forward of a module that holds them,
-      pads as SAME: that module then stops padding;
+    - layers of classes derived from convolutions and pools that pad as SAME in their own forward;
+      they may standardize their weights;
+    - convolutions and pools whose input is padded as SAME by a module before them or in the forward
+      of the module that holds them: that module then stops padding;
     - layers of classes given to `register_conversion`.
 
     Args:
-        model: Any module; a layer alone is replaced as a whole.
-        select: Which layers to replace, other than those: a function that is given (qualified
-            name, layer) for each nn.Conv*d, nn.ConvTranspose*d, nn.MaxPool*d, nn.AvgPool*d and
-            layer of a registered class, or the qualified names themselves: layers chosen so get
-            `padding`, whatever they had; an average pool then leaves SAME's padding out of its
-            means, and a transposed convolution loses its output_padding.
+        model: Any module, which may itself be a layer to replace.
+        select: Which layers to replace instead of those above. Either a function that is called
+            with (qualified name, layer) for each nn.Conv*d, nn.ConvTranspose*d, nn.MaxPool*d,
+            nn.AvgPool*d and layer of a registered class, or a list of qualified names. The chosen
+            layers get `padding`, whatever padding they had; in the SAME modes, an average pool then
+            leaves the padding out of its means, and a transposed convolution loses its
+            output_padding.
         padding: Padding of the new layers.
         fold_pads: Whether zeros that are added in equal number to every input, as by nn.ZeroPad2d
-            before a convolution, become (before, after) pairs of the convolution. Only without
-            `select`.
+            before a convolution, become (before, after) pairs of the convolution. Has no effect
+            with `select`.
         return_report: Whether to return the report too.
 
     Returns:
-        The model, which is another object only where the model itself is a layer to replace; with
-        `return_report`, the model and a `ConversionReport` of what was replaced, what was left and
-        why, and where the old layer's result was wrong and the new one's differs.
+        The model, which is a new object only if the model itself is a layer to replace. With
+        `return_report`, the model and a `ConversionReport`, which says what was replaced, what was
+        left and why, and where the new layer differs because the old one's result was wrong.
 
     Raises:
-        TypeError: `model` is no module, or `select` is neither a function nor names, or a
-            registered conversion returns no module.
-        ValueError: `select` chooses a layer that is not there, is none of those, or has a
-            computation of its own that a samepad layer would not do; or `padding` is no name that
-            the layer knows.
-        RuntimeError: `padding` fits no layer of that many dimensions.
+        TypeError: `model` is not a module, `select` is neither a function nor names, or a
+            registered conversion does not return a module.
+        ValueError: `select` chooses a layer that does not exist, is not of these classes, or has a
+            computation of its own that a layer of samepad would not do; or `padding` is not a name
+            that the layer knows.
+        RuntimeError: `padding` has the wrong number of amounts for a layer's dimensions.
 
     Example:
         >>> model, report = samepad.convert(model, return_report=True)
@@ -237,7 +238,7 @@ def convert(
         if _is_candidate(layer):
             names.setdefault(layer, []).append(name)
     replacements = found.replacements
-    inside: set[nn.Module] = set()  # of layers that are replaced as a whole
+    inside: set[nn.Module] = set()  # all modules in layers that are replaced as a whole
     layers = []
     for layer, (name, *others) in names.items():
         if layer in inside or (chosen is None and isinstance(layer, Padded)):
@@ -265,7 +266,7 @@ def convert(
         inside.update(layer.modules())
         layers.append(LayerReport(name, before, type(new).__name__, verdict.note, verdict.differs))
 
-    # Every new layer exists by now, so nothing can fail half-way.
+    # All new layers exist by now, so no error can leave the model half converted.
     for module, attribute, value in found.settings:
         setattr(module, attribute, value)
     model = _replacing.replace(model, replacements)

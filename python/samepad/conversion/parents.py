@@ -1,8 +1,8 @@
-"""Plain layers whose padding is done elsewhere: before them, or in the forward of what holds them.
+"""Finds plain layers that are padded by a module before them or by the module that holds them.
 
-The padding moves into the layer, and is switched off where it was: a module that does nothing else
-becomes nn.Identity, a flag is set to False, or a module that pads and then calls its children one
-after the other becomes nn.Sequential.
+The padding moves into the layer and is switched off where it was: a module that only pads becomes
+nn.Identity, a flag is set to False, or a module that pads and then calls its children one after the
+other becomes nn.Sequential.
 """
 
 import copy
@@ -42,42 +42,42 @@ from samepad.conversion.same_layers import (
 from samepad.conversion.stand_ins import is_layer, is_padding_alone, obstacle, stand_in
 from samepad.modules.padded import Padded
 
-#: (before, after) in each dimension.
+#: How many elements are added (before, after) in each dimension.
 Pairs: TypeAlias = tuple[tuple[int, int], ...]
 
 
-#: A module with more parameters is not copied: it would take more than 256 MiB.
+#: Larger modules are not copied: this many elements take 256 MiB in float32.
 _MOST_ELEMENTS = 2**26
 
 
 @dataclass
 class Found:
-    """What `find` found out about a model."""
+    """What `find` finds in a model."""
 
-    #: What can stand in for a layer whose padding is done elsewhere.
+    #: For a layer that is padded elsewhere and can take over the padding: its replacement.
     verdicts: dict[nn.Module, Verdict] = field(default_factory=dict)
-    #: For a layer that keeps being padded elsewhere: where, and why.
+    #: For a layer that remains padded elsewhere: where it is padded, and why that stays.
     elsewhere: dict[nn.Module, str] = field(default_factory=dict)
-    #: What takes the place of modules that padded.
+    #: Replacements of the modules that did the padding.
     replacements: dict[nn.Module, nn.Module] = field(default_factory=dict)
-    #: Attributes to set: of which module, its name, the value.
+    #: Attributes to set: the module, the attribute's name, and the value.
     settings: list[tuple[nn.Module, str, Any]] = field(default_factory=list)
 
 
 @dataclass(frozen=True)
 class _Switch:
-    """A way to turn off the padding that a module does; one of these is given."""
+    """A way to turn off the padding that a module does; exactly one field is set."""
 
     #: Children that pad, to be replaced by nn.Identity.
     pads: tuple[nn.Module, ...] = ()
-    #: Names of attributes that lead to a flag, which is True.
+    #: Path of attribute names to a flag that is True and has to become False.
     flag: tuple[str, ...] = ()
-    #: Names of children, in the order in which an nn.Sequential is to call them.
+    #: Names of the children, in the order in which an nn.Sequential has to call them.
     calls: tuple[str, ...] = ()
 
 
 class _Pads(TorchDispatchMode):  # type: ignore[no-untyped-call]
-    """Remembers which tensors are others with zeros around, and how many."""
+    """Records which tensors were made by adding zeros around another one, and how many."""
 
     def __init__(self) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
@@ -96,10 +96,10 @@ class _Pads(TorchDispatchMode):  # type: ignore[no-untyped-call]
 
 @dataclass
 class _Run:
-    """What happened when a module was run on some inputs."""
+    """What was observed when a module ran on some inputs."""
 
     channels: int
-    #: For each layer that was given a padded tensor: by how much, call by call.
+    #: For each layer that was called with a padded tensor: the amounts of each call.
     padded: dict[nn.Module, list[Pairs]] = field(default_factory=dict)
     #: The names of the children that were called.
     calls: list[str] = field(default_factory=list)
@@ -121,7 +121,7 @@ def _run(parent: nn.Module, layers: Sequence[nn.Module], channels: int) -> _Run:
     for name, child in new.named_children():
         child.register_forward_pre_hook(lambda *_, name=name: run.calls.append(name))
     widest = max(layers, key=lambda layer: max((k - 1) * d for k, _, d in geometry(layer)))
-    for shape in shapes_for(widest, channels)[:-1]:  # the smallest may be too small
+    for shape in shapes_for(widest, channels)[:-1]:  # the last one may be too small
         run.calls.clear()
         with torch.no_grad(), pads:
             new.eval()(torch.rand(shape, generator=generator))
@@ -129,7 +129,7 @@ def _run(parent: nn.Module, layers: Sequence[nn.Module], channels: int) -> _Run:
 
 
 def _tried(parent: nn.Module, layers: Sequence[nn.Module]) -> _Run:
-    """`_run` with as many channels as one of the layers takes, most likely the first."""
+    """Call `_run` with the channels that a layer takes; the first layer's are most likely."""
     if sum(tensor.numel() for tensor in tensors_of(parent)) > _MOST_ELEMENTS:
         raise CannotRunError("it is too large to be copied")
     reason = ""
@@ -137,13 +137,13 @@ def _tried(parent: nn.Module, layers: Sequence[nn.Module]) -> _Run:
     for channels in list(taken)[:3]:
         try:
             return _run(parent, layers, channels)
-        except Exception as error:  # whatever a class's own code raises
+        except Exception as error:  # the class's own code may raise any error
             reason = reason or str(error)
     raise CannotRunError(reason)
 
 
 def _flags(parent: nn.Module) -> Iterator[tuple[str, ...]]:
-    """Where there are flags that may tell a module to pad: in itself, or in its configuration."""
+    """Yield paths of flags that may tell a module to pad: its own or its configuration's."""
     for name, value in vars(parent).items():
         if value is True and tells_of_padding(name):
             yield (name,)
@@ -167,7 +167,7 @@ def _switches(parent: nn.Module, run: _Run) -> Iterator[_Switch]:
 def _switched_off(
     parent: nn.Module, switch: _Switch, trials: Mapping[nn.Module, nn.Module]
 ) -> nn.Module:
-    """A copy of `parent`, of the same tensors, that has `trials` and does not pad."""
+    """Copy `parent`, sharing its tensors, with `trials` in place and its padding turned off."""
     parts: dict[int, Any] = {id(tensor): tensor for tensor in tensors_of(parent)}
     parts |= {id(old): new for old, new in trials.items()}
     parts |= {id(pad): nn.Identity() for pad in switch.pads}
@@ -186,7 +186,7 @@ def _sequential(parent: nn.Module, calls: Sequence[str]) -> nn.Module:
 
 
 def _may_want_padding(layer: Any) -> bool:
-    """Whether a layer is a convolution that would be padded, as a rule, and does not pad."""
+    """Whether a layer is a convolution of a kind that is usually padded, but does not pad."""
     return (
         isinstance(layer, _ConvNd)
         and not layer.transposed
@@ -196,7 +196,7 @@ def _may_want_padding(layer: Any) -> bool:
 
 
 def _has_methods(module: nn.Module) -> bool:
-    """Whether there is more that one can call than the module itself, other than what pads."""
+    """Whether a module has public methods beside forward and those that pad."""
     own = type(module).__mro__[: type(module).__mro__.index(nn.Module)]
     return any(
         callable(value) and not name.startswith("_") and not tells_of_padding(name)
@@ -215,13 +215,13 @@ class _Finder:
         for name, module in model.named_modules(remove_duplicate=False):
             self._names.setdefault(module, []).append(name)
         self._doubts: dict[nn.Module, str] = {}
-        #: What users have said how to convert.
+        #: Modules of classes that users have registered, and everything in them.
         self._registered = {
             part for module in self._names if registered(module) for part in module.modules()
         }
 
     def find(self) -> Found:
-        # From the inside out: what is nearest to a layer pads it.
+        # From the inside out, so that the innermost module that pads a layer is found first.
         for module in reversed(list(self._names)):
             if type(module).forward is nn.Sequential.forward:
                 children = list(module.named_children())
@@ -243,7 +243,7 @@ class _Finder:
         return self.found
 
     def _open(self, modules: Sequence[nn.Module]) -> list[nn.Module]:
-        """Those that are plain layers whose padding has not been found yet."""
+        """Return those modules that are plain layers whose padding has not been found yet."""
         return [
             module
             for module in modules
@@ -260,9 +260,9 @@ class _Finder:
         """Find out whether `parent` pads what is in it, and how to turn that off.
 
         Args:
-            parent: What is run: a module, or the modules in question put together.
-            together: The modules that have to be in the model equally often.
-            where: What to name in a note.
+            parent: The module to run, or an nn.Sequential of the modules in question.
+            together: Modules that have to occur equally often in the model.
+            where: The module to name in notes.
         """
         layers = self._open(list(parent.modules()))
         name = f"{type(where).__name__} {self._names[where][0]!r}".removesuffix(" ''")
@@ -312,7 +312,7 @@ class _Finder:
         padded: Mapping[nn.Module, list[Pairs]],
         channels: int,
     ) -> dict[nn.Module, Verdict]:
-        """What can stand in for the layers once the padding is switched off so; or nothing."""
+        """Find replacements for the layers if the padding is turned off by `switch`, if any."""
 
         def put(trials: Mapping[nn.Module, nn.Module]) -> nn.Module:
             return _switched_off(parent, switch, trials)
@@ -338,7 +338,8 @@ class _Finder:
             first, *rest = switch.flag
             value: Any = False
             if rest:
-                # Others read the configuration too, and it may be saved: the module gets its own.
+                # Other modules may read the same configuration, and users may save it, so the
+                # module gets a copy of its own.
                 old = getattr(parent, first)
                 key = (id(old), rest[0])
                 if key not in self._configurations:
@@ -351,7 +352,7 @@ class _Finder:
 
 
 def find(model: nn.Module, *, fold_pads: bool) -> Found:
-    """Find the plain layers of a model that are padded from outside; nothing is changed yet.
+    """Find the plain layers of a model that are padded by other modules; change nothing yet.
 
     Args:
         model: Any module.

@@ -1,4 +1,4 @@
-"""Classes that users have registered."""
+"""The registry of classes whose conversion users have defined."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -8,7 +8,7 @@ from torch import nn
 
 from samepad.conversion.stand_ins import STAND_INS
 
-#: Makes the layer that stands in for one of a registered class.
+#: Makes the replacement for a layer of a registered class.
 Conversion: TypeAlias = Callable[[Any], nn.Module]
 
 
@@ -25,7 +25,7 @@ REGISTERED: dict[type[nn.Module], Registered] = {}
 
 
 def registered(layer: nn.Module) -> Registered | None:
-    """What is registered for the class of `layer`."""
+    """Return what is registered for the class of `layer`, if anything."""
     return REGISTERED.get(type(layer))
 
 
@@ -38,26 +38,26 @@ def register_conversion(
 ) -> None:
     """Let `convert` replace the layers of a class of yours that computes a SAME layer.
 
-    Unless `differs`, an old layer and its new one are compared on small inputs, if the old one can
-    be run on its own; it is left where they differ.
+    Unless `differs`, the old layer and the new one are compared on small inputs, if the old one can
+    be run on its own; if they differ, the old one is left in place.
 
     Args:
-        cls: The class; its subclasses, which may compute more, are not meant.
-        conversion: What makes the new layer from an old one. It may be left out where `cls` is a
-            subclass of nn.Conv*d, nn.ConvTranspose*d, nn.MaxPool*d or nn.AvgPool*d that pads in
-            `forward` and keeps torch.nn's attributes: then the new layer has the old one's
-            parameters, under their names.
-        note: What the report says about each.
-        differs: Whether the new layer computes something else than the old one, as where that is
-            wrong.
+        cls: The class. Its subclasses are not included, because they may compute more.
+        conversion: A function that makes the new layer from an old one. It may be left out if `cls`
+            is a subclass of nn.Conv*d, nn.ConvTranspose*d, nn.MaxPool*d or nn.AvgPool*d that pads
+            in `forward` and keeps torch.nn's attributes: then the new layer has the old one's
+            parameters, under the same names.
+        note: What the report says about each layer of the class.
+        differs: Whether the new layer's results may differ from the old one's, for example because
+            the old one is wrong.
 
     Raises:
-        TypeError: `cls` is no nn.Module class, or `conversion` no function; or `cls` is no subclass
-            of one of those, and there is no `conversion`.
+        TypeError: `cls` is not a subclass of nn.Module, `conversion` is not a function, or it is
+            left out for a class that is not derived from one of those above.
 
     Example:
-        A layer that pads in `forward` and has a convolution of its own, `conv`. It becomes a module
-        that has one too, so that the state_dict keeps its names:
+        A layer that pads in `forward` and holds a convolution, `conv`. It becomes a module that
+        holds one too, so that the names in the state_dict stay the same:
 
         >>> def replacement(layer):
         ...     conv = samepad.convert(layer.conv, lambda *_: True)

@@ -1,4 +1,4 @@
-"""What `convert` says it did."""
+"""The report of `convert`."""
 
 from dataclasses import dataclass
 
@@ -9,13 +9,13 @@ class LayerReport:
 
     #: Qualified name, as in `model.named_modules()`; "" is the model itself.
     name: str
-    #: Class before.
+    #: Name of the class before.
     before: str
-    #: Class now; None where the layer was left as it is.
+    #: Name of the class now; None if the layer was left as it is.
     after: str | None
-    #: What to know about the replacement, or why the layer was left.
+    #: A remark about the replacement, or the reason why the layer was left.
     note: str
-    #: Whether the layer now computes something else than before, as where that was wrong.
+    #: Whether the new layer's results differ from the old one's, which were then wrong.
     differs: bool = False
 
 
@@ -37,11 +37,11 @@ class ConversionReport:
 
     @property
     def differing(self) -> tuple[LayerReport, ...]:
-        """The layers that compute something else than before; their notes say what."""
+        """The layers whose results differ from before; their notes say how."""
         return tuple(layer for layer in self.layers if layer.differs)
 
     def __str__(self) -> str:
-        """A line of totals, then a line per layer."""
+        """A line of totals, then one line per layer."""
         rows = [
             (
                 "differs" if layer.differs else "replaced" if layer.after else "left",

@@ -1,8 +1,8 @@
-"""Layers that are padded as SAME by a class's own code, wherever that class is defined.
+"""Recognizes layers that pad as SAME by their class's own code, wherever that is defined.
 
-What a class computes is not read from its name: guesses are compared with it on small inputs. A
-name decides two things alone: whether it is worth trying, and whether amounts of padding that are
-fixed are meant as those of SAME.
+What a class computes is not concluded from its name: it is compared with guesses on small inputs. A
+name decides only whether a comparison is worth trying, and whether fixed amounts of padding are
+meant to be those of SAME.
 """
 
 import re
@@ -46,7 +46,7 @@ Maker: TypeAlias = Callable[[nn.Module, Padding], nn.Module]
 
 @dataclass(frozen=True)
 class Verdict:
-    """That a layer is padded as SAME, and what takes its place."""
+    """How to replace a layer that has been found to be padded as SAME."""
 
     make: Maker = stand_in
     note: str = ""
@@ -56,7 +56,7 @@ class Verdict:
 @dataclass(frozen=True)
 class _Guess:
     verdict: Verdict
-    #: Makes what computes the same as the old layer, if the guess is right.
+    #: Makes a layer that computes the same as the old layer if the guess is right.
     trial: Maker
 
 
@@ -68,12 +68,12 @@ def _names(code: CodeType) -> Iterator[str]:
 
 
 def tells_of_padding(name: str) -> bool:
-    """Whether a name is one that people give to what pads."""
+    """Whether a name is typical of classes and attributes that pad."""
     return re.search("same|tf|pad", name, re.IGNORECASE) is not None
 
 
 def is_named_for_padding(module: nn.Module) -> bool:
-    """Whether the name of a module's class, or those of its children, tell of padding."""
+    """Whether the names of a module's class, its children or their classes suggest padding."""
     names = [type(module).__name__]
     for name, child in module.named_children():
         names += [name, type(child).__name__]
@@ -81,16 +81,16 @@ def is_named_for_padding(module: nn.Module) -> bool:
 
 
 def pads_in_forward(module: nn.Module) -> bool:
-    """Whether a name that a module's forward uses tells of padding."""
+    """Whether a name that is used in a module's forward suggests padding."""
     code = getattr(unwrap(type(module).forward), "__code__", None)
-    # `padding` is an attribute of convolutions.
+    # `padding` alone suggests nothing: it is an attribute of every convolution.
     return code is not None and any(
         tells_of_padding(name) for name in _names(code) if name != "padding"
     )
 
 
 def standardized(layer: nn.Module, padding: Padding) -> nn.Module:
-    """A SAME convolution that standardizes its filters as `layer` may do."""
+    """Make a SAME convolution that standardizes its filters, as `layer` may do."""
     scaled = "gain" in layer._parameters and hasattr(layer, "scale")
     return with_padding(
         ScaledStandardizedSamePadConv2d if scaled else StandardizedSamePadConv2d, layer, padding
@@ -98,7 +98,7 @@ def standardized(layer: nn.Module, padding: Padding) -> nn.Module:
 
 
 class _ZeroPadded(nn.Module):
-    """What some take for a SAME pool: one that is given an input padded with zeros."""
+    """A pool of an input that was padded with zeros, which some take for a SAME pool."""
 
     def __init__(self, pool: Any) -> None:
         super().__init__()
@@ -132,7 +132,7 @@ def _guesses(layers: Sequence[nn.Module]) -> Iterator[_Guess]:
 
 
 def fixed_pads(module: nn.Module) -> list[Any]:
-    """The modules in `module` that add zeros, as many for every input."""
+    """Return the submodules that add the same number of zeros to every input."""
     return [
         part
         for part in module.modules()
@@ -141,19 +141,19 @@ def fixed_pads(module: nn.Module) -> list[Any]:
 
 
 def padding_of(pad: Any) -> list[tuple[int, int]]:
-    """(before, after) in each dimension of what a module of torch.nn's pads."""
+    """Return (before, after) in each dimension for a padding module of torch.nn."""
     return list(zip(pad.padding[-2::-2], pad.padding[::-2], strict=True))
 
 
 def _static_shapes(module: nn.Module, layer: nn.Module, channels: int) -> list[Shape]:
-    """Shapes that `module` should be right for if it is padded for one input alone.
+    """Return shapes for which `module` should be right if it is padded for one input size only.
 
-    That is the one that its pads are SAME's for, if there is one, or any where it makes its pads
-    when it is given its first input.
+    If it holds fixed pads, that is the size for which these are SAME's, and none if there is no
+    such size. If it holds none, it may make them for its first input, so any shape will do.
     """
     amounts = [padding_of(pad) for pad in fixed_pads(module)]
     if any(isinstance(part, nn.Identity) for part in module.modules()):
-        amounts.append([(0, 0)] * len(geometry(layer)))  # nothing to pad
+        amounts.append([(0, 0)] * len(geometry(layer)))  # it may pad by nothing
     if not amounts:
         return shapes_for(layer, channels)
     sizes = []
@@ -177,18 +177,19 @@ def judge(
     *,
     claimed: bool = False,
 ) -> Verdict | None:
-    """What can stand in for `layers` so that `module`, which holds or is them, goes on as before.
+    """Find replacements for `layers` with which `module`, which holds or is them, agrees as before.
 
     Args:
-        module: What is run.
+        module: The module to run.
         layers: The convolutions or pools in it that are padded.
-        put: Makes a module that does what `module` does, with others in the place of `layers`.
+        put: Makes a module that does the same as `module`, with replacements of `layers` that do
+            the padding.
         channels: How many channels `module` takes.
-        claimed: Whether somebody says that it is padded as SAME; otherwise a module that adds the
+        claimed: Whether the user says that it is padded as SAME. Otherwise a module that adds the
             same amounts to every input has to have a name that says so.
 
     Returns:
-        The first guess that proves right, or None.
+        The first guess that proves right, or None if none does.
 
     Raises:
         CannotRunError: `module` can't be run.
@@ -219,12 +220,12 @@ def judge(
 
 
 def channels_of(layer: Any) -> int:
-    """How many channels a layer takes; pools take any number."""
+    """Return how many channels a layer takes; for pools, which take any number, 3."""
     return getattr(layer, "in_channels", 3)
 
 
 def _configuration(module: nn.Module) -> Hashable:
-    """What a layer's class may make its padding depend on: not how many channels there are."""
+    """Return all settings on which a layer's padding may depend; not the number of channels."""
     sizes = ("in_channels", "out_channels", "groups", "scale", "training")
     return (
         type(module),
@@ -239,7 +240,7 @@ def _configuration(module: nn.Module) -> Hashable:
 
 
 class Judged:
-    """Verdicts on single layers whose class has code of its own; the same for equal settings."""
+    """Judges layers whose class has code of its own, once for each combination of settings."""
 
     def __init__(self, *, fold_pads: bool) -> None:
         """See `convert` for `fold_pads`."""
@@ -247,14 +248,14 @@ class Judged:
         self._verdicts: dict[Hashable, Verdict | None] = {}
 
     def of(self, layer: nn.Module, *, registered: bool = False) -> Verdict | None:
-        """What can stand in for `layer`, or None.
+        """Return how to replace `layer`, or None if it is not padded as SAME.
 
         Args:
             layer: A layer of a class with code of its own.
-            registered: Whether users have registered the class as padded as SAME.
+            registered: Whether the user has registered the class as padded as SAME.
 
         Raises:
-            CannotRunError: It can't be run.
+            CannotRunError: The layer can't be run.
         """
         settings = (_configuration(layer), registered)
         if settings not in self._verdicts:
@@ -276,11 +277,11 @@ class Judged:
 
 
 def padded_by(amounts: Padding) -> Verdict:
-    """That a layer that pads by `amounts`, whatever its input, can stand in."""
+    """The verdict that a layer that pads every input by `amounts` is the replacement."""
     return Verdict(lambda layer, _: stand_in(layer, amounts))
 
 
 def total_padding(layer: Any, before: Sequence[tuple[int, int]]) -> Padding:
-    """(before, after) in each dimension, of what was padded `before` and what `layer` adds."""
+    """Add up the amounts padded `before` a layer and by it: (before, after) per dimension."""
     own = layer.padding if isinstance(layer.padding, tuple) else (0,) * len(before)
     return tuple((b + p, a + p) for (b, a), p in zip(before, own, strict=True))

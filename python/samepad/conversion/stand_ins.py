@@ -1,4 +1,4 @@
-"""The layer of samepad that stands in for one of torch.nn, or of a class derived from it."""
+"""Makes the layer of samepad that replaces one of torch.nn or of a class derived from it."""
 
 from typing import Any, TypeVar
 
@@ -12,7 +12,7 @@ from samepad._replacing import become
 from samepad.modules.padded import CONVOLUTION_MODES, OTHER_MODES, Padded, kept_padding
 from samepad.typing import Padding
 
-#: What stands in for torch.nn's classes.
+#: The replacements of torch.nn's classes.
 STAND_INS: dict[type[nn.Module], type[Padded]] = {
     getattr(nn, f"{family}{dimensions}d"): getattr(modules, f"SamePad{family}{dimensions}d")
     for family in ("Conv", "ConvTranspose", "MaxPool", "AvgPool")
@@ -23,12 +23,12 @@ Layer = TypeVar("Layer", bound=Padded)
 
 
 def is_layer(module: nn.Module) -> bool:
-    """Whether a module is a convolution or a pool, of whatever class."""
+    """Whether a module is a convolution or a pool, of torch.nn or a class derived from it."""
     return isinstance(module, (*STAND_INS, _ConvNd))
 
 
 def torch_class(layer: nn.Module) -> type[nn.Module]:
-    """torch.nn's class of a convolution or pool; some derive from `_ConvNd` alone."""
+    """Return torch.nn's class of a convolution or pool, even if it derives only from _ConvNd."""
     for cls in STAND_INS:
         if isinstance(layer, cls):
             return cls
@@ -38,7 +38,7 @@ def torch_class(layer: nn.Module) -> type[nn.Module]:
 
 
 def is_padding_alone(name: str, module: nn.Module) -> bool:
-    """Whether a module in another one's attribute `name` does nothing but pad, by its names."""
+    """Whether a child called `name` only pads, as far as its names and contents tell."""
     return (
         "pad" in f"{name} {type(module).__name__}".lower()
         and not is_layer(module)
@@ -48,7 +48,7 @@ def is_padding_alone(name: str, module: nn.Module) -> bool:
 
 
 def obstacle(layer: nn.Module) -> str | None:
-    """Why a layer of any class can't be replaced by one of another class."""
+    """Return why a layer can't be replaced by one of another class, or None if it can."""
     if isinstance(layer, LazyModuleMixin):
         return "is lazy: run the model once first"
     if parametrize.is_parametrized(layer):
@@ -63,12 +63,12 @@ def obstacle(layer: nn.Module) -> str | None:
 
 
 def with_padding(cls: type[Layer], layer: Any, padding: Padding) -> Layer:
-    """A layer of class `cls` with the parameters, buffers, hooks and attributes of `layer`."""
+    """Make a layer of class `cls` with the parameters, hooks and attributes of `layer`."""
     dimensions = cls._dimensions
     may_be_causal = issubclass(cls, modules.SamePadConv1d)
     kept = kept_padding(padding, dimensions, CONVOLUTION_MODES if may_be_causal else OTHER_MODES)
     changes: dict[str, Any] = {"padding": kept}
-    # Other packages keep lists or a single int where torch.nn keeps tuples.
+    # Classes of other packages may keep lists or a single int where torch.nn keeps tuples.
     for name in ("kernel_size", "stride", "dilation"):
         value = getattr(layer, name, None)
         if isinstance(value, list):
@@ -84,7 +84,7 @@ def with_padding(cls: type[Layer], layer: Any, padding: Padding) -> Layer:
     if isinstance(layer, _ConvNd) and isinstance(kept, int):
         changes["padding"] = (kept,) * dimensions
     if isinstance(kept, str):
-        # What goes with amounts of padding only.
+        # These arguments apply only to padding given as amounts.
         if hasattr(layer, "count_include_pad"):
             changes["count_include_pad"] = False
         if getattr(layer, "transposed", False) and kept != "valid":
@@ -93,6 +93,6 @@ def with_padding(cls: type[Layer], layer: Any, padding: Padding) -> Layer:
 
 
 def stand_in(layer: nn.Module, padding: Padding) -> nn.Module:
-    """The layer of samepad that does what torch.nn's does, with another padding."""
+    """Make the layer of samepad that does the same as `layer`, but with `padding`."""
     cls = type(layer) if isinstance(layer, Padded) else STAND_INS[torch_class(layer)]
     return with_padding(cls, layer, padding)

@@ -1,4 +1,4 @@
-"""Convolutions that standardize their weights: the stand-ins keep doing so."""
+"""SAME convolutions that standardize their weights, as the layers that they replace."""
 
 from torch import Tensor
 from torch.nn import functional as F
@@ -9,17 +9,17 @@ from samepad.modules import SamePadConv2d
 class StandardizedSamePadConv2d(SamePadConv2d):
     """A SAME convolution whose filters are standardized to mean 0 and variance 1.
 
-    It is made of an existing layer, whose attribute `eps` is added to the variances.
+    It is made from an existing layer, whose attribute `eps` is added to the variances.
     """
 
     eps: float
 
     def _gains(self) -> Tensor | None:
-        """A factor for each filter, or None for 1."""
+        """Return a factor for each filter, or None if all factors are 1."""
         return None
 
     def forward(self, input: Tensor) -> Tensor:
-        """`input` convolved with the standardized filters."""
+        """Convolve `input` with the standardized filters."""
         filters = F.batch_norm(
             self.weight.reshape(1, self.out_channels, -1),
             None,
@@ -32,7 +32,7 @@ class StandardizedSamePadConv2d(SamePadConv2d):
 
 
 class ScaledStandardizedSamePadConv2d(StandardizedSamePadConv2d):
-    """The same with a learned `gain` for each filter, times `scale`."""
+    """A standardized convolution whose filters are multiplied by `scale` and a learned `gain`."""
 
     gain: Tensor
     scale: float

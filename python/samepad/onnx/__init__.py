@@ -2,8 +2,8 @@
 
     module = samepad.onnx.load("model.onnx")
 
-The package onnx is needed to load a model, and not to run what came of it: nothing here imports it
-before.
+The package onnx is needed to load a model, but not to run the resulting module: this package
+imports it only when a model is loaded.
 """
 
 from typing import Any
@@ -14,26 +14,26 @@ __all__ = ["load", "register_symbolics"]
 
 
 def load(model: Any) -> fx.GraphModule:
-    """A PyTorch module that computes what an ONNX model computes.
+    """Convert an ONNX model to a PyTorch module that computes the same.
 
-    Convolutions and pools become layers of samepad where their padding is `auto_pad` or differs
-    between the sides, and torch.nn's elsewhere; what depends on constants alone is computed now.
-    The module is in evaluation mode: ONNX models are for inference.
+    Convolutions and pools become layers of samepad if their padding is `auto_pad` or differs
+    between the two sides, and torch.nn's layers otherwise. What depends only on constants is
+    computed at once. The module is in evaluation mode, because ONNX models are for inference.
 
     Args:
-        model: Path of a file, or an onnx.ModelProto. Tensors kept beside a file are read from its
-            folder. Nothing in a file is run as code.
+        model: Path of a file, or an onnx.ModelProto. Tensors in separate files are read from the
+            folder of the model's file. Nothing in a file is run as code.
 
     Returns:
-        The module. It takes the model's inputs, in order, as tensors of ONNX's shapes, and returns
-        a tensor, or a tuple where the model has several outputs.
+        The module. It takes the model's inputs, in order, as tensors of the same shapes as in ONNX,
+        and returns a tensor, or a tuple if the model has several outputs.
 
     Raises:
-        ImportError: There is no package onnx.
+        ImportError: The package onnx is not installed.
         TypeError: `model` is neither a path nor a model.
-        ValueError: The file is missing or no ONNX model; or operators, or attributes of some, have
-            no counterpart, or weights not the sizes that their input has: the message names all of
-            these nodes.
+        ValueError: The file is missing or is not an ONNX model; or the model has operators or
+            attributes without a counterpart, or weights whose sizes do not fit their input. The
+            message then names all nodes that this holds for.
     """
     try:
         from samepad.onnx import loading
@@ -43,11 +43,11 @@ def load(model: Any) -> fx.GraphModule:
 
 
 def register_symbolics() -> None:
-    """Tell torch.onnx.export(..., dynamo=False) how ONNX says samepad's operators.
+    """Tell torch.onnx.export(..., dynamo=False) how to write samepad's operators in ONNX.
 
-    The export of a module in Python does so of its own accord; call this before exporting what has
-    no Python of samepad in it: a module from torch.jit.script or torch.jit.load, or calls of
-    torch.ops.samepad.
+    Exporting a Python module that calls samepad does this automatically. Call this function before
+    exporting something that runs none of samepad's Python code: a module from torch.jit.script or
+    torch.jit.load, or calls of torch.ops.samepad.
     """
     from samepad.onnx import symbolics
 

@@ -1,4 +1,4 @@
-"""One node of an ONNX graph as its rule sees it."""
+"""One node of an ONNX graph, as the rule that converts it sees it."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -15,10 +15,10 @@ from samepad.onnx import limits, shapes
 
 @dataclass(frozen=True)
 class Sizes:
-    """A tensor of numbers, some of which are sizes that the module will see, or made from them.
+    """A small tensor whose numbers are known or are each computed by a node, mostly from sizes.
 
-    ONNX computes with shapes as tensors; as numbers they leave a module that exports and compiles
-    for every size.
+    ONNX computes with shapes as tensors. If the module computes with single numbers instead, it
+    exports and compiles with dynamic sizes.
     """
 
     items: tuple[int | float | fx.Node, ...]
@@ -33,24 +33,25 @@ class Sizes:
         return array.reshape(self.shape)
 
 
-#: What an ONNX value is while a graph is made: known, computed by a node, or both in parts.
+#: A value of ONNX while its graph is converted: a known tensor, a node that computes it, or numbers
+#: of which each one is known or computed by a node.
 Value = Tensor | fx.Node | Sizes
 
 
 class Builder(GraphBuilder):
-    """Makes a torch.fx.GraphModule; what depends on no input is computed at once."""
+    """Builds a torch.fx.GraphModule; what depends on no input is computed at once."""
 
     def __init__(self) -> None:
-        """An empty graph."""
+        """Start with an empty graph."""
         super().__init__()
         self.constants: dict[int, tuple[Tensor, fx.Node]] = {}
-        #: What the file calls a constant, by its id.
+        #: The file's name for a constant, by the tensor's id.
         self.names: dict[int, str] = {}
         self.fold = limits.Folding()
         self.cached: dict[Any, fx.Node] = {}
 
     def node(self, value: Any) -> Any:
-        """The value as an argument of a node: tensors become buffers."""
+        """Return a value as an argument of a node: tensors become buffers."""
         if isinstance(value, (list, tuple)):
             return type(value)(self.node(item) for item in value)
         if not isinstance(value, Tensor):
@@ -58,22 +59,23 @@ class Builder(GraphBuilder):
         if id(value) not in self.constants:
             buffer = self.name(self.names.get(id(value), "constant"))
             self.root.register_buffer(buffer, value)
-            # The tensor is kept too, so that its id stays its own.
+            # The tensor is kept alive, so that no other one can get its id.
             self.constants[id(value)] = (value, self.graph.get_attr(buffer))
         return self.constants[id(value)][1]
 
     def call(self, function: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
-        """Call a function: now, where all arguments are known."""
+        """Call a function: at once if all arguments are known, else by a node."""
         if not any(isinstance(a, fx.Node) for a in _leaves([args, list(kwargs.values())])):
             return self.fold(function, *args, **kwargs)
         given = {key: self.node(value) for key, value in kwargs.items()}
         node = self.graph.call_function(function, tuple(self.node(a) for a in args), given)
-        # torch.fx traces a module again when it is unpickled; into our functions it must not look.
+        # Unpickling makes torch.fx trace the module again; this keeps it from tracing into our
+        # functions.
         node.meta["is_wrapped"] = function.__module__.startswith("samepad.")
         return node
 
     def module(self, name: str, module: nn.Module, *inputs: Any) -> Any:
-        """Call a new submodule."""
+        """Call a new submodule: at once if all inputs are known, else by a node."""
         if not any(isinstance(leaf, fx.Node) for leaf in _leaves(inputs)):
             return self.fold(module.eval(), *inputs)
         name = self.name(name)
@@ -81,14 +83,14 @@ class Builder(GraphBuilder):
         return self.graph.call_module(name, tuple(self.node(value) for value in inputs))
 
     def size(self, tensor: fx.Node, dim: int) -> fx.Node:
-        """A tensor's size, asked for once."""
+        """Return the node that computes a tensor's size; the same node each time."""
         key = (tensor, dim)
         if key not in self.cached:
             self.cached[key] = self.graph.call_method("size", key)
         return self.cached[key]
 
     def tensor(self, value: Value | None) -> Tensor | fx.Node | None:
-        """The value as a tensor where it is numbers."""
+        """Convert single numbers to a tensor; return other values unchanged."""
         if not isinstance(value, Sizes):
             return value
         if value not in self.cached:
@@ -99,7 +101,7 @@ class Builder(GraphBuilder):
 
 
 def _text(value: Any) -> Any:
-    """A string, which attributes hold as bytes; what is none as it is."""
+    """Decode bytes, as which attributes store strings; return other values unchanged."""
     return value.decode() if isinstance(value, bytes) else value
 
 
@@ -113,7 +115,7 @@ def _leaves(structure: Any) -> list[Any]:
 
 @dataclass
 class Call:
-    """A node: its inputs, attributes and what makes the graph."""
+    """A node of ONNX with its inputs and attributes, and the builder of the new graph."""
 
     b: Builder
     name: str
@@ -122,18 +124,18 @@ class Call:
     attributes: dict[str, Any]
     opset: int
     outputs: int
-    #: Of the operator; empty for ONNX's own.
+    #: The operator's domain; empty for ONNX's own.
     domain: str = ""
 
     @property
     def description(self) -> str:
-        """For errors: name, operator and attributes; of tensors and graphs only what they are."""
+        """The node's name, operator and attributes, for error messages."""
         shown = ", ".join(f"{name!r}: {self._shown(name)}" for name in self.attributes)
         domain = f"{self.domain}." if self.domain else ""
         return f"{self.name} ({domain}{self.kind} {{{shown}}})"
 
     def _shown(self, name: str) -> str:
-        """An attribute in a message; of a long one the beginning."""
+        """Describe an attribute: a long one by its beginning, a tensor or graph by its kind."""
         value = self.get(name)
         items = value if isinstance(value, list) else [value]
         if all(isinstance(item, (int, float, str)) for item in items):
@@ -145,33 +147,33 @@ class Call:
 
     @property
     def inputs(self) -> list[Tensor | fx.Node | None]:
-        """All inputs, as tensors; None where one is left out."""
+        """All inputs as tensors; None for an input that is left out."""
         return [self.b.tensor(value) for value in self.given]
 
     def __getitem__(self, position: int) -> Any:
-        """An input, as a tensor; None where it is left out."""
+        """Return an input as a tensor, or None if it is left out."""
         return self.b.tensor(self.given[position]) if position < len(self.given) else None
 
     def get(self, name: str, default: Any = None) -> Any:
-        """An attribute."""
+        """Return an attribute, or `default` if the node does not have it."""
         value = self.attributes.get(name, default)
         return [_text(each) for each in value] if isinstance(value, list) else _text(value)
 
     def refuse(self, **expected: Any) -> None:
-        """Refuse attributes that are other than what can be computed.
+        """Refuse the node if attributes have values other than the only ones supported.
 
         Raises:
-            UnsupportedError: One is.
+            UnsupportedError: An attribute has another value.
         """
         for name, value in expected.items():
             if self.get(name, value) != value:
                 raise UnsupportedError(f"{name}={self.get(name)!r}, expected {value!r}")
 
     def known(self, position: int, what: str) -> Any:
-        """The numbers of an input that has to be constant, in lists; None where it is left out.
+        """Return an input that has to be constant, as lists of numbers; None if it is left out.
 
         Raises:
-            UnsupportedError: It depends on the model's input.
+            UnsupportedError: The input depends on the model's input.
         """
         value = self[position]
         if isinstance(value, fx.Node):
@@ -179,7 +181,7 @@ class Call:
         return None if value is None else limits.listed(value)
 
     def sizes(self, position: int) -> Sizes | None:
-        """An input as numbers known one by one; None where it is something else."""
+        """Return an input as single numbers, known or computed by nodes; None if it is not so."""
         value = self.given[position] if position < len(self.given) else None
         if isinstance(value, Tensor) and value.dtype in _NUMBERS:
             if value.numel() > limits.MOST_NUMBERS:
@@ -188,12 +190,15 @@ class Call:
         return value if isinstance(value, Sizes) else None
 
     def integers(self, position: int, attribute: str = "") -> Any:
-        """Sizes or axes: a list of numbers and of nodes that compute one, where they are known one
-        by one, else a node that computes a tensor of them; None where they are left out.
+        """Return an input that holds sizes or axes; None if it is left out.
 
         Args:
-            position: Of the input.
-            attribute: What the input was in earlier opsets.
+            position: The position of the input.
+            attribute: The name of the attribute that held them in earlier opsets.
+
+        Returns:
+            A list of numbers and of nodes that each compute one, where possible; otherwise a tensor
+            or a node that computes a tensor.
         """
         if attribute in self.attributes:
             return list(self.attributes[attribute])
@@ -206,7 +211,7 @@ class Call:
         return value
 
     def number(self, position: int, attribute: str = "") -> Any:
-        """One number: itself where it is known, else a node; None where it is left out."""
+        """Return an input of one number: the number if known, else a node; None if left out."""
         if attribute in self.attributes:
             return self.attributes[attribute]
         sizes = self.sizes(position)
@@ -216,7 +221,7 @@ class Call:
         return value.item() if isinstance(value, Tensor) and value.numel() == 1 else value
 
     def dims(self, position: int) -> list[int | None] | None:
-        """An input's sizes, None for one that is open; None where nothing is known of them."""
+        """Return an input's sizes, None for an open one; None if not even their count is known."""
         value = self.given[position] if position < len(self.given) else None
         if isinstance(value, Sizes):
             return list(value.shape)
@@ -225,20 +230,20 @@ class Call:
         return None if value is None else list(value.shape)
 
     def rank(self, position: int) -> int | None:
-        """How many dimensions an input has, where that is known."""
+        """Return how many dimensions an input has, or None if that is not known."""
         dims = self.dims(position)
         return None if dims is None else len(dims)
 
     def size(self, position: int, dim: int) -> int | None:
-        """An input's size along a dimension, where that is known."""
+        """Return an input's size along a dimension, or None if that is not known."""
         dims = self.dims(position)
         return dims[dim] if dims is not None and -len(dims) <= dim < len(dims) else None
 
     def expect(self, position: int, dim: int, size: int | None) -> None:
-        """Refuse an input of another size along a dimension, as far as both are known.
+        """Refuse an input whose size along a dimension is not `size`, as far as both are known.
 
         Raises:
-            UnsupportedError: It has one.
+            UnsupportedError: The two sizes are known and differ.
         """
         found = self.size(position, dim)
         if None not in (found, size) and found != size:
@@ -248,7 +253,7 @@ class Call:
             )
 
     def is_floating(self, position: int) -> bool | None:
-        """Whether an input is of floating-point numbers, where that is known."""
+        """Whether an input is of a floating-point type; None if that is not known."""
         value = self.given[position]
         if isinstance(value, fx.Node):
             dtype = value.meta.get("dtype")
@@ -256,17 +261,17 @@ class Call:
         return None if value is None else value.dtype.is_floating_point
 
     def weights(self, *positions: int) -> list[Tensor | None] | None:
-        """Inputs that are constant or left out; None where one is not."""
+        """Return inputs if all are constant or left out; None if the model computes one of them."""
         values = [self[position] for position in positions]
         if any(isinstance(value, fx.Node) for value in values):
             return None
         return values
 
 
-#: Characters of an attribute in a message.
+#: Longest text of an attribute in a message, in characters.
 _LONGEST = 200
 _NUMBERS = (torch.int32, torch.int64, torch.float32, torch.float64)
 
 
-#: How an operator is said in PyTorch: to a node's output, or outputs.
+#: Converts a node of ONNX; returns its output, or a list of its outputs.
 Rule = Callable[[Call], Any]

@@ -1,5 +1,7 @@
-"""ONNX's operators that take elements, or put them, where indices say. Negative ones count from the
-end."""
+"""ONNX's operators that read or write elements at indices.
+
+Negative indices count from the end.
+"""
 
 from typing import Any
 
@@ -10,7 +12,7 @@ from samepad.onnx.shapes import number
 
 
 def gather(input: Tensor, indices: Tensor, axis: int) -> Tensor:
-    """Gather: whole slices; negative indices count from the end."""
+    """Gather: whole slices along an axis."""
     axis %= input.dim()
     indices = indices.long() % max(input.shape[axis], 1)
     taken = input.index_select(axis, indices.reshape(-1))
@@ -18,12 +20,12 @@ def gather(input: Tensor, indices: Tensor, axis: int) -> Tensor:
 
 
 def gather_elements(input: Tensor, indices: Tensor, axis: int) -> Tensor:
-    """GatherElements: negative indices count from the end."""
+    """GatherElements: single elements along an axis."""
     return input.gather(axis, indices.long() % input.shape[axis])
 
 
 def gather_nd(input: Tensor, indices: Tensor, batch_dims: int) -> Tensor:
-    """GatherND: indices are rows of positions, in as many leading dimensions as there are."""
+    """GatherND: each row of indices is a position in the dimensions after the batch's."""
     batch = input.shape[:batch_dims]
     input = input.flatten(0, batch_dims - 1) if batch else input[None]
     indices = indices.flatten(0, batch_dims - 1) if batch else indices[None]
@@ -40,7 +42,7 @@ def gather_nd(input: Tensor, indices: Tensor, batch_dims: int) -> Tensor:
 
 
 def scatter_nd(input: Tensor, indices: Tensor, updates: Tensor, reduction: str) -> Tensor:
-    """ScatterND: what is at rows of positions is replaced, or combined with updates."""
+    """ScatterND: slices at the positions in the rows of indices are replaced or combined."""
     count = indices.shape[-1]
     strides = [1]
     for size in reversed(input.shape[1:count]):
@@ -56,7 +58,7 @@ def scatter_nd(input: Tensor, indices: Tensor, updates: Tensor, reduction: str) 
 def scatter_elements(
     input: Tensor, indices: Tensor, updates: Tensor, axis: int, reduction: str
 ) -> Tensor:
-    """ScatterElements: negative indices count from the end."""
+    """ScatterElements: single elements along an axis are replaced or combined with updates."""
     positions = indices.long().remainder(input.shape[axis])
     return _scattered(input, axis, positions, updates, reduction)
 
@@ -73,7 +75,7 @@ def _scattered(
 
 
 def one_hot(indices: Tensor, depth: Any, values: Tensor, axis: int) -> Tensor:
-    """OneHot: negative indices count from the end, others out of range give no hot one."""
+    """OneHot: an index that is out of range gives only off values."""
     count = number(depth)
     indices = indices.long()
     indices = torch.where(indices < 0, indices + count, indices)
@@ -82,23 +84,23 @@ def one_hot(indices: Tensor, depth: Any, values: Tensor, axis: int) -> Tensor:
 
 
 def top_k(input: Tensor, k: Any, axis: int, largest: bool) -> tuple[Tensor, Tensor]:
-    """TopK; of equal ones the first."""
+    """TopK: of equal elements, the first ones are taken."""
     order = input.sort(dim=axis, descending=largest, stable=True)
     count = number(k)
     return order.values.narrow(axis, 0, count), order.indices.narrow(axis, 0, count)
 
 
 def triangle(input: Tensor, upper: bool, diagonal: Any) -> Tensor:
-    """Trilu."""
+    """Trilu: the upper or lower triangle of matrices."""
     k = 0 if diagonal is None else number(diagonal)
     return input.triu(k) if upper else input.tril(k)
 
 
 def eye_like(input: Tensor, diagonal: int, dtype: torch.dtype | None) -> Tensor:
-    """EyeLike."""
+    """EyeLike: ones on a diagonal, zeros elsewhere."""
     return torch.ones_like(input, dtype=dtype).triu(diagonal).tril(diagonal)
 
 
 def non_zero(input: Tensor) -> Tensor:
-    """NonZero: a row for each dimension."""
+    """NonZero: positions of the non-zero elements, (dimensions, count)."""
     return input.nonzero().T

@@ -1,7 +1,7 @@
-"""What is known of tensors before a model runs: their types and sizes, node by node.
+"""Infers types and sizes of tensors, node by node, before the model runs.
 
-ONNX's inference for a whole graph loses the number of dimensions where a model computes a shape,
-and all that follows; this one goes on from what samepad knows of each value.
+ONNX's inference for a whole graph loses the number of dimensions where the model computes a shape,
+and everything after that. Inference node by node can use what samepad knows of each value.
 """
 
 import functools
@@ -15,12 +15,12 @@ from samepad.onnx import tensors
 from samepad.onnx.call import Value
 
 _NUMBERS = {dtype: number for number, dtype in tensors.TYPES.items()}
-#: Up to so many elements, constants may be sizes that decide on an output's shape.
+#: A constant with at most this many elements may hold sizes that an output's shape depends on.
 _FEW = 1000
 
 
 def sizes_of(kind: Any) -> list[int | None]:
-    """The sizes that a tensor's type has; None for one that is open, which some write as -1."""
+    """Return the sizes in a tensor's type; None for an open one, which may be written as -1."""
     return [
         dim.dim_value if dim.HasField("dim_value") and dim.dim_value >= 0 else None
         for dim in kind.shape.dim
@@ -28,12 +28,12 @@ def sizes_of(kind: Any) -> list[int | None]:
 
 
 def tensor_types(values: Any) -> dict[str, Any]:
-    """The types of tensors that a graph declares, by name."""
+    """Return the types of the tensors that a graph declares, by name."""
     return {v.name: v.type.tensor_type for v in values if v.type.HasField("tensor_type")}
 
 
 def note(node: fx.Node, *kinds: Any) -> None:
-    """Keep with a node what tensor types say of it: the first that knows a size has it."""
+    """Store with a node the type and sizes in `kinds`; the first one that has a size decides."""
     for kind in kinds:
         if kind is None:
             continue
@@ -55,7 +55,7 @@ def _schema(kind: str, opset: int) -> Any:
 
 
 def _type_of(value: Value) -> Any:
-    """A value's type for ONNX; None where its numbers are of no known type."""
+    """Return a value's type as ONNX's; None if the type of its numbers is not known."""
     if isinstance(value, fx.Node):
         dtype, shape = value.meta.get("dtype"), value.meta.get("dims")
     else:
@@ -64,7 +64,7 @@ def _type_of(value: Value) -> Any:
 
 
 def inferred(node: Any, given: list[Value | None], opset: int) -> dict[str, Any]:
-    """The types of a node's outputs, by name, as far as ONNX can tell them from its inputs."""
+    """Return the types of a node's outputs, by name, as far as ONNX can infer them."""
     types, data = {}, {}
     for name, value in zip(node.input, given, strict=True):
         if value is None:
@@ -83,16 +83,16 @@ def inferred(node: Any, given: list[Value | None], opset: int) -> dict[str, Any]
             opset_imports=[helper.make_opsetid("", opset)],
         )
     except Exception:
-        return {}  # of many kinds; what is wrong with the node, its own rule says
+        return {}  # any kind of error; if the node is wrong, its own rule will say so
     return {name: kind.tensor_type for name, kind in found.items() if kind.HasField("tensor_type")}
 
 
 def _is_odd(value: Tensor) -> bool:
-    """Whether NumPy lacks the type."""
+    """Whether the value is of a type that NumPy lacks or that is shorter than float32."""
     return value.dtype.is_floating_point and value.dtype.itemsize < 4
 
 
-#: Operators that leave the number of dimensions as it is, of their first input.
+#: Operators whose output has as many dimensions as their first input.
 _KEEPS_RANK = frozenset(
     (
         *(
@@ -132,9 +132,10 @@ _RANKS = {
 
 
 def with_ranks(model: Any) -> Any:
-    """The model whose inputs have as many dimensions as their use tells, where they have no shape.
+    """Give inputs that have no shape the number of dimensions that their use implies, if any.
 
-    ONNX Runtime takes inputs without a shape, and finds out when it runs.
+    ONNX Runtime accepts inputs without a shape and finds out when it runs; a module of layers needs
+    the number of dimensions earlier.
     """
     shapeless = [
         position
@@ -158,16 +159,17 @@ def with_ranks(model: Any) -> Any:
 
 
 def rank_by_use(name: str, users: dict[str, list[Any]], ranks: dict[str, int]) -> int | None:
-    """How many dimensions an input has, from what is done with it; None where that does not tell.
+    """Return how many dimensions the use of an input implies, or None if it implies none.
 
     Args:
-        name: Of the input.
-        users: Of each value, the nodes that take it.
-        ranks: Of the constants, by name.
+        name: Name of the input.
+        users: For each value, the nodes that take it.
+        ranks: The number of dimensions of each constant, by name.
     """
     waiting, seen = [(name, 0)], {name}
     while waiting:
-        # Values of the input's rank, where that is more than what they have been broadcast with.
+        # `value` has as many dimensions as the input if that is more than `least`, the most
+        # dimensions that it has been broadcast with.
         value, least = waiting.pop()
         for node in users.get(value, ()):
             rank = _rank(node, ranks) if node.input[0] == value else None
@@ -184,7 +186,7 @@ def rank_by_use(name: str, users: dict[str, list[Any]], ranks: dict[str, int]) -
 
 
 def _rank(node: Any, ranks: dict[str, int]) -> int | None:
-    """Of a node's first input, where the node itself or its constants tell."""
+    """Return the dimensions of a node's first input if the node or its constants imply them."""
     if node.op_type in _RANKS:
         return _RANKS[node.op_type]
     attributes = {each.name: helper.get_attribute_value(each) for each in node.attribute}

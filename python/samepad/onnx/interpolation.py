@@ -1,4 +1,4 @@
-"""Resize, as far as torch.nn.functional.interpolate computes something else."""
+"""Resize in the cases for which torch.nn.functional.interpolate computes something else."""
 
 import math
 from collections.abc import Callable
@@ -22,21 +22,26 @@ def resize(
     roi: Any = None,
     extrapolation: float = 0.0,
 ) -> Tensor:
-    """Resize along axes, one after the other.
+    """Resize a tensor along several axes, one after the other.
 
     Args:
-        input: Any shape.
-        axes: Which dimensions.
-        sizes: Of the output along these; None where scales are given.
-        scales: By which factors, in place of sizes.
-        mode: nearest, linear or cubic.
+        input: A tensor of any shape.
+        axes: The dimensions to resize.
+        sizes: The output's sizes along `axes`; None if `scales` are given.
+        scales: The factors by which the sizes change, in place of `sizes`.
+        mode: "nearest", "linear" or "cubic".
         transform: ONNX's coordinate_transformation_mode.
-        rounding: ONNX's nearest_mode; or by_scale, ceil along axes that shrink, floor along others.
+        rounding: ONNX's nearest_mode; or "by_scale", which rounds up along axes that shrink and
+            down along the others.
         cubic: ONNX's cubic_coeff_a.
-        exclude_outside: Give no weight to what is beyond the edge, which stands for itself else.
+        exclude_outside: Whether positions beyond the edge get no weight; otherwise they have the
+            value at the edge.
         policy: ONNX's keep_aspect_ratio_policy.
-        roi: Starts along the axes, then ends; of transform tf_crop_and_resize.
-        extrapolation: What is beyond the edges there.
+        roi: For the transform "tf_crop_and_resize": the starts along the axes, then the ends.
+        extrapolation: For the same transform: the value of outputs beyond the edges.
+
+    Returns:
+        A tensor of the input's type, whose sizes differ from the input's only along `axes`.
     """
     if policy != "stretch":
         factors = [m / input.shape[dim] for m, dim in zip(sizes, axes, strict=True)]
@@ -73,7 +78,7 @@ def resize(
 def _positions(
     o: Tensor, n: int, m: int, scale: float, transform: str, ends: tuple[float, float]
 ) -> Tensor:
-    """Where in the input, of n, each of m outputs is taken."""
+    """Return the position in the input, of size n, from which each of m outputs is taken."""
     if transform == "asymmetric":
         return o / scale
     if transform == "align_corners":
@@ -104,7 +109,7 @@ _ROUNDED: dict[str, Callable[[Tensor], Tensor]] = {
 def _taps(
     where: Tensor, n: int, mode: str, cubic: float, exclude_outside: bool
 ) -> list[tuple[Tensor, Tensor]]:
-    """Which elements each output is made of, and with which weights."""
+    """Return (indices, weights) of the input's elements whose weighted sum each output is."""
     first = where.floor()
     t = where - first
     if mode == "linear":

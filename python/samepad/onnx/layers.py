@@ -1,4 +1,4 @@
-"""Convolutions, pools, normalizations and products: what becomes a layer of torch.nn or samepad."""
+"""Rules for convolutions, pools and matrix products, which become layers where possible."""
 
 import operator
 from typing import Any
@@ -15,10 +15,10 @@ _MODES = {"SAME_UPPER": "same", "SAME_LOWER": "same_lower", "VALID": 0}
 
 
 def _numbers(c: Call, name: str, count: int, default: int) -> list[int]:
-    """An attribute of as many numbers.
+    """Return an attribute that is a list of `count` numbers.
 
     Raises:
-        UnsupportedError: It has more or fewer.
+        UnsupportedError: It has more or fewer numbers.
     """
     found = list(c.get(name, [default] * count))
     if len(found) != count:
@@ -27,15 +27,17 @@ def _numbers(c: Call, name: str, count: int, default: int) -> list[int]:
 
 
 def _padding(c: Call, dimensions: int, kernel: Any = None) -> Any:
-    """What samepad calls the node's padding: a mode, amounts or (before, after) pairs.
+    """Return the node's padding as samepad's layers take it: a mode, amounts or pairs.
 
     Args:
         c: The node.
-        dimensions: How many spatial ones there are.
-        kernel: Of a pool, whose amounts PyTorch limits to half of it; pairs have no limit.
+        dimensions: The number of spatial dimensions.
+        kernel: The kernel size of a pool. PyTorch limits a pool's amounts to half of it, so larger
+            ones become (before, after) pairs, which samepad does not limit so.
 
     Raises:
-        UnsupportedError: auto_pad is none that ONNX has, or pads are not two for each dimension.
+        UnsupportedError: auto_pad is not one of ONNX's values, or there are not two pads for each
+            dimension.
     """
     mode = c.get("auto_pad", "NOTSET")
     if mode != "NOTSET":
@@ -51,7 +53,7 @@ def _padding(c: Call, dimensions: int, kernel: Any = None) -> Any:
 
 
 def _is_same(padding: Any) -> bool:
-    """Whether it takes samepad's layers: torch.nn's have neither modes nor pairs."""
+    """Whether a padding needs samepad's layers: torch.nn's take neither modes nor pairs."""
     return isinstance(padding, str) or (isinstance(padding, tuple) and type(padding[0]) is tuple)
 
 
@@ -63,17 +65,17 @@ def _steps(c: Call, dimensions: int) -> dict[str, Any]:
 
 
 def loaded(module: nn.Module, **weights: Tensor | None) -> nn.Module:
-    """The module with these weights, in their type.
+    """Copy weights into a module, which gets their type, and return the module.
 
     Raises:
-        UnsupportedError: Their shapes are not the module's.
+        UnsupportedError: The shape of a weight is not the one in the module.
     """
     present = {name: value for name, value in weights.items() if value is not None}
     module.to(next(iter(present.values())).dtype)
     own = module.state_dict()
     with torch.no_grad():
         for name, value in present.items():
-            if own[name].shape != value.shape:  # copying would broadcast
+            if own[name].shape != value.shape:  # copy_ would broadcast
                 shapes = f"{tuple(value.shape)}, expected {tuple(own[name].shape)}"
                 raise UnsupportedError(f"{name} has shape {shapes}")
             own[name].copy_(value)
@@ -81,11 +83,14 @@ def loaded(module: nn.Module, **weights: Tensor | None) -> nn.Module:
 
 
 def _dimensions(c: Call) -> int:
-    """Spatial dimensions of a convolution, as far as they are known; 1 where every number is one
-    for all of them.
+    """Return the number of spatial dimensions of a convolution.
+
+    If neither the inputs nor the attributes tell, this is 1, because then no attribute has a number
+    for each dimension.
 
     Raises:
-        UnsupportedError: The input has others than the weight, or PyTorch has no such layer.
+        UnsupportedError: The input and the weight have different numbers of dimensions, or PyTorch
+            has no such layer.
     """
     rank = c.rank(1) or c.rank(0)
     if rank is not None:
@@ -96,10 +101,10 @@ def _dimensions(c: Call) -> int:
 
 
 def _checked(c: Call, dimensions: int) -> int:
-    """The spatial dimensions, which PyTorch has layers for and the input has too.
+    """Check that PyTorch has layers for this number of spatial dimensions and the input has it.
 
     Raises:
-        UnsupportedError: It is not so.
+        UnsupportedError: That is not the case.
     """
     if dimensions not in (1, 2, 3):
         raise UnsupportedError(f"{dimensions} spatial dimensions, expected 1, 2 or 3")
@@ -110,10 +115,10 @@ def _checked(c: Call, dimensions: int) -> int:
 
 
 def _kernel(c: Call) -> list[int]:
-    """A pool's kernel, one size for each spatial dimension.
+    """Return a pool's kernel size for each spatial dimension.
 
     Raises:
-        UnsupportedError: The input has others, or PyTorch has no such pool.
+        UnsupportedError: The input has another number of dimensions, or PyTorch has no such pool.
     """
     kernel = list(c.get("kernel_shape"))
     _checked(c, len(kernel))
@@ -121,7 +126,7 @@ def _kernel(c: Call) -> list[int]:
 
 
 def conv(c: Call) -> Any:
-    """Conv: a layer, or a function where the model computes the weight."""
+    """Conv: becomes a layer, or a function if the model computes the weight."""
     dimensions = _dimensions(c)
     padding, groups = _padding(c, dimensions), c.get("group", 1)
     inputs, outputs = c.size(1, 1), c.size(1, 0)
@@ -152,7 +157,7 @@ def _class(padding: Any, kind: str, dimensions: int) -> str:
 
 
 def conv_transpose(c: Call) -> Any:
-    """ConvTranspose: a layer, or a function where the model computes the weight or gives a size."""
+    """ConvTranspose: a layer, or a function if the weight is computed or a size is given."""
     dimensions = _dimensions(c)
     padding, groups = _padding(c, dimensions), c.get("group", 1)
     extra = _numbers(c, "output_padding", dimensions, 0)
@@ -162,7 +167,7 @@ def conv_transpose(c: Call) -> Any:
     c.expect(2, 0, outputs and outputs * groups)
     weights = c.weights(1, 2)
     sizes = c.get("output_shape")
-    # The pads of auto_pad depend on output_padding, which the size that they lead to does not.
+    # With auto_pad, the output's size does not depend on output_padding, but the pads do.
     if sizes is not None or (any(extra) and isinstance(padding, str)):
         return c.b.call(
             ops.conv_transpose_to,
@@ -199,7 +204,7 @@ def conv_transpose(c: Call) -> Any:
 
 
 def max_pool(c: Call) -> Any:
-    """MaxPool, of floats and 8-bit integers; indices count over the whole tensor, as ONNX's."""
+    """MaxPool: as in ONNX, indices are positions in the whole flattened tensor."""
     c.refuse(storage_order=0)
     kernel = _kernel(c)
     options: dict[str, Any] = {
@@ -215,7 +220,7 @@ def max_pool(c: Call) -> Any:
 
 
 def average_pool(c: Call) -> Any:
-    """AveragePool."""
+    """AveragePool: becomes a layer."""
     kernel = _kernel(c)
     if any(d != 1 for d in c.get("dilations", [1])):
         raise UnsupportedError(f"dilations={c.get('dilations')}, which PyTorch's pools have not")
@@ -231,12 +236,12 @@ def average_pool(c: Call) -> Any:
 
 
 def gemm(c: Call) -> Any:
-    """Gemm: alpha A B + beta C, nn.Linear where it is one."""
+    """Gemm, alpha A B + beta C: becomes nn.Linear if it computes nothing else."""
     alpha, beta = c.get("alpha", 1.0), c.get("beta", 1.0)
     weights = c.weights(1, 2)
     c.expect(0, 0 if c.get("transA", 0) else 1, c.size(1, 1 if c.get("transB", 0) else 0))
     bias_is_plain = c[2] is None or (isinstance(c[2], Tensor) and c[2].dim() == 1)
-    floating = c.is_floating(1)  # ONNX multiplies integers too, nn.Linear does not
+    floating = c.is_floating(1)  # nn.Linear does not multiply integers, as ONNX does
     plain = alpha == 1 and beta == 1 and not c.get("transA", 0) and bias_is_plain
     if weights and floating and plain:
         weight, bias = weights
@@ -261,7 +266,7 @@ def _linear(c: Call, weight: Tensor, bias: Tensor | None) -> Any:
 
 
 def add(c: Call) -> Any:
-    """Add: the bias of the nn.Linear before it, which exporters write as two nodes, where it is."""
+    """Add: becomes the bias of the nn.Linear before it if it is one; exporters split these."""
     for product, bias in (c.given[:2], c.given[1::-1]):
         if isinstance(product, fx.Node) and isinstance(bias, Tensor) and product.meta.get("once"):
             layer = product.op == "call_module" and c.b.root.get_submodule(str(product.target))
@@ -276,7 +281,7 @@ def _is_bias(bias: Tensor, layer: nn.Linear) -> bool:
 
 
 def mat_mul(c: Call) -> Any:
-    """MatMul: nn.Linear where the second is a constant matrix of floats."""
+    """MatMul: becomes nn.Linear if the second input is a constant matrix of floats."""
     weight = c[1]
     c.expect(0, -1, c.size(1, 0 if c.rank(1) == 1 else -2))
     if isinstance(weight, Tensor) and weight.dim() == 2 and weight.is_floating_point():

@@ -1,4 +1,4 @@
-"""How much of a model is converted: what a small file may ask for can be more than any memory."""
+"""Limits for the size of a model, because a small file can ask for more than any memory."""
 
 from collections.abc import Callable, Iterable
 from typing import Any
@@ -11,32 +11,34 @@ from torch.utils._pytree import tree_leaves, tree_map_only
 
 from samepad._building import UnsupportedError
 
-#: Nodes, those of functions once for each call.
+#: Most nodes of a model, where those of functions count once for each call.
 MOST_NODES = 1_000_000
-#: Functions that call each other, one inside of the other.
+#: Deepest nesting of functions that call each other.
 MOST_NESTED = 100
-#: Elements that computing with constants adds to those in the file: 0.6 GB of float32.
+#: Most elements that operators may make out of constants, in addition to those in the file. In
+#: float32 this is 0.6 GB.
 MOST_ELEMENTS = 150_000_000
-#: Numbers in a constant that says sizes, axes or amounts.
+#: Most numbers in a constant that holds sizes, axes or amounts.
 MOST_NUMBERS = 10_000
 
 
 def function_key(proto: Any) -> tuple[str, str, str]:
-    """What a function is called by: the name of a FunctionProto, the operator of a NodeProto."""
+    """Return the key by which a NodeProto calls a FunctionProto; it is the same for both."""
     name = proto.op_type if hasattr(proto, "op_type") else proto.name
     return proto.domain, name, proto.overload
 
 
 def check_expansion(model: Any) -> None:
-    """Refuse a model that is too large once each call of a function is written out.
+    """Refuse a model that is too large once each call of a function is replaced by its body.
 
-    Functions are counted, not written out, and each of them once.
+    Each function is counted once, and no call is replaced in doing so, so that this takes little
+    time.
 
     Raises:
-        ValueError: There are too many nodes, or functions call each other too deep or in a circle.
+        ValueError: There are too many nodes, or functions are nested too deep or call themselves.
     """
     functions = {function_key(function): function for function in model.functions}
-    #: The nodes of each function with those of its calls, and how deep they are nested.
+    #: For each function, its nodes including those of its calls, and its depth of nesting.
     counted: dict[tuple[str, str, str], tuple[int, int]] = {}
 
     def called(key: tuple[str, str, str], callers: tuple[Any, ...]) -> tuple[int, int]:
@@ -70,13 +72,13 @@ def check_expansion(model: Any) -> None:
 
 
 def graphs_of(node: Any) -> list[Any]:
-    """The graphs in a node's attributes, which are run by its own rules."""
+    """Return the graphs in a node's attributes, such as the branches of If."""
     graphs = [each.g for each in node.attribute if each.type == AttributeProto.GRAPH]
     return graphs + [g for each in node.attribute for g in each.graphs]
 
 
 class _Watch(TorchDispatchMode):  # type: ignore[no-untyped-call]
-    """Refuses an operator that would make a large tensor of small ones, before it runs."""
+    """Refuses, before it runs, an operator that would make too large a tensor."""
 
     def __init__(self, allowed: int) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
@@ -91,23 +93,23 @@ class _Watch(TorchDispatchMode):  # type: ignore[no-untyped-call]
         try:
             result = func(*on_meta, **meta_kwargs)
         except (NotImplementedError, RuntimeError, ValueError, IndexError):
-            pass  # its size depends on values, and on no more than there are; or it is an error
+            pass  # the size depends on values, which are not many; or the operator raises an error
         else:
             check_growth(_elements(result) - _elements(given), self.allowed)
         return func(*args, **kwargs)
 
 
 def _elements(structure: Any) -> int:
-    """Of all tensors in a structure, each of them once."""
+    """Count the elements of all tensors in a structure, each tensor once."""
     found = {id(leaf): leaf.numel() for leaf in tree_leaves(structure) if isinstance(leaf, Tensor)}
     return sum(found.values())
 
 
 def check_growth(more: int, allowed: int) -> None:
-    """Refuse more elements than are allowed.
+    """Refuse an operator that makes more elements than are allowed.
 
     Raises:
-        UnsupportedError: There are more.
+        UnsupportedError: `more` is larger than `allowed`.
     """
     if more > allowed:
         raise UnsupportedError(
@@ -117,17 +119,17 @@ def check_growth(more: int, allowed: int) -> None:
 
 
 class Folding:
-    """Computes with constants while a model is converted, within a limit for all of it."""
+    """Computes with constants while a model is converted, within a limit for the whole model."""
 
     def __init__(self) -> None:
-        """Nothing computed yet."""
+        """Begin with the whole limit."""
         self.left = MOST_ELEMENTS
 
     def __call__(self, function: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
-        """What a function computes.
+        """Call a function and return its result.
 
         Raises:
-            UnsupportedError: More elements come of it than are left to be made.
+            UnsupportedError: The result has more elements than the limit still allows.
         """
         with _Watch(self.left), torch.no_grad():
             result = function(*args, **kwargs)
@@ -136,10 +138,10 @@ class Folding:
 
 
 def listed(tensor: Tensor) -> Any:
-    """The numbers of a constant that says sizes, axes or amounts.
+    """Return the numbers of a constant that holds sizes, axes or amounts, as a list.
 
     Raises:
-        UnsupportedError: There are too many for that.
+        UnsupportedError: There are more numbers than sizes, axes or amounts can be.
     """
     if tensor.numel() > MOST_NUMBERS:
         raise UnsupportedError(

@@ -1,4 +1,4 @@
-"""From an ONNX file or model to a torch.fx.GraphModule."""
+"""Loads an ONNX file or model as a torch.fx.GraphModule."""
 
 from collections import Counter
 from pathlib import Path
@@ -18,18 +18,19 @@ from samepad.onnx.operators import OPERATORS
 
 __all__ = ["load", "read", "sizes_of"]
 
-#: Before it, operators broadcast by an attribute `broadcast`, and much else was otherwise.
+#: Before this opset, operators broadcast according to an attribute `broadcast`, and much else was
+#: different.
 OLDEST_OPSET = 7
-#: Of an error.
+#: Most lines in an error message.
 _MOST_LINES = 200
 
 
 def read(model: Any) -> Any:
-    """The model that a path leads to, or a model, checked.
+    """Read a model from a path, or take a model, and check it.
 
     Raises:
-        TypeError: It is neither.
-        ValueError: There is no such file, or it is no model that ONNX's checker accepts.
+        TypeError: `model` is neither a path nor a model.
+        ValueError: There is no such file, or ONNX's checker does not accept the model.
     """
     if isinstance(model, onnx.ModelProto):
         proto, name = model, "the model"
@@ -50,11 +51,11 @@ def read(model: Any) -> Any:
 
 
 def _check(proto: Any, path: str) -> None:
-    """Ask ONNX's checker, but for what it refuses without need.
+    """Run ONNX's checker, but let it accept inputs and outputs without a shape.
 
     Raises:
         ValueError: Weights are missing.
-        onnx.checker.ValidationError: It refuses the model.
+        onnx.checker.ValidationError: The checker refuses the model.
     """
     unread = [t.name for t in proto.graph.initializer if t.data_location == t.EXTERNAL]
     if unread:
@@ -62,9 +63,9 @@ def _check(proto: Any, path: str) -> None:
             f"its initializers {', '.join(unread)} are kept in files that were not read; pass the "
             "model's path, or call onnx.load_external_data_for_model first"
         )
-    if proto.ByteSize() > onnx.checker.MAXIMUM_PROTOBUF:  # it takes them from files alone
+    if proto.ByteSize() > onnx.checker.MAXIMUM_PROTOBUF:  # it checks large models only from a file
         return onnx.checker.check_model(path)
-    # Exporters leave out what they do not know, and ONNX Runtime takes that too.
+    # Exporters leave out shapes that they do not know, and ONNX Runtime accepts that too.
     values = [*proto.graph.input, *proto.graph.output]
     shapeless = [position for position, value in enumerate(values) if _lacks_shape(value)]
     if shapeless:
@@ -83,7 +84,7 @@ def _lacks_shape(value: Any) -> bool:
 
 
 def _attribute(proto: Any) -> Any:
-    """An attribute's value; of float32, which files hold, the shortest number that is the same."""
+    """Return an attribute's value; for float32, the shortest decimal number equal to it."""
     value = onnx.helper.get_attribute_value(proto)
     if proto.type == onnx.AttributeProto.FLOAT:
         return float(str(np.float32(value)))
@@ -93,7 +94,7 @@ def _attribute(proto: Any) -> Any:
 
 
 def _resolved(node: Any, attributes: dict[str, Any]) -> Any:
-    """A function's node with the attributes of a call in place of their names."""
+    """Replace references to a function's attributes in its node by the call's attributes."""
     if not any(each.ref_attr_name for each in node.attribute):
         return node
     resolved = onnx.NodeProto()
@@ -109,33 +110,33 @@ def _resolved(node: Any, attributes: dict[str, Any]) -> Any:
 
 
 def _opset(imports: Any) -> int:
-    """The version of ONNX's own operators."""
+    """Return the version of ONNX's own operator set."""
     opsets = {entry.domain: entry.version for entry in imports}
     return int(opsets.get("", opsets.get("ai.onnx", OLDEST_OPSET)))
 
 
 class Scope:
-    """The names in a graph, or in one call of a function."""
+    """The values by name in a graph, or in one call of a function."""
 
     def __init__(self, nodes: Any, outputs: list[str], opset: int, declared: Any) -> None:
-        """What values are declared to be, and how often they are used; no values yet."""
+        """Note the declared types and count the uses of each name; there are no values yet."""
         self.nodes = nodes
         self.outputs = outputs
         self.opset = opset
         self.declared = inference.tensor_types(declared)
         self.uses = Counter([*(name for node in nodes for name in node.input), *outputs])
         self.values: dict[str, Value | None] = {"": None}
-        #: What a call gives a function.
+        #: The attributes that a call passes to a function.
         self.attributes: dict[str, Any] = {}
-        #: Of the names of layers.
+        #: Prefix of the names of layers.
         self.prefix = ""
 
 
 class Loader:
-    """A model on its way: its module so far, and what could not be said."""
+    """Converts a model: holds its module so far, and the reasons why nodes were refused."""
 
     def __init__(self, proto: Any) -> None:
-        """The constants and inputs of a model."""
+        """Begin with the constants and inputs of a model."""
         graph = proto.graph
         self.name = graph.name
         self.functions = {limits.function_key(each): each for each in proto.functions}
@@ -158,36 +159,36 @@ class Loader:
                 self.keep(self.scope, given.name, self.b.placeholder(given.name))
 
     def constant(self, name: str, read: Any, *arguments: Any) -> None:
-        """A value that the file holds; where it cannot be read, note why."""
+        """Read a constant of the file; if it cannot be read, note why."""
         try:
             value = read(*arguments)
             self.b.names[id(value)] = name
         except (UnsupportedError, TypeError, ValueError, IndexError, RuntimeError) as error:
-            # NumPy's and PyTorch's, of what does not fit.
+            # NumPy and PyTorch raise the other errors for data that does not fit its shape.
             self.unsupported.append(f"initializer {name}: {error}")
             value = torch.zeros(())
         self.scope.values[name] = value
 
     def keep(self, scope: Scope, name: str, value: Any, found: Any = None) -> None:
-        """A value under a name, with what is known of its type and whether it is used once."""
+        """Store a value by its name; note its type, and whether it is used only once."""
         scope.values[name] = value
         if isinstance(value, fx.Node):
             value.meta["once"] = value.meta.get("once", True) and scope.uses[name] == 1
             inference.note(value, found, scope.declared.get(name))
 
     def run(self, scope: Scope) -> list[Any]:
-        """Compute a scope's nodes, and return its outputs."""
+        """Convert the nodes of a scope, and return its outputs."""
         for position, node in enumerate(scope.nodes):
             self.convert(_resolved(node, scope.attributes), position, scope)
         return [scope.values[name] for name in scope.outputs]
 
     def convert(self, node: Any, position: int, scope: Scope) -> None:
-        """Compute a node's outputs; where that cannot be said, note why.
+        """Convert a node; if it has no counterpart, note why.
 
         Raises:
             ValueError: Its inputs or attributes do not fit each other.
         """
-        # Of operators that a converter fused, the first one's name.
+        # If a converter has fused operators, take the name of the first one.
         name = scope.prefix + (node.name.partition(";")[0] or f"{node.op_type}_{position}")
         given = [scope.values[input] for input in node.input]
         function = self.functions.get(limits.function_key(node))
@@ -203,7 +204,7 @@ class Loader:
                 self.keep(scope, output, value, kinds.get(output))
 
     def called(self, function: Any, node: Any, name: str, given: list[Any]) -> Scope:
-        """The scope of a call of a function: its body, with the values and attributes given."""
+        """Return the scope for one call of a function, with the given values and attributes."""
         body = Scope(
             function.node,
             list(function.output),
@@ -217,7 +218,7 @@ class Loader:
         return body
 
     def computed(self, node: Any, name: str, given: list[Any], opset: int) -> list[Any]:
-        """What an operator gives; where that cannot be said, note why.
+        """Convert an operator and return its outputs; if it has no counterpart, note why.
 
         Raises:
             ValueError: Its inputs or attributes do not fit each other.
@@ -226,21 +227,21 @@ class Loader:
         domain = "" if node.domain == "ai.onnx" else node.domain
         rule = _no_counterpart if domain else OPERATORS.get(node.op_type, _no_counterpart)
         call = Call(self.b, name, node.op_type, given, attributes, opset, len(node.output), domain)
-        results: Any = [torch.zeros(())] * len(node.output)  # for what cannot be computed
+        results: Any = [torch.zeros(())] * len(node.output)  # used if the operator is refused
         try:
             as_sizes = sizes.computed(call)
             results = rule(call) if as_sizes is None else as_sizes
         except UnsupportedError as error:
             self.unsupported.append(f"{call.description}: {error}")
         except Exception as error:
-            # After the first that is unsupported, others fail for want of values.
+            # After the first refusal, nodes may fail only because they get placeholder values.
             if not self.unsupported:
                 reason = str(error) or repr(error)
                 raise ValueError(f"cannot convert {call.description}: {reason}") from error
         return results if isinstance(results, list) else [results]
 
     def finish(self, outputs: list[Any]) -> fx.GraphModule:
-        """The module."""
+        """Return the finished module, in evaluation mode."""
         found = [self.b.node(self.b.tensor(value)) for value in outputs]
         result = found[0] if len(found) == 1 else tuple(found)
         return self.b.finish(result, "OnnxModel").eval()
@@ -251,7 +252,7 @@ def _no_counterpart(_: Call) -> Any:
 
 
 def load(model: Any) -> fx.GraphModule:
-    """samepad.onnx.load, where the package onnx is known to be there."""
+    """See samepad.onnx.load, which makes sure that the package onnx is installed."""
     loader = Loader(read(model))
     outputs = loader.run(loader.scope)
     if loader.unsupported:

@@ -1,4 +1,4 @@
-"""Normalizations: layers of torch.nn where the weights are constant, functions elsewhere."""
+"""Rules for normalizations: layers if the weights are constant, functions otherwise."""
 
 import operator
 from typing import Any
@@ -15,7 +15,7 @@ from samepad.onnx.layers import loaded
 
 
 def batch_normalization(c: Call) -> Any:
-    """BatchNormalization of inference."""
+    """BatchNormalization, in inference only."""
     c.refuse(training_mode=0)
     if c.outputs != 1:
         raise UnsupportedError(f"{c.outputs} outputs, those of training, expected 1")
@@ -28,7 +28,7 @@ def batch_normalization(c: Call) -> Any:
     scale, bias, mean, variance = weights
     assert scale is not None
     made = getattr(nn, f"BatchNorm{max(rank - 2, 1)}d")
-    momentum = round(1 - c.get("momentum", 0.9), 7)  # of the new, in PyTorch
+    momentum = round(1 - c.get("momentum", 0.9), 7)  # PyTorch's is the weight of new values
     module = loaded(
         made(scale.shape[0], eps=epsilon, momentum=momentum),
         weight=scale,
@@ -40,7 +40,7 @@ def batch_normalization(c: Call) -> Any:
 
 
 def instance_normalization(c: Call) -> Any:
-    """InstanceNormalization: also of one value for each channel, which torch.nn's layers refuse."""
+    """InstanceNormalization, also of one value per channel, which torch.nn's layers refuse."""
     for position in (1, 2):
         c.expect(position, 0, c.size(0, 1))
     epsilon, rank, weights = c.get("epsilon", 1e-5), c.rank(0), c.weights(1, 2)
@@ -59,7 +59,7 @@ def instance_normalization(c: Call) -> Any:
 
 
 def group_normalization(c: Call) -> Any:
-    """GroupNormalization of opset 21; the one before was withdrawn."""
+    """GroupNormalization of opset 21; that of opset 18 was withdrawn."""
     for position in (1, 2):
         c.expect(position, 0, c.size(0, 1))
     groups, epsilon, weights = c.get("num_groups"), c.get("epsilon", 1e-5), c.weights(1, 2)
@@ -73,7 +73,7 @@ def group_normalization(c: Call) -> Any:
 
 
 def layer_normalization(c: Call) -> Any:
-    """LayerNormalization from an axis on."""
+    """LayerNormalization over all dimensions from `axis` on."""
     _expect_broadcast(c, 1)
     _expect_broadcast(c, 2)
     axis, epsilon, rank, weights = c.get("axis", -1), c.get("epsilon", 1e-5), c.rank(0), None
@@ -90,10 +90,10 @@ def layer_normalization(c: Call) -> Any:
 
 
 def _expect_broadcast(c: Call, position: int) -> None:
-    """Refuse weights that do not broadcast to what is normalized.
+    """Refuse weights that do not broadcast to the input.
 
     Raises:
-        UnsupportedError: They do not.
+        UnsupportedError: A size of the weights is neither 1 nor the input's.
     """
     for dim in range(1, 1 + (c.rank(position) or 0)):
         if c.size(position, -dim) != 1:
@@ -101,7 +101,7 @@ def _expect_broadcast(c: Call, position: int) -> None:
 
 
 def _is_affine(c: Call, dimensions: Any, scale: Tensor | None, bias: Tensor | None) -> bool:
-    """Whether they are nn.LayerNorm's over so many dimensions; ONNX's may broadcast too."""
+    """Whether the weights fit nn.LayerNorm, whose weights, unlike ONNX's, do not broadcast."""
     if scale is None or scale.dim() != dimensions:
         return False
     normalized = (c.dims(0) or [None] * dimensions)[-dimensions:]
@@ -110,29 +110,30 @@ def _is_affine(c: Call, dimensions: Any, scale: Tensor | None, bias: Tensor | No
 
 
 def rms_normalization(c: Call) -> Any:
-    """RMSNormalization from an axis on."""
+    """RMSNormalization over all dimensions from `axis` on."""
     _expect_broadcast(c, 1)
     return c.b.call(ops.rms_norm, c[0], c[1], c.get("axis", -1), c.get("epsilon", 1e-5))
 
 
 def mean_variance_normalization(c: Call) -> Any:
-    """MeanVarianceNormalization."""
+    """MeanVarianceNormalization over `axes`."""
     return c.b.call(ops.standardize, c[0], list(c.get("axes", [0, 2, 3])))
 
 
 def lp_normalization(c: Call) -> Any:
-    """LpNormalization: of zeros, zeros."""
+    """LpNormalization: a vector of zeros stays zeros."""
     return c.b.call(F.normalize, c[0], float(c.get("p", 2)), c.get("axis", -1), 1e-30)
 
 
 def local_response_normalization(c: Call) -> Any:
-    """LRN."""
+    """LRN: becomes nn.LocalResponseNorm."""
     size = c.get("size")
     module = nn.LocalResponseNorm(
         size, c.get("alpha", 1e-4), c.get("beta", 0.75), c.get("bias", 1.0)
     )
     if size % 2:
         return c.b.module(c.name, module, c[0])
-    # Of an even number of channels, ONNX has one more after the middle, PyTorch before it.
+    # If `size` is even, ONNX sums over one channel more after the middle one, PyTorch over one more
+    # before it. Flipping the channels before and after swaps the two.
     mirrored = c.b.module(c.name, module, c.b.call(torch.flip, c[0], (1,)))
     return c.b.call(torch.flip, mirrored, (1,))

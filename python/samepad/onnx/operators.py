@@ -1,4 +1,4 @@
-"""ONNX's operators: a table from the name to its rule, which says it in PyTorch."""
+"""The table of ONNX's operators: each name with the rule that converts it to PyTorch."""
 
 import functools
 import math
@@ -17,17 +17,17 @@ from samepad.onnx.shape_rules import RULES
 
 
 def _function(function: Callable[..., Any]) -> Rule:
-    """A function of all inputs."""
+    """Make a rule that calls a function with all inputs."""
     return lambda c: c.b.call(function, *c.inputs)
 
 
 def _layer(make: Callable[[Call], nn.Module]) -> Rule:
-    """A layer without weights."""
+    """Make a rule that calls a layer without weights."""
     return lambda c: c.b.module(c.name, make(c), c[0])
 
 
 def _fold(function: Callable[..., Any]) -> Rule:
-    """A function of two, over any number of inputs."""
+    """Make a rule that combines any number of inputs by a function of two."""
     return lambda c: functools.reduce(lambda a, b: c.b.call(function, a, b), c.inputs)
 
 
@@ -58,14 +58,15 @@ def _clip(c: Call) -> Any:
         return c[0]
     if limits == [0, 6]:
         return c.b.module(c.name, nn.ReLU6(), c[0])
-    # The upper limit wins here and there.
+    # If the lower limit is above the upper one, both ONNX and PyTorch give the upper one.
     return c.b.call(torch.clamp, c[0], *limits)
 
 
 def _softmax(log: bool) -> Rule:
     def rule(c: Call) -> Any:
         axis, rank = c.get("axis", 1 if c.opset < 13 else -1), c.rank(0)
-        # Before opset 13 over all dimensions from the axis on, of which the last has none behind.
+        # Before opset 13, Softmax is over all dimensions from the axis on. The two are the same if
+        # the axis is the last one.
         if c.opset < 13 and (rank is None or axis % rank != rank - 1):
             return c.b.call(ops.softmax_2d, c[0], axis, log)
         return c.b.module(c.name, (nn.LogSoftmax if log else nn.Softmax)(dim=axis), c[0])
@@ -95,7 +96,7 @@ def _extreme(function: Callable[..., Any]) -> Rule:
 
 
 def _prelu(c: Call) -> Any:
-    """PRelu: a layer where there is one slope, or one for each channel."""
+    """PRelu: becomes a layer if there is one slope, or one for each channel."""
     slope, rank = c[1], c.rank(0)
     one = isinstance(slope, Tensor) and slope.numel() == 1
     if one or (
@@ -132,7 +133,7 @@ def _global(layer: str, method: str) -> Rule:
 
 
 def _selu(c: Call) -> Any:
-    # PyTorch's constants, in float32.
+    # The defaults are PyTorch's constants, rounded to float32.
     constants = (c.get("alpha", 1.6732632), c.get("gamma", 1.0507010))
     if np.allclose(constants, (1.6732632423543772, 1.0507009873554805), rtol=1e-7):
         return c.b.module(c.name, nn.SELU(), c[0])

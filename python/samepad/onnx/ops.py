@@ -1,4 +1,4 @@
-"""What ONNX's operators compute and PyTorch has no one function for; beside shapes and indexing."""
+"""Functions for ONNX's operators on values for which PyTorch has no single function."""
 
 import math
 from typing import Any
@@ -12,100 +12,103 @@ from samepad.onnx.shapes import flatten, integers, number
 
 
 def cast(input: Tensor, dtype: torch.dtype) -> Tensor:
-    """Cast."""
+    """Cast to a type."""
     return input.to(dtype)
 
 
 def cast_like(input: Tensor, target: Tensor) -> Tensor:
-    """CastLike."""
+    """CastLike: cast to the type of another tensor."""
     return input.to(target.dtype)
 
 
 def quotient(left: int, right: int) -> int:
-    """Div of sizes: towards zero."""
+    """Div of sizes, rounded towards zero."""
     return left // right if (left < 0) == (right < 0) else -(-left // right)
 
 
 def single(value: float) -> float:
-    """A double rounded to float32, which ONNX computes in.
+    """Round a double to float32, in which ONNX computes.
 
-    By sums, which graphs with open sizes can hold: adding 2^29 times as much leaves 24 digits. The
-    quotients, exact by powers of two, keep symbolic arithmetic from cancelling the sums.
+    Graphs with dynamic sizes can hold sums and quotients, but no conversion to float32. Adding 2^29
+    times the value, and subtracting it again, leaves 24 binary digits. The quotients by powers of
+    two are exact; they keep symbolic arithmetic from cancelling the two sums.
     """
     large = value / 2.0**-29
     return ((large + value) / 0.5 - large / 0.5) / 2.0
 
 
 def divide(left: Tensor, right: Tensor) -> Tensor:
-    """Div: of integers, towards zero."""
+    """Div: integers are rounded towards zero."""
     integral = not left.is_floating_point() and not right.is_floating_point()
     return torch.div(left, right, rounding_mode="trunc" if integral else None)
 
 
 def power(base: Tensor, exponent: Tensor) -> Tensor:
-    """Pow: of the base's type."""
+    """Pow: the result has the base's type."""
     return torch.pow(base, exponent).to(base.dtype)
 
 
 def where(condition: Tensor, left: Tensor, right: Tensor) -> Tensor:
-    """Where."""
+    """Where: the condition may have any type."""
     return torch.where(condition.bool(), left, right)
 
 
 def softmax_2d(input: Tensor, axis: int, log: bool) -> Tensor:
-    """Softmax before opset 13: over all dimensions from `axis` on together."""
+    """Softmax before opset 13: over all dimensions from `axis` on, taken together."""
     flat = flatten(input, axis)
     result = flat.log_softmax(1) if log else flat.softmax(1)
     return result.reshape(input.shape)
 
 
 def prelu(input: Tensor, slope: Tensor) -> Tensor:
-    """PRelu: the slope broadcasts."""
+    """PRelu, whose slope is broadcast to the input."""
     return torch.where(input < 0, input * slope, input)
 
 
 def hard_sigmoid(input: Tensor, alpha: float, beta: float) -> Tensor:
-    """HardSigmoid."""
+    """HardSigmoid: alpha x + beta, clamped to 0 and 1."""
     return (input * alpha + beta).clamp(0, 1)
 
 
 def selu(input: Tensor, alpha: float, gamma: float) -> Tensor:
-    """Selu, of other constants than PyTorch's."""
+    """Selu, with other constants than PyTorch's."""
     return gamma * torch.where(input > 0, input, alpha * torch.expm1(input))
 
 
 def swish(input: Tensor, alpha: float) -> Tensor:
-    """Swish."""
+    """Swish: x sigmoid(alpha x)."""
     return input * torch.sigmoid(alpha * input)
 
 
 def shrink(input: Tensor, bias: float, limit: float) -> Tensor:
-    """Shrink: zero up to the limit, beyond it nearer to zero by the bias."""
+    """Shrink: values up to the limit become 0, larger ones move towards 0 by the bias."""
     moved = input - bias * input.sign()
     return torch.where(input.abs() > limit, moved, torch.zeros_like(input)).to(input.dtype)
 
 
 def hardmax(input: Tensor, axis: int) -> Tensor:
-    """Hardmax: one at the first of the largest, zero elsewhere."""
+    """Hardmax: 1 at the first of the largest elements, 0 elsewhere."""
     return torch.zeros_like(input).scatter(axis, input.argmax(axis, keepdim=True), 1)
 
 
 def last_extreme(input: Tensor, kind: str, axis: int, keep: bool) -> Tensor:
-    """ArgMax and ArgMin: of equal elements the last, where torch takes the first."""
+    """ArgMax and ArgMin with select_last_index: torch takes the first of equal elements."""
     result: Tensor = input.shape[axis] - 1 - getattr(torch, kind)(input.flip(axis), axis, keep)
     return result
 
 
 def is_infinite(input: Tensor, negative: bool, positive: bool) -> Tensor:
-    """IsInf, of either sign."""
+    """IsInf: whether elements are infinite, of the signs asked for."""
     return (torch.isneginf(input) & negative) | (torch.isposinf(input) & positive)
 
 
 def quantize(
     input: Tensor, scale: Tensor, zero: Tensor | None, axis: int, dtype: torch.dtype | None
 ) -> Tensor:
-    """QuantizeLinear, by one scale or one for each position along an axis; of the zero point's
-    type where no other is said, uint8 without one."""
+    """QuantizeLinear, with one scale, or one for each position along an axis.
+
+    The result has `dtype` or, if that is None, the zero point's type, or uint8 if there is none.
+    """
     if dtype is None:
         dtype = torch.uint8 if zero is None else zero.dtype
     values = (input / _along(scale, axis, input)).round()
@@ -116,7 +119,7 @@ def quantize(
 
 
 def dequantize(input: Tensor, scale: Tensor, zero: Tensor | None, axis: int) -> Tensor:
-    """DequantizeLinear, as QuantizeLinear."""
+    """DequantizeLinear, the inverse of QuantizeLinear."""
     values = input.to(scale.dtype)
     if zero is not None:
         values = values - _along(zero, axis, input).to(scale.dtype)
@@ -124,7 +127,7 @@ def dequantize(input: Tensor, scale: Tensor, zero: Tensor | None, axis: int) -> 
 
 
 def _along(values: Tensor, axis: int, input: Tensor) -> Tensor:
-    """Values for the positions along an axis of the input, so that they broadcast."""
+    """Reshape values for the positions along an axis of the input so that they broadcast."""
     if values.dim() == 0:
         return values
     return values.reshape([-1 if dim == axis % input.dim() else 1 for dim in range(input.dim())])
@@ -133,7 +136,7 @@ def _along(values: Tensor, axis: int, input: Tensor) -> Tensor:
 def reduce(
     input: Tensor, kind: str, axes: Any, keep: bool, noop_without_axes: bool = False
 ) -> Tensor:
-    """Reduce*: over axes, or over all of them."""
+    """Reduce*: over `axes`, or over all axes if none are given and not `noop_without_axes`."""
     dims = [] if axes is None else integers(axes)
     if not dims and not noop_without_axes:
         dims = list(range(input.dim()))
@@ -149,7 +152,7 @@ def _product(x: Tensor, dims: list[int], keep: bool) -> Tensor:
 
 
 def _mean(x: Tensor, dims: list[int], keep: bool) -> Tensor:
-    """Of integers, rounded towards zero as ONNX Runtime does."""
+    """Return the mean; that of integers is rounded towards zero, as in ONNX Runtime."""
     if x.is_floating_point():
         return x.mean(dims, keepdim=keep)
     total = x.sum(dims, keepdim=keep, dtype=x.dtype)
@@ -158,7 +161,7 @@ def _mean(x: Tensor, dims: list[int], keep: bool) -> Tensor:
 
 
 def _extreme(x: Tensor, dims: list[int], keep: bool, function: Any, lowest: bool) -> Tensor:
-    """Of nothing, the type's lowest or highest value."""
+    """Return the extreme value; that of no elements is the type's lowest or highest value."""
     if x.numel() > 0:
         return function(x, dims, keepdim=keep)  # type: ignore[no-any-return]
     if x.dtype == torch.bool:
@@ -171,7 +174,7 @@ def _extreme(x: Tensor, dims: list[int], keep: bool, function: Any, lowest: bool
 
 
 def _in_floats(function: Any) -> Any:
-    """A reduction that computes with floats; of integers, which come back, with double ones."""
+    """Make a reduction that computes integers in float64 and returns the input's type."""
 
     def reduced(x: Tensor, dims: list[int], keep: bool) -> Tensor:
         exact = x if x.is_floating_point() else x.double()
@@ -203,7 +206,7 @@ _REDUCED: dict[str, Any] = {
 
 
 def accumulate(input: Tensor, axis: Any, kind: str, exclusive: bool, reverse: bool) -> Tensor:
-    """CumSum and CumProd, from either end, with or without the element itself."""
+    """CumSum and CumProd, from either end, including or excluding the element itself."""
     dim = number(axis)
     result = input.flip(dim) if reverse else input
     result = getattr(torch, kind)(result, dim, dtype=input.dtype)
@@ -217,7 +220,7 @@ def accumulate(input: Tensor, axis: Any, kind: str, exclusive: bool, reverse: bo
 def layer_norm(
     input: Tensor, scale: Tensor, bias: Tensor | None, axis: int, epsilon: float
 ) -> tuple[Tensor, Tensor, Tensor]:
-    """LayerNormalization from an axis on: output, mean and inverse deviation."""
+    """LayerNormalization from `axis` on: the output, mean and inverse standard deviation."""
     dims = tuple(range(axis % input.dim(), input.dim()))
     mean = input.mean(dims, keepdim=True)
     inverse = ((input - mean).square().mean(dims, keepdim=True) + epsilon).rsqrt()
@@ -226,23 +229,23 @@ def layer_norm(
 
 
 def rms_norm(input: Tensor, scale: Tensor, axis: int, epsilon: float) -> Tensor:
-    """RMSNormalization from an axis on."""
+    """RMSNormalization over all dimensions from `axis` on."""
     return F.rms_norm(input, input.shape[axis % input.dim() :], None, epsilon) * scale
 
 
 def standardize(input: Tensor, axes: Any) -> Tensor:
-    """MeanVarianceNormalization."""
+    """MeanVarianceNormalization over `axes`."""
     centered = input - input.mean(axes, keepdim=True)
     return centered / (centered.square().mean(axes, keepdim=True).sqrt() + 1e-9)
 
 
 def global_pool(input: Tensor, method: str) -> Tensor:
-    """GlobalAveragePool and GlobalMaxPool."""
+    """GlobalAveragePool and GlobalMaxPool over all spatial dimensions."""
     return getattr(input, method)(tuple(range(2, input.dim())), keepdim=True)  # type: ignore[no-any-return]
 
 
 def max_pool_with_indices(input: Tensor, kernel: Any, **options: Any) -> tuple[Tensor, Tensor]:
-    """MaxPool with ONNX's indices, which count over batch and channels too."""
+    """MaxPool with ONNX's indices, which count over the batch and channels too."""
     dimensions = len(kernel)
     function = getattr(samepad.functional, f"max_pool{dimensions}d")
     values, indices = function(input, kernel, return_indices=True, **options)
@@ -271,9 +274,9 @@ def conv_transpose_to(
     output_padding: tuple[int, ...],
     groups: int,
 ) -> Tensor:
-    """ConvTranspose with `output_shape`, from which its text derives the pads.
+    """ConvTranspose with `output_shape`, from which the specification derives the pads.
 
-    Without sizes they are those of auto_pad: the stride times the input's.
+    Without `sizes`, the output's sizes are those of auto_pad: the stride times the input's.
     """
     dimensions = weight.dim() - 2
     strides = stride if isinstance(stride, tuple) else (stride,) * dimensions
@@ -295,16 +298,16 @@ def conv_transpose_to(
 
 
 def by_direction(input: Tensor, directions: int, batch_first: bool) -> Tensor:
-    """A recurrent layer's outputs as ONNX has them, with a dimension for the directions."""
+    """Reshape a recurrent layer's outputs to ONNX's, with a dimension for the directions."""
     output = input.reshape(*input.shape[:-1], directions, -1)
     return output if batch_first else output.transpose(1, 2)
 
 
 def grid_sample(input: Tensor, grid: Tensor, mode: str, padding: str, align: bool) -> Tensor:
-    """GridSample."""
+    """GridSample: see torch.nn.functional.grid_sample."""
     return F.grid_sample(input, grid, mode, padding, align)
 
 
 def affine_grid(theta: Tensor, sizes: Any, align: bool) -> Tensor:
-    """AffineGrid."""
+    """AffineGrid: the sizes may be a tensor."""
     return F.affine_grid(theta, integers(sizes), align)

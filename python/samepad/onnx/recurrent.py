@@ -1,4 +1,4 @@
-"""LSTM, GRU and RNN as torch.nn's layers, whose gates come in another order."""
+"""Converts LSTM, GRU and RNN to torch.nn's layers, whose gates are in another order."""
 
 import operator
 from typing import Any
@@ -12,7 +12,8 @@ from samepad.onnx import ops
 from samepad.onnx.call import Call
 from samepad.onnx.layers import loaded
 
-#: By operator: torch.nn's layer, which of ONNX's gates each of its own is, and the activations.
+#: For each operator: torch.nn's layer, for each of its gates the position of that gate in ONNX, and
+#: its activations.
 _KINDS: dict[str, tuple[Any, tuple[int, ...], list[str]]] = {
     "LSTM": (nn.LSTM, (0, 2, 3, 1), ["sigmoid", "tanh", "tanh"]),  # iofc as ifco
     "GRU": (nn.GRU, (1, 0, 2), ["sigmoid", "tanh"]),  # zrh as rzh
@@ -22,10 +23,10 @@ _DIRECTIONS = {"forward": 1, "reverse": 1, "bidirectional": 2}
 
 
 def _made(c: Call, inputs: int, hidden: int, **options: Any) -> nn.Module:
-    """torch.nn's layer, before it has its weights.
+    """Make torch.nn's layer, without its weights.
 
     Raises:
-        UnsupportedError: It computes something else.
+        UnsupportedError: The layer computes something else than the node.
     """
     made, _, activations = _KINDS[c.kind]
     expected = activations * (2 if options.get("bidirectional") else 1)
@@ -54,10 +55,10 @@ def _gates(weight: Tensor, order: tuple[int, ...]) -> Tensor:
 
 
 def _weights(c: Call) -> dict[str, Tensor]:
-    """By torch.nn's names.
+    """Return the weights by torch.nn's names.
 
     Raises:
-        UnsupportedError: The model computes some.
+        UnsupportedError: The model computes weights.
     """
     weights = c.weights(1, 2, 3)
     if weights is None:
@@ -77,7 +78,7 @@ def _weights(c: Call) -> dict[str, Tensor]:
 
 
 def _states(c: Call, swap: Any) -> list[Any]:
-    """What the layer starts from: nothing, a state, or an LSTM's two."""
+    """Return the arguments for the initial state: none, one state, or the pair of an LSTM."""
     given = [c[position] for position in ((5, 6) if c.kind == "LSTM" else (5,))]
     present = [state for state in given if state is not None]
     if not present:
@@ -87,7 +88,10 @@ def _states(c: Call, swap: Any) -> list[Any]:
 
 
 def recurrent(c: Call) -> Any:
-    """LSTM, GRU and RNN: all outputs (T, directions, N, H), and the last states."""
+    """LSTM, GRU and RNN: returns the outputs of all steps and the last states.
+
+    The outputs are (T, directions, N, H), or (N, T, directions, H) with `layout` 1.
+    """
     direction = c.get("direction", "forward")
     if direction not in _DIRECTIONS:
         raise UnsupportedError(f"direction={direction!r}, expected one of {list(_DIRECTIONS)}")

@@ -1,4 +1,4 @@
-"""Resize and Upsample: torch.nn.Upsample where it computes the same."""
+"""Rules for Resize and Upsample: nn.Upsample where it computes the same."""
 
 from typing import Any
 
@@ -23,15 +23,15 @@ _CHOICES = {
 
 
 def _floats(values: list[float] | None) -> list[float]:
-    """The shortest numbers that are the same in float32."""
+    """Return the shortest decimal numbers that are equal in float32."""
     return [float(str(np.float32(each))) for each in values or ()]
 
 
 def _settings(c: Call) -> dict[str, Any]:
-    """The attributes, by interpolation.resize's names; what they are by default is left out.
+    """Return the attributes, by the names of interpolation.resize's arguments.
 
     Raises:
-        UnsupportedError: One is none of ONNX's.
+        UnsupportedError: An attribute has a value that ONNX does not define.
     """
     c.refuse(antialias=0)
     old = c.opset < 11
@@ -49,7 +49,7 @@ def _settings(c: Call) -> dict[str, Any]:
     settings = {
         "mode": mode,
         "transform": transform,
-        # ONNX did not say before opset 11; ONNX Runtime rounds by the scale.
+        # Before opset 11 ONNX did not define this. Do as ONNX Runtime, which rounds by the scale.
         "rounding": "by_scale" if old else rounding,
         "cubic": c.get("cubic_coeff_a", -0.75),
         "exclude_outside": bool(c.get("exclude_outside", 0)),
@@ -65,17 +65,19 @@ def _settings(c: Call) -> dict[str, Any]:
 def _interpolation(
     rank: int | None, axes: list[int], factors: list[float] | None, settings: dict[str, Any]
 ) -> dict[str, Any] | None:
-    """The mode of torch.nn.Upsample, and its align_corners, that computes the same."""
+    """Return mode and align_corners for which nn.Upsample computes the same; None if none do."""
     mode, transform, rounding = (settings[key] for key in ("mode", "transform", "rounding"))
     if rank not in _LINEAR or min(axes) < 2 or settings["policy"] != "stretch":
         return None
     known = factors or []
-    # Where the output is of the input's size, or of twice it, PyTorch takes the factor to be 1 or
-    # 2; by these factors it is, or the input has but one element.
+    # PyTorch takes the factor to be exactly 1 or 2 if the output has the input's size or twice
+    # that. The factors below, at most 1 or multiples of 1/2, are equal to that, or the input has
+    # only one element.
     if transform != "align_corners" and not all(f <= 1 or 2 * f == int(2 * f) for f in known):
         return None
     if mode == "nearest":
-        # By whole factors no half-pixel position lies between two, so that all ways to round agree.
+        # With integer factors no half-pixel position is halfway between two elements, so that all
+        # ways to round agree.
         whole = factors is not None and all(f == int(f) >= 1 for f in known)
         grows = all(f >= 1 for f in known)
         floors = rounding == "floor" or (rounding == "by_scale" and grows)
@@ -95,7 +97,7 @@ def _interpolation(
 
 
 def resize(c: Call) -> Any:
-    """Resize, and Upsample, which it was called before."""
+    """Resize, which was called Upsample in earlier opsets."""
     scales = _floats(c.known(1 if c.opset < 11 else 2, "scales")) or c.get("scales")
     sizes = c.integers(3)
     if isinstance(sizes, list) and not sizes:
@@ -107,7 +109,7 @@ def resize(c: Call) -> Any:
     axes = [a % rank if rank else a for a in c.get("axes", range(len(given)))]
     if any(axis < 0 for axis in axes):
         raise UnsupportedError(f"axes={axes} of an input of unknown rank")
-    # What stays as it is, is left out.
+    # Axes whose size does not change are left out.
     kept = [i for i, axis in enumerate(axes) if not _stays(c, axis, given[i], sizes is not None)]
     if settings["transform"] == "tf_crop_and_resize" or settings["policy"] != "stretch":
         kept = list(range(len(axes)))

@@ -1,4 +1,4 @@
-"""ONNX's operators that move elements: a table from the name to its rule."""
+"""Rules for ONNX's operators that move elements or compute shapes, in a table by name."""
 
 import operator
 from collections.abc import Callable
@@ -25,7 +25,7 @@ def _range(c: Call) -> Any:
 
 
 def _slice(c: Call) -> Any:
-    """Slice: Python's own, where steps go forwards along known axes."""
+    """Slice: Python's slices where axes are known and steps positive, else a function."""
     starts, ends = c.integers(1, "starts"), c.integers(2, "ends")
     axes, steps = c.integers(3, "axes"), c.integers(4)
     if isinstance(starts, list) and isinstance(ends, list):
@@ -42,7 +42,7 @@ def _slice(c: Call) -> Any:
     return c.b.call(shapes.slice_, c[0], starts, ends, axes, steps)
 
 
-#: Where exporters let slices end that have no end.
+#: Exporters write ends from here on for slices that have no end.
 _FAR = 2**31 - 1
 
 
@@ -63,7 +63,8 @@ def _pad(c: Call) -> Any:
 def _reshape(c: Call) -> Any:
     sizes, input, allow_zero = c.integers(1), c.given[0], bool(c.get("allowzero", 0))
     listed = sizes if isinstance(sizes, list) else [None] * (c.size(1, 0) or 0)
-    # ONNX's own inference does not know the number of dimensions where a model computes the sizes.
+    # Note the output's dimensions: where the model computes the sizes, ONNX's own inference does
+    # not even know their number.
     dims = [n if isinstance(n, int) and n > 0 else None for n in listed]
     if not allow_zero:
         dims = [c.size(0, dim) if n == 0 else dims[dim] for dim, n in enumerate(listed)]
@@ -128,7 +129,7 @@ def _unsqueeze(c: Call) -> Any:
 
 
 def _integers(function: Callable[..., Any]) -> Rule:
-    """A function of an input and of sizes or axes."""
+    """Make a rule that calls a function of one input and of sizes or axes."""
 
     def rule(c: Call) -> Any:
         return c.b.call(function, c[0], c.integers(1, "axes"))
@@ -142,7 +143,7 @@ def _eye_like(c: Call) -> Any:
 
 
 def _scatter(function: Callable[..., Any], *names: str) -> Rule:
-    """ScatterND and ScatterElements; `names` of attributes that come before the reduction."""
+    """Make a rule for a Scatter operator; `names` are attributes passed before the reduction."""
 
     def rule(c: Call) -> Any:
         reduction = c.get("reduction", "none")

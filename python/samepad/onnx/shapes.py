@@ -1,5 +1,7 @@
-"""What ONNX's operators do to shapes and PyTorch has no one function for. Shapes, sizes and
-axes may be lists, or tensors that a model has computed."""
+"""Functions for ONNX's operators on shapes for which PyTorch has no single function.
+
+Shapes, sizes and axes may be lists, or tensors that a model has computed.
+"""
 
 import math
 from typing import Any
@@ -10,27 +12,27 @@ from torch import Tensor
 
 
 def integers(values: Any) -> list[int]:
-    """A list of them, from a tensor too."""
+    """Return integers, which may be in a tensor, as a list."""
     return values.tolist() if isinstance(values, Tensor) else list(values)
 
 
 def tensor_of(values: Any, dtype: torch.dtype) -> Tensor:
-    """A tensor of sizes, or of numbers computed from some: one, or a list, or a list of lists."""
+    """Make a tensor of a number, a list or nested lists, which come from sizes."""
     return torch.tensor(values, dtype=dtype)
 
 
 def number(value: Any) -> Any:
-    """A number, from a tensor too."""
+    """Return a number, which may be in a tensor of one element."""
     return value.item() if isinstance(value, Tensor) else value
 
 
 def shape(input: Tensor, start: int, end: int | None) -> Tensor:
-    """Shape: the sizes of dimensions start to end, int64."""
+    """Shape: the sizes of the dimensions from `start` to `end`, as int64."""
     return torch.tensor(list(input.shape)[start:end], dtype=torch.int64)
 
 
 def reshape(input: Tensor, sizes: Any, allow_zero: bool = False) -> Tensor:
-    """Reshape: 0 keeps a size, unless zeros are allowed; -1 is what is left."""
+    """Reshape: 0 keeps the input's size, unless `allow_zero`; -1 is inferred."""
     wanted = integers(sizes)
     if not allow_zero:
         wanted = [input.shape[i] if size == 0 else size for i, size in enumerate(wanted)]
@@ -38,18 +40,18 @@ def reshape(input: Tensor, sizes: Any, allow_zero: bool = False) -> Tensor:
 
 
 def flatten(input: Tensor, axis: int) -> Tensor:
-    """Flatten: to a matrix, split before an axis."""
+    """Flatten: to a matrix; the dimensions before `axis` become its rows."""
     axis = axis + input.dim() if axis < 0 else axis
     return input.reshape(math.prod(input.shape[:axis]), math.prod(input.shape[axis:]))
 
 
 def squeeze(input: Tensor, axes: Any) -> Tensor:
-    """Squeeze: the axes, or all of size 1."""
+    """Squeeze: removes the axes, or all axes of size 1."""
     return input.squeeze() if axes is None else input.squeeze(tuple(integers(axes)))
 
 
 def unsqueeze(input: Tensor, axes: Any) -> Tensor:
-    """Unsqueeze: axes count in the output."""
+    """Unsqueeze: the axes are those of the output."""
     wanted = integers(axes)
     rank = input.dim() + len(wanted)
     for axis in sorted(axis % rank for axis in wanted):
@@ -58,18 +60,18 @@ def unsqueeze(input: Tensor, axes: Any) -> Tensor:
 
 
 def expand(input: Tensor, sizes: Any) -> Tensor:
-    """Expand: both ways, as broadcasting does."""
+    """Expand: the input and `sizes` are broadcast with each other."""
     shape = torch.broadcast_shapes(input.shape, integers(sizes))  # type: ignore[no-untyped-call]
     return input.expand(shape)
 
 
 def tile(input: Tensor, repeats: Any) -> Tensor:
-    """Tile."""
+    """Tile: repeats the input along each dimension."""
     return input.tile(integers(repeats))
 
 
 def slice_(input: Tensor, starts: Any, ends: Any, axes: Any, steps: Any) -> Tensor:
-    """Slice: clamped; negative steps go backwards."""
+    """Slice: bounds are clamped, and negative steps go backwards."""
     begins, stops = integers(starts), integers(ends)
     dims = list(range(len(begins))) if axes is None else integers(axes)
     strides = [1] * len(begins) if steps is None else integers(steps)
@@ -87,7 +89,7 @@ def slice_(input: Tensor, starts: Any, ends: Any, axes: Any, steps: Any) -> Tens
 
 
 def split(input: Tensor, sizes: Any, axis: int, parts: int) -> tuple[Tensor, ...]:
-    """Split: into these sizes, or into so many alike, the last of which may be smaller or empty."""
+    """Split into `sizes`, or into equal parts, of which the last may be smaller or empty."""
     if sizes is None:
         size = input.shape[axis]
         most = -(-size // parts)
@@ -99,7 +101,7 @@ def split(input: Tensor, sizes: Any, axis: int, parts: int) -> tuple[Tensor, ...
 
 
 def pad(input: Tensor, amounts: Any, mode: str, value: Any, axes: Any) -> Tensor:
-    """Pad: before all axes, then after all; negative amounts crop."""
+    """Pad by amounts before all axes, then those after all axes; negative ones crop."""
     flat = integers(amounts)
     half = len(flat) // 2
     dims = list(range(input.dim())) if axes is None else [a % input.dim() for a in integers(axes)]
@@ -110,7 +112,8 @@ def pad(input: Tensor, amounts: Any, mode: str, value: Any, axes: Any) -> Tensor
         pads = [p for dim in reversed(range(input.dim())) for p in (before[dim], after[dim])]
         return F.pad(input, pads, value=0 if value is None else number(value))
     for dim in range(input.dim()):
-        # Dimension by dimension, as torch.nn.functional.pad has modes for some of them alone.
+        # Pad one dimension at a time: torch.nn.functional.pad has these modes only for some
+        # dimensions.
         size = input.shape[dim]
         positions = torch.arange(-before[dim], size + after[dim], device=input.device)
         if mode == "edge":
@@ -126,18 +129,18 @@ def pad(input: Tensor, amounts: Any, mode: str, value: Any, axes: Any) -> Tensor
 
 
 def range_(start: Any, limit: Any, delta: Any, dtype: torch.dtype | None) -> Tensor:
-    """Range; without a type, of its tensors'."""
+    """Range, of `dtype` or, if that is None, of the type of `start`."""
     bounds = [number(bound) for bound in (start, limit, delta)]
     return torch.arange(*bounds, dtype=start.dtype if dtype is None else dtype)
 
 
 def full(sizes: Any, value: Any, dtype: torch.dtype) -> Tensor:
-    """ConstantOfShape."""
+    """ConstantOfShape: a tensor filled with one value."""
     return torch.full(integers(sizes), value, dtype=dtype)
 
 
 def depth_to_space(input: Tensor, block: int, mode: str) -> Tensor:
-    """DepthToSpace: of depth-column-row order as well as of PyTorch's."""
+    """DepthToSpace, (N, C, H, W); mode "CRD" is PyTorch's order, "DCR" is the other one."""
     if mode == "CRD":
         return F.pixel_shuffle(input, block)
     n, c, h, w = input.shape
@@ -146,7 +149,7 @@ def depth_to_space(input: Tensor, block: int, mode: str) -> Tensor:
 
 
 def space_to_depth(input: Tensor, block: int, mode: str) -> Tensor:
-    """SpaceToDepth, as DepthToSpace."""
+    """SpaceToDepth, the inverse of DepthToSpace."""
     if mode == "CRD":
         return F.pixel_unshuffle(input, block)
     n, c, h, w = input.shape
@@ -155,5 +158,5 @@ def space_to_depth(input: Tensor, block: int, mode: str) -> Tensor:
 
 
 def reverse_axes(input: Tensor) -> Tensor:
-    """Transpose without `perm`."""
+    """Transpose without `perm`: reverses the axes."""
     return input.permute(tuple(reversed(range(input.dim()))))

@@ -1,4 +1,4 @@
-"""ONNX's operators on sizes that are known one by one, as numbers in place of tensors."""
+"""ONNX's operators on sizes, computed with single numbers in place of tensors."""
 
 import functools
 import math
@@ -21,11 +21,11 @@ _FLOATS = (torch.float32, torch.float64)
 
 
 class _Unknown(Exception):  # noqa: N818 (no error: the operator is computed with tensors instead)
-    """An item that is no number and no node."""
+    """The operator can't be computed with single numbers."""
 
 
 def _made(items: Any, dtype: torch.dtype) -> Value:
-    """Sizes from an array of items; a tensor where nothing in them depends on an input."""
+    """Make Sizes from an array of items, or a tensor if no item depends on an input."""
     array = np.asarray(items, object)
     if all(isinstance(item, (int, float)) for item in array.flat):
         return torch.tensor(array.tolist(), dtype=dtype)
@@ -33,7 +33,7 @@ def _made(items: Any, dtype: torch.dtype) -> Value:
 
 
 def _each(function: Callable[..., Any], *arrays: NDArray[Any]) -> NDArray[Any]:
-    """A function of the items of arrays, which broadcast."""
+    """Apply a function to the items of arrays, which are broadcast."""
     broadcast = np.broadcast_arrays(*arrays)
     result = np.empty(broadcast[0].shape, object)
     for position in np.ndindex(result.shape):
@@ -42,7 +42,7 @@ def _each(function: Callable[..., Any], *arrays: NDArray[Any]) -> NDArray[Any]:
 
 
 def _least(item: Any) -> int | None:
-    """The least that an integer, or a node that computes one, can be; None where that is open."""
+    """Return a lower bound for an integer or a node that computes one; None if none is known."""
     if not isinstance(item, fx.Node):
         return int(item)
     if item.target == "size":
@@ -63,7 +63,7 @@ def _least(item: Any) -> int | None:
 
 
 def _is_count(item: Any) -> bool:
-    """Whether it is sure to be no less than zero."""
+    """Whether an integer, or what a node computes, is known to be at least zero."""
     least = _least(item)
     return least is not None and least >= 0
 
@@ -91,7 +91,7 @@ def _product(c: Call, items: Iterable[Any]) -> Any:
 def _arithmetic(
     function: Callable[[Any, Any], Any], of_integers: Callable[[Any, Any], Any] | None = None
 ) -> Callable[[Call], Result]:
-    """An operator of two numbers; of integers it may be another."""
+    """Make a rule for an operator of two numbers, which may be another one for integers."""
 
     def rule(c: Call) -> Result:
         left, right = c.sizes(0), c.sizes(1)
@@ -108,14 +108,17 @@ def _arithmetic(
 
 def _of_integers(c: Call, function: Callable[[Any, Any], Any], left: Any, right: Any) -> Any:
     if function is ops.quotient and _is_count(left) and _is_count(right):
-        function = operator.floordiv  # which is downwards, not towards zero
+        function = operator.floordiv  # rounds down, which is towards zero here
     return c.b.call(function, left, right)
 
 
 def _of_floats(
     c: Call, function: Callable[[Any, Any], Any], dtype: torch.dtype, left: Any, right: Any
 ) -> Any:
-    """Integers where they are sure to come of it, else Python's floats, rounded to the type."""
+    """Compute with integers where the result is sure to be one, else with floats.
+
+    Floats are Python's, rounded to `dtype`.
+    """
     left, right = _whole(left), _whole(right)
     if not isinstance(left, fx.Node) and not isinstance(right, fx.Node):
         return function(*(torch.tensor(item, dtype=dtype) for item in (left, right))).item()
@@ -137,22 +140,22 @@ def _of_floats(
 
 
 def _whole(item: Any) -> Any:
-    """A float that is a whole number as an integer; others as they are."""
+    """Convert a float that is a whole number to an integer; return others unchanged."""
     return int(item) if isinstance(item, float) and item.is_integer() else item
 
 
 def _is_integer(item: Any) -> bool:
-    """Whether it is an integer, or a node that computes one."""
+    """Whether an item is an integer, or a node that computes one."""
     return not item.meta.get("float") if isinstance(item, fx.Node) else isinstance(item, int)
 
 
 def _is_power(item: Any) -> bool:
-    """Whether it is a power of two, by which float32 divides every size exactly."""
+    """Whether an item is a power of two, by which float32 divides every size exactly."""
     return isinstance(item, int) and item > 0 and item & (item - 1) == 0
 
 
 def _rounding(how: str) -> Callable[[Call], Result]:
-    """Floor and Ceil."""
+    """Make a rule for Floor or Ceil."""
 
     def rule(c: Call) -> Result:
         sizes = c.sizes(0)
@@ -172,7 +175,7 @@ _ROUNDED: dict[str, Callable[[float], int]] = {
 
 
 def _rounded(c: Call, how: str, item: Any) -> Any:
-    """A number, or a node that computes one, down, up or towards zero."""
+    """Round a number, or what a node computes, down, up or towards zero."""
     if _is_integer(item):
         return item
     if not isinstance(item, fx.Node):
@@ -180,7 +183,8 @@ def _rounded(c: Call, how: str, item: Any) -> Any:
     quotient = item.args[0] if item.target is ops.single else item
     assert isinstance(quotient, fx.Node)
     if quotient.target is operator.truediv and all(map(_is_integer, quotient.args)):
-        # Nowhere is a quotient of integers rounded to an integer that it is not.
+        # The float32 quotient of two sizes is an integer only if the exact quotient is, so integer
+        # division gives the same as rounding it.
         left, right = quotient.args
         if how == "trunc":
             return _of_integers(c, ops.quotient, left, right)
@@ -206,7 +210,7 @@ def _cast(c: Call) -> Result:
 
 
 def _equal(c: Call) -> Result:
-    """Of a size with -1, say, which exporters compare it with."""
+    """Compare numbers; exporters write, for example, a comparison of a size with -1."""
     left, right = c.sizes(0), c.sizes(1)
     if left is None or right is None:
         return None
@@ -234,7 +238,7 @@ def _where(c: Call) -> Result:
 
 
 def _larger(maximum: bool) -> Callable[[Call], Result]:
-    """Max and Min of any number of integers."""
+    """Make a rule for Max or Min of any number of integer inputs."""
 
     def rule(c: Call) -> Result:
         found = [c.sizes(position) for position in range(len(c.given))]
@@ -257,7 +261,7 @@ def _negative(c: Call) -> Result:
 
 
 def _moved(function: Callable[[Call, NDArray[Any]], Any]) -> Callable[[Call], Result]:
-    """What picks or moves items, as NumPy does it."""
+    """Make a rule for an operator that picks or moves items, from a function of NumPy arrays."""
 
     def rule(c: Call) -> Result:
         sizes = c.sizes(0)
@@ -269,10 +273,10 @@ def _moved(function: Callable[[Call, NDArray[Any]], Any]) -> Callable[[Call], Re
 
 
 def _numbers(c: Call, position: int, attribute: str = "") -> Any:
-    """Axes, or other integers that are all known; None where they are left out.
+    """Return axes or other integers that have to be known; None if they are left out.
 
     Raises:
-        _Unknown: Some are not.
+        _Unknown: One of them is not known.
     """
     found = c.integers(position, attribute)
     if found is not None and not (
@@ -347,10 +351,10 @@ def _expand(c: Call, array: NDArray[Any]) -> Any:
 
 
 def _small(count: int, factors: Sequence[int]) -> tuple[int, ...]:
-    """The factors where as many items are still as few as sizes are.
+    """Return the factors if the result has so few items that it may still be sizes.
 
     Raises:
-        _Unknown: They are many.
+        _Unknown: The result has more items.
     """
     if count * np.prod(np.asarray(factors, object)) > 1000:
         raise _Unknown
@@ -358,7 +362,7 @@ def _small(count: int, factors: Sequence[int]) -> tuple[int, ...]:
 
 
 def _reduced(function: Callable[[Any, Any], Any]) -> Callable[[Call], Result]:
-    """A Reduce* of a vector."""
+    """Make a rule for a Reduce* operator on a vector."""
 
     def rule(c: Call) -> Result:
         sizes = c.sizes(0)
@@ -404,7 +408,7 @@ _RULES: dict[str, Callable[[Call], Result]] = {
 
 
 def computed(c: Call) -> Result:
-    """The node's result where it is sizes of which each is known; None elsewhere."""
+    """Return the result of a node on sizes as single numbers; None if that is not possible."""
     sized = any(isinstance(value, Sizes) for value in c.given) or c.kind in ("Shape", "Size")
     if not sized or c.kind not in _RULES:
         return None

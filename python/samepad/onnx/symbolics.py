@@ -1,6 +1,6 @@
-"""samepad's operators for torch.onnx.export(dynamo=False): plain ONNX operators with explicit pads.
+"""Exports samepad's operators by torch.onnx.export(dynamo=False), with explicit padding.
 
-Sizes that an export leaves open (dynamic_axes) are computed in the graph, from opset 11 on.
+Where the export leaves sizes open (dynamic_axes), the graph computes the padding, from opset 11 on.
 """
 
 import functools
@@ -16,9 +16,9 @@ from torch.onnx._internal.torchscript_exporter.utils import register_custom_op_s
 
 from samepad import same_padding
 
-#: A number that is known, or a value of the graph that holds it.
+#: A known number, or a value of the graph, a tensor with that one number.
 Number = Any
-#: How much to add before and after a dimension.
+#: How much to add before and after one dimension.
 Pair = tuple[Number, Number]
 
 _FILLS = {"constant": "constant", "reflect": "reflect", "replicate": "edge", "circular": "wrap"}
@@ -29,10 +29,10 @@ def _opset() -> int:
 
 
 class _Graph:
-    """The operators that are being written, for one call."""
+    """Writes the operators of the graph for one call of an operator of samepad."""
 
     def __init__(self, g: Any, input: Any, dimensions: int) -> None:
-        """Of an input that is given a batch dimension where it has none."""
+        """Begin with an input, and add a batch dimension to it if it has none."""
         self.g = g
         sizes = symbolic_helper._get_tensor_sizes(input)
         if sizes is None:
@@ -47,19 +47,19 @@ class _Graph:
         self.first = 2
 
     def constant(self, value: Any, dtype: torch.dtype = torch.int64) -> Any:
-        """A tensor of the graph."""
+        """Write a constant tensor."""
         return self.g.op("Constant", value_t=torch.tensor(value, dtype=dtype))
 
     def number(self, value: Number) -> Any:
-        """A tensor of one number."""
+        """Return a number as a tensor with one element."""
         return self.constant([value]) if isinstance(value, int) else value
 
     def size(self, tensor: Any, axis: int) -> Any:
-        """A tensor's size, as a tensor of one number."""
+        """Write the size of a tensor along an axis, as a tensor with one element."""
         return self.g.op("Gather", self.g.op("Shape", tensor), self.constant([axis]), axis_i=0)
 
     def output(self, value: Any) -> Any:
-        """The result, without the batch dimension that the input did not have."""
+        """Return the result, without the batch dimension if the input had none."""
         return value if self.batched else symbolic_helper._squeeze_helper(self.g, value, [0])
 
     def pairs(
@@ -69,7 +69,7 @@ class _Graph:
         stride: Sequence[int],
         dilation: Sequence[int],
     ) -> list[Pair]:
-        """The amounts for each dimension, from a mode or from amounts."""
+        """Return the amounts for each dimension, from a mode or from amounts of any form."""
         count = len(kernel)
         if not isinstance(padding, str):
             if len(padding) == 2 * count and len(padding) > count:
@@ -84,14 +84,14 @@ class _Graph:
     def _pair(self, mode: str, axis: int, kernel: int, stride: int, dilation: int) -> Pair:
         size = self.sizes[axis]
         if size is not None or stride == 1 or mode in ("valid", "causal"):
-            # Where the stride is 1, every size has the same.
+            # With stride 1 the amounts do not depend on the size.
             ((before, after),) = same_padding((size or 1,), kernel, stride, dilation, mode)
             return before, after
         extent = (kernel - 1) * dilation + 1
         last = self.g.op("Sub", self.size(self.input, self.first + axis), self.constant([1]))
         rest = self.g.op("Mod", last, self.constant([stride]))
         total = self.g.op("Sub", self.constant([extent - 1]), rest)
-        if extent < stride:  # Max has no integers before opset 12
+        if extent < stride:  # max(total, 0), for which Max takes no integers before opset 12
             floats = self.g.op("Cast", total, to_i=torch.onnx.TensorProtoDataType.FLOAT)
             total = self.g.op(
                 "Cast", self.g.op("Relu", floats), to_i=torch.onnx.TensorProtoDataType.INT64
@@ -101,7 +101,7 @@ class _Graph:
         return (more, less) if mode == "same_lower" else (less, more)
 
     def pad(self, pairs: list[Pair], fill: str, value: float | None = 0.0) -> Any:
-        """The input with so much more in its last dimensions."""
+        """Write the input padded by `pairs` in its last dimensions."""
         if all(pair == (0, 0) for pair in pairs):
             return self.input
         known = all(isinstance(amount, int) for pair in pairs for amount in pair)
@@ -137,7 +137,7 @@ class _Graph:
 
 
 def _dtype(value: Any) -> torch.dtype:
-    """A value's type; float32 where the exporter has lost it."""
+    """Return a value's type, or float32 if the exporter does not know it."""
     name = value.type().scalarType()
     names = {"Float": "float32", "Double": "float64", "Half": "float16", "Long": "int64"}
     names |= {"Int": "int32", "Short": "int16", "Char": "int8", "Byte": "uint8"}
@@ -145,13 +145,13 @@ def _dtype(value: Any) -> torch.dtype:
 
 
 def _numbers(value: Any, dimensions: int) -> list[int]:
-    """A constant argument: one number for each dimension, as torch.nn repeats them."""
+    """Return a constant argument as one number per dimension; a single one is repeated."""
     found: list[int] = symbolic_helper._parse_arg(value, "is")
     return found * dimensions if len(found) == 1 else found
 
 
 def _padding(value: Any) -> Any:
-    """A mode, or amounts."""
+    """Return the argument `padding`: a mode, or a list of amounts."""
     node = value.node()
     is_mode = node.kind() == "onnx::Constant" and node.kindOf("value") == "s"
     return symbolic_helper._parse_arg(value, "s" if is_mode else "is")
@@ -166,12 +166,12 @@ def _extents(kernel: list[int], dilation: list[int]) -> list[int]:
 
 
 def _flat(pairs: list[Pair]) -> list[int]:
-    """As ONNX has them: what is before each dimension, then what is after."""
+    """Return ONNX's order: the amounts before all dimensions, then those after them."""
     return [*(pair[0] for pair in pairs), *(pair[1] for pair in pairs)]
 
 
 def _is_plain(pairs: list[Pair]) -> bool:
-    """Whether ONNX's own attribute takes the amounts."""
+    """Whether the attribute `pads` of ONNX's operators can hold the amounts."""
     return all(isinstance(amount, int) and amount >= 0 for pair in pairs for amount in pair)
 
 
@@ -237,7 +237,7 @@ def _conv_transpose(
     if isinstance(mode, str) and mode != "valid":
         pairs = []
         for axis, (s, e) in enumerate(zip(strides, extents, strict=True)):
-            # An output size says what the input's is, which may be open.
+            # A given output size implies the input's, so the latter may be open.
             more = 0 if sizes is None else -sizes[axis] % s
             cropped, extra[axis] = max(e - s + more, 0), max(s - e - more, 0)
             less = cropped // 2
@@ -265,9 +265,9 @@ def _conv_transpose(
 def _with_ceil(
     graph: _Graph, pairs: list[Pair], extents: list[int], strides: list[int]
 ) -> list[Pair]:
-    """Amounts that round the output's sizes up as PyTorch does, where ONNX rounds down.
+    """Extend the amounts so that ONNX, which rounds sizes down, gives PyTorch's ceil_mode.
 
-    A window that would start in the padding after the input is none.
+    PyTorch leaves out a window that would start in the padding after the input.
     """
     result = []
     for size, (before, after), e, s in zip(graph.sizes, pairs, extents, strides, strict=True):
@@ -301,7 +301,7 @@ def _max_pool(
     pairs, extents = graph.pairs(mode, kernel, strides, dilations), _extents(kernel, dilations)
     if _flag(ceil_mode) and (not isinstance(mode, str) or mode == "valid"):
         pairs = _with_ceil(graph, pairs, extents, strides)
-    # ONNX Runtime takes less than the kernel at each side.
+    # ONNX Runtime accepts only amounts smaller than the kernel.
     own = _is_plain(pairs) and all(max(p) < k for p, k in zip(pairs, kernel, strict=True))
     dtype = _dtype(graph.input)
     lowest = -math.inf if dtype.is_floating_point else torch.iinfo(dtype).min
@@ -326,7 +326,7 @@ def _max_pool(
 
 
 def _in_plane(graph: _Graph, places: Any, padded: Any, pairs: list[Pair]) -> Any:
-    """Positions in the input's own plane, from ONNX's, which count over batch and channels too."""
+    """Convert ONNX's indices, which count over batch and channels, to positions in a plane."""
     g, total, weight = graph.g, None, graph.constant([1])
     for axis in reversed(range(len(pairs))):
         size = graph.size(padded, graph.first + axis)
@@ -379,7 +379,7 @@ def _avg_pool(
     if counts and rounded is pairs:
         return graph.output(pooled(graph.pad(pairs, "constant"), nothing))
     if counts:
-        # What is beyond the padding, as ceil_mode rounds up, does not count.
+        # Elements that ceil_mode adds beyond the given padding do not count.
         ends = [(p[1], r[1]) for p, r in zip(pairs, rounded, strict=True)]
         real = [(p[0], min(end)) for p, end in zip(pairs, ends, strict=True)]
         beyond = [(0, max(end[1] - end[0], 0)) for end in ends]
@@ -420,7 +420,7 @@ def _pad(
 
 @functools.cache
 def register() -> None:
-    """Tell torch.onnx.export(dynamo=False) about all operators of samepad."""
+    """Register all operators of samepad for torch.onnx.export(dynamo=False)."""
     symbolics: dict[str, Callable[..., Any]] = {"pad": _pad}
     for d in (1, 2, 3):
         symbolics |= {

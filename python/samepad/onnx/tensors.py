@@ -1,4 +1,4 @@
-"""ONNX's tensors, which files hold, as PyTorch's."""
+"""Converts tensors and types of ONNX files to PyTorch's."""
 
 from typing import Any
 
@@ -9,7 +9,7 @@ from torch import Tensor
 
 from samepad._building import UnsupportedError
 
-#: By TensorProto's numbers.
+#: PyTorch's type for each number of a type in TensorProto.
 TYPES: dict[int, torch.dtype] = {
     TensorProto.FLOAT: torch.float32,
     TensorProto.UINT8: torch.uint8,
@@ -32,10 +32,10 @@ TYPES: dict[int, torch.dtype] = {
 
 
 def dtype(number: int) -> torch.dtype:
-    """PyTorch's type for one of TensorProto's numbers.
+    """Return PyTorch's type for the number of a type in TensorProto.
 
     Raises:
-        UnsupportedError: It has none.
+        UnsupportedError: PyTorch has no such type.
     """
     if number not in TYPES:
         names = {value: name for name, value in TensorProto.DataType.items()}
@@ -45,10 +45,10 @@ def dtype(number: int) -> torch.dtype:
 
 
 def tensor(proto: Any) -> Tensor:
-    """A TensorProto's values.
+    """Return the values of a TensorProto.
 
     Raises:
-        UnsupportedError: Their type is none of PyTorch's, or they are in a file that was not read.
+        UnsupportedError: PyTorch lacks their type, or they are in a file that was not read.
     """
     wanted = dtype(proto.data_type)
     if proto.data_location == TensorProto.EXTERNAL:
@@ -57,20 +57,20 @@ def tensor(proto: Any) -> Tensor:
             "them first with onnx.load_external_data_for_model"
         )
     array = numpy_helper.to_array(proto)
-    if array.dtype.isbuiltin != 1:  # of ml_dtypes, of which torch takes the bytes
+    if array.dtype.isbuiltin != 1:  # torch takes types of ml_dtypes only as bytes
         array = array.view(f"u{array.dtype.itemsize}")
     return torch.from_numpy(np.array(array)).view(wanted)
 
 
 def dense(proto: Any) -> Tensor:
-    """A SparseTensorProto's values, with the zeros between them.
+    """Return the values of a SparseTensorProto as a dense tensor.
 
     Raises:
         UnsupportedError: As `tensor`.
     """
     values, indices = tensor(proto.values), tensor(proto.indices)
     result = values.new_zeros(tuple(proto.dims))
-    if indices.dim() == 1:  # they count over the whole tensor
+    if indices.dim() == 1:  # they are positions in the flattened tensor
         result.view(-1)[indices] = values
     else:
         result[tuple(indices.T)] = values
