@@ -2,8 +2,9 @@
 
     module = samepad.keras.to_torch(samepad.keras.load_model("model.keras"))
 
-Keras is needed only to have a model: importing this module does not import it. Models of Keras 2,
-in files and of the package tf_keras, are made anew in Keras 3 first. No code in a file is run.
+Keras is needed only to make or load a model: importing this module does not import it. Models of
+Keras 2, in files or of the package tf_keras, are first rebuilt in Keras 3. No code in a file is
+run.
 """
 
 from pathlib import Path
@@ -22,29 +23,29 @@ Layout = Literal["torch", "keras"]
 
 
 def to_torch(keras_model: Any, input_layout: Layout = "torch") -> fx.GraphModule:
-    """A PyTorch module that computes what a Keras model computes, with its weights.
+    """Convert a Keras model with its weights to a PyTorch module that computes the same.
 
-    Its submodules are torch.nn's and samepad's layers under the names of Keras's layers; it prints,
-    pickles, trains and traces as any torch.fx.GraphModule. A model inside of the model is a
-    submodule of its own; a layer that is called twice stays one layer. The module is in training
-    mode, as modules are born: call `.eval()` before comparing outputs.
+    Its submodules are torch.nn's and samepad's layers, named after Keras's layers. It can be
+    printed, pickled, trained and traced as any torch.fx.GraphModule. A nested model becomes a
+    submodule of its own; a layer that is called twice becomes one submodule. The module is in
+    training mode, as new modules are: call `.eval()` before comparing outputs.
 
     Args:
         keras_model: A built Sequential or functional model of Keras 3, or of tf_keras.
-        input_layout: "torch": the module takes and returns tensors with their channels first where
-            Keras has them last, (N, C, H, W) for (N, H, W, C), and (N, C, L) for (N, L, C) where a
-            one-dimensional input first meets a layer with channels, such as Conv1D; sequences of
-            recurrent and dense layers stay (N, L, C), as torch.nn.LSTM(batch_first=True) has them.
-            "keras": it takes and returns what the Keras model does.
+        input_layout: The layout of the module's inputs and outputs.
+            "torch": the channels come second where Keras has them last, (N, C, H, W) for
+            (N, H, W, C). A sequence is (N, C, L) if the first layer that depends on the order is
+            one with channels, such as Conv1D; sequences for recurrent and dense layers stay
+            (N, L, C), as for torch.nn.LSTM(batch_first=True).
+            "keras": the layouts of the Keras model.
 
     Returns:
-        The module. Its outputs are a tensor, tuple, list or dict as Keras's are.
+        The module. Its outputs are a tensor, tuple, list or dict, as in Keras.
 
     Raises:
-        TypeError: keras_model is no model of Keras.
-        ValueError: The model is not built or is a subclass; input_layout is none of those; or
-            layers have no counterpart, all of which the message names, each with the reason and
-            its arguments.
+        TypeError: keras_model is not a model of Keras.
+        ValueError: The model is not built or is a subclass; input_layout is not one of the two; or
+            layers have no counterpart. The message names all of these, with reasons and arguments.
     """
     module = converted(keras_model, input_layout).module
     module.meta[INPUT_LAYOUT] = input_layout
@@ -57,22 +58,22 @@ def to_source(
     input_layout: Layout = "torch",
     class_name: str = "Model",
 ) -> str:
-    """The module that `to_torch` makes, as a .py file to read, keep and change.
+    """Write the module that `to_torch` makes as source code, to read, keep and change.
 
-    The weights and constants are not in it: `load_weights` fills them, or the state_dict of
-    `to_torch(keras_model)`, which fits.
+    The source does not contain weights and constants. Load them with `load_weights`, or load the
+    state_dict of `to_torch(keras_model)`, which fits.
 
     Args:
         keras_model: As `to_torch` takes it.
         path: File to write the source to, if any.
         input_layout: As `to_torch` takes it.
-        class_name: The class's name.
+        class_name: The name of the class.
 
     Returns:
         The source.
 
     Raises:
-        ValueError: As `to_torch`; class_name is no name of a class, or one that the source needs.
+        ValueError: As `to_torch`; class_name is not a valid name, or one that the source needs.
     """
     source = write_source(to_torch(keras_model, input_layout), class_name)
     if path is not None:

@@ -1,4 +1,4 @@
-"""Keras's activation functions as layers of torch.nn, by the name of the function."""
+"""Converts Keras's activation functions, by their names, to layers of torch.nn."""
 
 from collections.abc import Callable
 from dataclasses import replace
@@ -12,7 +12,7 @@ from samepad.keras import ops
 from samepad.keras.builder import Builder, Value, axis
 from samepad.keras.weights import function_name
 
-#: Those that act on each element alone. Keras's defaults, where they differ from torch.nn's.
+#: Activations of single elements, with Keras's defaults where these differ from torch.nn's.
 ELEMENTWISE: dict[str, Callable[[], nn.Module]] = {
     "relu": nn.ReLU,
     "relu6": nn.ReLU6,
@@ -36,14 +36,14 @@ ELEMENTWISE: dict[str, Callable[[], nn.Module]] = {
     "hard_shrink": nn.Hardshrink,
 }
 
-#: The same, for which torch.nn has no layer.
+#: Activations of single elements for which torch.nn has no layer.
 FUNCTIONS: dict[str, Callable[..., Any]] = {
     "exponential": torch.exp,
-    # That of Keras 2, whose name is now another function's.
+    # Keras 2's hard_sigmoid; in Keras 3 another function has this name.
     "samepad.keras.keras2.layers.hard_sigmoid": ops.hard_sigmoid,
 }
 
-#: Those that act along an axis.
+#: Activations along an axis.
 ALONG_AXIS: dict[str, Callable[[int], nn.Module]] = {
     "softmax": nn.Softmax,
     "log_softmax": nn.LogSoftmax,
@@ -51,10 +51,10 @@ ALONG_AXIS: dict[str, Callable[[int], nn.Module]] = {
 
 
 def activation_name(function: Any) -> str:
-    """The name of one of Keras's activation functions.
+    """Return the name of one of Keras's activation functions.
 
     Raises:
-        UnsupportedError: It is someone else's, or has no counterpart.
+        UnsupportedError: The function is not Keras's, or has no counterpart.
     """
     if function is None:
         return "linear"
@@ -65,7 +65,7 @@ def activation_name(function: Any) -> str:
 
 
 def activate(b: Builder, activation: str, name: str, value: Value) -> Value:
-    """The value after the activation of that name, by a submodule called `name`."""
+    """Apply the activation of that name, by a submodule called `name`."""
     if activation == "linear":
         return value
     if activation in FUNCTIONS:
@@ -76,7 +76,7 @@ def activate(b: Builder, activation: str, name: str, value: Value) -> Value:
 
 
 def relu(b: Builder, operation: Any, name: str, value: Value) -> fx.Node:
-    """ReLU with all its options: keras.layers' and keras.activations'."""
+    """Convert ReLU with all its options, of keras.layers or keras.activations."""
     slope, threshold = float(operation.negative_slope or 0), float(operation.threshold or 0)
     most = None if operation.max_value is None else float(operation.max_value)
     if threshold == 0 and most is None:

@@ -1,4 +1,4 @@
-"""The graph that is being made, and in which layout it holds each of Keras's tensors."""
+"""Builds the graph of a module, and keeps track of the layout of each of Keras's tensors."""
 
 import operator
 from collections.abc import Callable, Sequence
@@ -14,64 +14,66 @@ from samepad.keras.weights import load_state, mismatch, state_of
 
 @dataclass(frozen=True)
 class Value:
-    """One of Keras's tensors."""
+    """One of Keras's tensors in the graph of the module."""
 
     node: fx.Node
     rank: int
-    #: What the node is of.
+    #: The type of the tensor that the node computes.
     dtype: torch.dtype
-    #: Whether it is held as (N, C, ...) where Keras has (N, ..., C).
+    #: Whether the node computes (N, C, ...) where Keras has (N, ..., C).
     channels_first: bool = False
 
     def made(self, node: fx.Node, rank: int, channels_first: bool = False) -> "Value":
-        """What a node makes of the value: of its type."""
+        """Return the value that `node` computes from this one; it has the same type."""
         return Value(node, rank, self.dtype, channels_first)
 
 
 def torch_dtype(keras_dtype: str) -> torch.dtype:
-    """One of Keras's types; of strings, which nothing here takes, any."""
+    """Return the type for one of Keras's; uint8 for strings, which no layer here takes."""
     return getattr(torch, keras_dtype, torch.uint8)
 
 
 def computed_in(keras_dtype: str) -> torch.dtype:
-    """The type in which the module computes what Keras computes in one: half precision in single,
-    which loses nothing."""
+    """Return the type in which the module computes what Keras computes in `keras_dtype`.
+
+    Half precision is computed in single precision, which loses nothing.
+    """
     dtype = torch_dtype(keras_dtype)
     return torch.float32 if dtype in (torch.float16, torch.bfloat16) else dtype
 
 
-#: Submodules by Keras's layer and what they print as, which tells a layer from its activation.
+#: Submodules by the id of Keras's layer and by their repr: a layer may have several submodules.
 Made = dict[int, dict[str, nn.Module]]
 
-#: Adds a model inside of the model, with a name, to the graph: from its inputs to its outputs.
+#: Adds a nested model to the graph under a name; takes its inputs and returns its outputs.
 Nested = Callable[["Builder", Any, str, Any], list[Value]]
 
 
 class Builder(GraphBuilder):
-    """Makes a torch.fx.GraphModule, step by step."""
+    """Builds a torch.fx.GraphModule, step by step."""
 
     def __init__(self, nested: Nested, made: Made) -> None:
-        """An empty graph.
+        """Start with an empty graph.
 
         Args:
-            nested: What to do with a model inside of the model.
-            made: The submodules that there are, of this graph and of those around it: a layer that
-                several models share is one module.
+            nested: The function that adds a nested model.
+            made: The submodules made so far, for this graph and those that contain it. Sharing them
+                makes a layer that several models share one module.
         """
         super().__init__()
         self.nested = nested
         self.made = made
-        #: The layer of Keras that is being said.
+        #: The layer of Keras that is being converted.
         self.layer: Any = None
-        #: Names of this graph's submodules.
+        #: The names of this graph's submodules, by their ids.
         self.names: dict[int, str] = {}
 
     def input(self, name: str, rank: int, dtype: torch.dtype, channels_first: bool) -> Value:
-        """The next input."""
+        """Add the next input."""
         return Value(self.placeholder(name), rank, dtype, channels_first and rank > 2)
 
     def module(self, name: str, module: nn.Module, *inputs: fx.Node) -> fx.Node:
-        """Call a submodule: of a layer that has been called before, the one made then."""
+        """Call a submodule; if the layer was called before, the one that was made then."""
         module = self.made.setdefault(id(self.layer), {}).setdefault(repr(module), module)
         if id(module) not in self.names:
             self.names[id(module)] = self.name(name)
@@ -79,7 +81,7 @@ class Builder(GraphBuilder):
         return self.graph.call_module(self.names[id(module)], inputs)
 
     def constant(self, name: str, tensor: torch.Tensor) -> fx.Node:
-        """A tensor that goes with the module, but is no parameter."""
+        """Add a constant tensor as a buffer."""
         name = self.name(name)
         self.root.register_buffer(name, tensor)
         return self.graph.get_attr(name)
@@ -89,7 +91,7 @@ class Builder(GraphBuilder):
         return self.graph.call_function(function, args, kwargs)
 
     def item(self, node: fx.Node, key: Any) -> fx.Node:
-        """One of the outputs of a node."""
+        """Take an item of the output of a node."""
         return self.call(operator.getitem, node, key)
 
     def method(self, name: str, *args: Any) -> fx.Node:
@@ -97,7 +99,7 @@ class Builder(GraphBuilder):
         return self.graph.call_method(name, args)
 
     def held(self, value: Value, channels_first: bool) -> Value:
-        """The value in a layout: its own, or a permuted view."""
+        """Return the value in a layout, by a permutation if it has another one."""
         if value.rank < 3 or value.channels_first == channels_first:
             return value
         spatial = range(1, value.rank - 1)
@@ -107,19 +109,19 @@ class Builder(GraphBuilder):
         return value.made(self.permute(value.node, order), value.rank, channels_first)
 
     def cast(self, value: Value, dtype: torch.dtype) -> Value:
-        """The value in a type."""
+        """Return the value in a type, by a cast if it has another one."""
         if value.dtype == dtype:
             return value
         return replace(value, node=self.method("to", value.node, dtype), dtype=dtype)
 
     def cast_for(self, value: Value, layer: Any) -> Value:
-        """The value as Keras gives it to a layer: floats in the type that the layer computes in."""
+        """Cast a value as Keras does for a layer: floats to the type that the layer computes in."""
         dtype = computed_in(layer.compute_dtype)
         both = value.dtype.is_floating_point and dtype.is_floating_point
         return self.cast(value, dtype) if both else value
 
     def permute(self, node: fx.Node, order: Sequence[int]) -> fx.Node:
-        """The dimensions in another order; of a permuted view, the tensor's own."""
+        """Permute dimensions; if the node is a permutation itself, permute its input instead."""
         if node.op == "call_method" and node.target == "permute":
             node, *before = node.args  # type: ignore[assignment]
             order = [before[position] for position in order]  # type: ignore[misc]
@@ -128,13 +130,13 @@ class Builder(GraphBuilder):
         return self.method("permute", node, *order)
 
     def alike(self, values: Sequence[Value]) -> list[Value]:
-        """The values in one layout, that of the first that has more than one."""
+        """Return the values in the layout of the first one with more than two dimensions."""
         first = next((v.channels_first for v in values if v.rank > 2), False)
         return [self.held(value, first) for value in values]
 
 
 def axis(value: Value, keras_axis: int) -> int:
-    """Where the axis that Keras means is in the value."""
+    """Return the position, in the value's layout, of an axis of Keras's tensor."""
     position = keras_axis % value.rank
     if not value.channels_first or position == 0:
         return position
@@ -142,12 +144,13 @@ def axis(value: Value, keras_axis: int) -> int:
 
 
 def with_weights(module: nn.Module, layer: Any, dtype: torch.dtype) -> nn.Module:
-    """The module with the weights of Keras's layer, which learn if Keras's do.
+    """Copy the weights of Keras's layer, and whether it is trainable, into a module; return it.
 
-    It computes in double where that is the layer's type: JAX may have kept weights in single.
+    The module becomes float64 if that is `dtype`, the type in which the layer computes, even if the
+    weights are float32, as JAX may keep them.
 
     Raises:
-        UnsupportedError: The layer's weights are none of such a module.
+        UnsupportedError: The layer's weights do not fit the module.
     """
     state = state_of(layer, module)
     problem = mismatch(module, layer, state)

@@ -1,19 +1,19 @@
-"""What is said of a layer that cannot be converted."""
+"""Error messages about layers that cannot be converted."""
 
 import inspect
 import os
 from pathlib import Path
 from typing import Any
 
-#: Ends of the names of arguments that do not bear on what a layer computes; or, like the backward
-#: layer, are kept alike whether they were given or not.
+#: Ends of the names of arguments that messages leave out: they do not influence what a layer
+#: computes or, as backward_layer, have a value even if they were not given.
 _BESIDE_THE_POINT = (
     *("initializer", "regularizer", "constraint", "weights"),
     *("autocast", "name", "seed", "backward_layer"),
 )
 
 
-#: What to do with a SavedModel.
+#: Advice about a SavedModel.
 _SAVED_MODEL = (
     "a SavedModel has no layers to convert, and Keras 3 loads none as a model: load it in the "
     "Keras that saved it (tf.keras up to TensorFlow 2.15, or tf_keras), save it there as .keras "
@@ -22,8 +22,11 @@ _SAVED_MODEL = (
 
 
 def saved_model(given: Any) -> str | None:
-    """What to do where something is TensorFlow's SavedModel: a folder, what TensorFlow loads of it,
-    or Keras's layer that calls it; None of anything else."""
+    """Return advice if something is a SavedModel of TensorFlow, else None.
+
+    It may be the path of a folder, the object that TensorFlow loads from it, or Keras's layer that
+    calls that.
+    """
     if isinstance(given, (str, os.PathLike)):
         return _SAVED_MODEL if (Path(given) / "saved_model.pb").is_file() else None
     kind = type(given)
@@ -32,15 +35,15 @@ def saved_model(given: Any) -> str | None:
 
 
 def described(layer: Any) -> str:
-    """A layer by its name and class."""
+    """Return a layer's name and class."""
     return f"{layer.name} ({type(layer).__name__})"
 
 
 def _shown(value: Any) -> str:
-    """An argument, without what would fill pages."""
+    """Return an argument as short text: objects appear only by their name or class."""
     if isinstance(value, (list, tuple)):
         items = [_shown(item) for item in value]
-        # Most layers keep (2, 2) of 2.
+        # Most layers keep an argument of 2 as (2, 2).
         return items[0] if len(set(items)) == 1 else f"({', '.join(items)})"
     if value is None or isinstance(value, (bool, int, float, str)):
         return repr(value)
@@ -48,7 +51,7 @@ def _shown(value: Any) -> str:
 
 
 def arguments(layer: Any) -> str:
-    """What a layer or an operation was made with, as far as it keeps that, without defaults."""
+    """Return the constructor's arguments that a layer keeps and that are not the defaults."""
     given = []
     for name, parameter in inspect.signature(type(layer).__init__).parameters.items():
         shown = _shown(getattr(layer, name, parameter.default))
@@ -59,6 +62,6 @@ def arguments(layer: Any) -> str:
 
 
 def refusal(layer: Any, reason: object) -> str:
-    """One line of an error: which layer it is, why it is refused, and what it was made with."""
+    """Return a line of an error: the layer, the reason for refusing it, and its arguments."""
     given = arguments(layer)
     return f"{described(layer)}: {reason}" + (f"; made with {given}" if given else "")

@@ -1,7 +1,8 @@
-"""In which order a module that flattens as PyTorch does has the features that Keras's layers take.
+"""Finds the order of flattened features in a module that flattens as PyTorch does.
 
-Keras flattens an image as (H, W, C), a module with its channels first as (C, H, W). The layers that
-follow have their weights in another order, as far as the first that mixes all features.
+Keras flattens an image in the order (H, W, C), and a module that has its channels first in the
+order (C, H, W). The weights of the layers that follow have to be reordered, up to the first layer
+that mixes all features.
 """
 
 from dataclasses import dataclass, replace
@@ -27,29 +28,31 @@ from samepad.keras.layers import is_model, rule_of
 from samepad.keras.tracing import may_flatten, traced
 from samepad.keras.weights import WEIGHTS
 
-#: Layers whose outputs are features in an order of their own.
+#: Layers that mix all features, so that the order of their outputs does not depend on the inputs'.
 _MIXING = ("Dense", "LSTM", "GRU", "SimpleRNN", "Bidirectional")
 
-#: Those whose outputs are in their inputs' order.
+#: Layers that compute each feature separately, so that the order stays the same.
 _EACH_ALONE = ("BatchNormalization", "LayerNormalization", "PReLU")
 
-#: Functions whose outputs have dimensions in Keras's order; parts of an image are images.
+#: Functions whose outputs have their dimensions in Keras's order. GetItem is none of them, because
+#: a part of an image is an image.
 _AS_KERAS = SHAPED.keys() - {"GetItem"}
 
 
 @dataclass(frozen=True)
 class Features:
-    """How the module holds a tensor of Keras's."""
+    """How the module holds one of Keras's tensors."""
 
-    #: Without the batch, as Keras has it.
+    #: Keras's shape, without the batch.
     shape: tuple[int | None, ...]
-    #: Whether it has (N, C, ...) where Keras has (N, ..., C).
+    #: Whether the module has (N, C, ...) where Keras has (N, ..., C).
     channels_first: bool = False
-    #: Which of Keras's features each of the module's is, in the last dimension; None: the same one.
+    #: For each feature of the module, in the last dimension, its position in Keras; None if the
+    #: order is the same.
     order: Tensor | None = None
 
     def flattened(self) -> "Features":
-        """After flattening all but the batch."""
+        """Return the features after flattening all dimensions but the batch."""
         sizes = [size for size in self.shape if size is not None]
         if len(sizes) < len(self.shape):
             return Features((None,))
@@ -68,7 +71,7 @@ def _same(left: Tensor | None, right: Tensor | None) -> bool:
 
 
 def _concatenated(given: list[Features]) -> Tensor | None:
-    """The order of features that are put one after another."""
+    """Return the order of the concatenated features."""
     if all(value.order is None for value in given):
         return None
     parts, start = [], 0
@@ -80,19 +83,19 @@ def _concatenated(given: list[Features]) -> Tensor | None:
 
 
 class Tracer:
-    """Follows a model's graph."""
+    """Follows a model's graph, and finds the order of the features that each layer takes."""
 
     def __init__(self) -> None:
-        """No layer is known yet."""
-        #: The order of the features that a layer takes.
+        """Start without knowing any layer."""
+        #: The order of the features that a layer takes, by the layer's id.
         self.orders: dict[int, Tensor | None] = {}
 
     def model(self, model: Any, inputs: list[Features] | None = None) -> list[Features]:
-        """How the outputs of a model are held.
+        """Return how the outputs of a model are held.
 
         Raises:
-            UnsupportedError: A layer's weights would have to be in two orders, or an order cannot
-                be followed.
+            UnsupportedError: The weights of a layer would have to be in two orders at once, or an
+                order cannot be followed.
         """
         if is_custom(model):
             return self.custom(model) or []
@@ -103,7 +106,7 @@ class Tracer:
         return self.follow(nodes, graph.inputs, graph.outputs, inputs)
 
     def taken(self, model: Any, tensors: list[Any], nodes: list[Any]) -> list[Features]:
-        """How a model's inputs are held."""
+        """Return how a model's inputs are held."""
         last = has_channels_last(model)
         return [
             Features(tuple(tensor.shape[1:]), last and wants_channels_first(tensor, nodes))
@@ -113,7 +116,7 @@ class Tracer:
     def follow(
         self, nodes: list[Any], taken: list[Any], returned: list[Any], inputs: list[Features]
     ) -> list[Features]:
-        """How the tensors `returned` are held, by calls that take `taken`, held as `inputs`."""
+        """Follow calls from tensors `taken`, held as `inputs`; return how `returned` are held."""
         held = dict(zip(map(id, taken), inputs, strict=True))
         for node in nodes:
             operation, items = node.operation, arguments_of(node)
@@ -130,18 +133,22 @@ class Tracer:
     def custom(
         self, layer: Any, node: Any = None, held: dict[int, Features] | None = None
     ) -> list[Features] | None:
-        """How the outputs of what calls its layers in code are held: by one of its calls, where
-        tensors are `held` so; else by a call on what it was built for.
+        """Return how the outputs of a custom layer or model are held.
+
+        Args:
+            layer: The custom layer or model, whose code calls the layers that it holds.
+            node: One of its calls; None for a call with the shapes for which it was built.
+            held: With `node`, how the tensors of the graph are held, by their ids.
 
         Returns:
-            None where the code cannot be followed, but flattens nothing.
+            None if the code cannot be followed, but does not flatten anything.
 
         Raises:
-            UnsupportedError: It cannot be followed, and may flatten something.
+            UnsupportedError: The code cannot be followed, and may flatten something.
         """
         try:
             trace = traced(layer, node.arguments if node else None)
-        except Exception as error:  # of any kind: TensorFlow's functions take no such tensors
+        except Exception as error:  # any kind: TensorFlow's functions take no symbolic tensors
             reordered = [value for value in (held or {}).values() if value.order is not None]
             if reordered or may_flatten(layer):
                 reason = str(error).strip().partition("\n")[0]
@@ -159,7 +166,7 @@ class Tracer:
     def operation(
         self, operation: Any, given: list[Features], shapes: list[tuple[int | None, ...]]
     ) -> list[Features]:
-        """How the outputs of an operation, of these shapes, are held."""
+        """Return how the outputs of an operation, which have these shapes, are held."""
         kind = type(operation).__name__
         if is_model(operation) and not is_custom(operation):
             return self.model(operation, given)
@@ -180,7 +187,7 @@ class Tracer:
         ]
 
     def channels_first(self, operation: Any, given: list[Features]) -> bool:
-        """Whether an operation's inputs, and outputs of their rank, have their channels first."""
+        """Whether an operation takes channels first, and returns so for outputs of that rank."""
         if type(operation).__name__ in _AS_KERAS:
             return False
         try:
@@ -193,7 +200,7 @@ class Tracer:
     def order(
         self, operation: Any, given: list[Features], shapes: list[tuple[int | None, ...]]
     ) -> Tensor | None:
-        """The order of an operation's outputs; remembers that of its inputs."""
+        """Return the order of an operation's outputs, and note the order of its inputs."""
         kind = type(operation).__name__
         rank = len(given[0].shape) + 1
         if kind == "Concatenate" and operation.axis % rank == rank - 1:
@@ -213,7 +220,7 @@ class Tracer:
 
 
 def reordered(layer: Any, state: dict[str, Tensor], order: Tensor) -> dict[str, Tensor]:
-    """The state_dict of a layer's counterpart that takes features in an order."""
+    """Reorder a state_dict of a layer's counterpart that takes features in this order."""
     everywhere = type(layer).__name__ in _EACH_ALONE
     return {
         name: value[..., order]

@@ -1,4 +1,4 @@
-"""Files of Keras 2 and 3, loaded without running code that is in them."""
+"""Loads files of Keras 2 and 3 without running code that they contain."""
 
 import contextlib
 import json
@@ -24,7 +24,7 @@ _KERAS_1 = (
 
 @contextlib.contextmanager
 def _under_suffix(path: Path, suffix: str) -> Iterator[Path]:
-    """The file under a name by which Keras knows its format."""
+    """Give the file a name with this suffix, by which Keras recognizes its format."""
     if path.suffix == suffix:
         yield path
         return
@@ -42,8 +42,10 @@ def _by_keras_3(path: Path, suffix: str) -> Any:
 
 
 def _layers_with_code(config: Any) -> list[str]:
-    """Names and classes of the layers in a configuration of Keras 3 that are not Keras's own
-    throughout: Lambda and custom layers."""
+    """Return names and classes of layers with code of their own: Lambda and custom layers.
+
+    The configuration is Keras 3's.
+    """
     if isinstance(config, list):
         return [name for item in config for name in _layers_with_code(item)]
     if not isinstance(config, dict):
@@ -56,13 +58,13 @@ def _layers_with_code(config: Any) -> list[str]:
 
 
 def _version(text: Any) -> int:
-    """The number of Keras that wrote a file; 2 where it does not say, as none before 3 had to."""
+    """Return Keras's major version from its text; 2 if there is none, as in some old files."""
     first = str(text.decode() if isinstance(text, bytes) else text).partition(".")[0]
     return int(first) if first.isdigit() else 2
 
 
 def _from_archive(path: Path) -> Any:
-    """A .keras file."""
+    """Load a .keras file."""
     import h5py
 
     from samepad.keras import keras2
@@ -85,7 +87,7 @@ def _from_archive(path: Path) -> Any:
 
 
 def _from_h5(path: Path) -> Any:
-    """An .h5 file."""
+    """Load an .h5 file."""
     import h5py
 
     from samepad.keras import keras2
@@ -103,22 +105,22 @@ def _from_h5(path: Path) -> Any:
 
 
 def load_model(path: str | Path) -> Any:
-    """A model from a file that Keras 3, Keras 2 or tf_keras saved, as a model of Keras 3.
+    """Load a file that Keras 3, Keras 2 or tf_keras saved, as a model of Keras 3.
 
-    No code in the file is run: a model with a Lambda or with layers of someone's own is refused.
-    Of a file of Keras 2, which Keras 3 itself often cannot load, the model is made anew, with equal
-    outputs; what matters in training alone, such as optimizers, initializers, regularizers and
-    constraints, is not read. The installed Keras has to be Keras 3; TensorFlow is not needed.
+    No code in the file is run: a model with a Lambda or with custom layers is refused. A model of
+    Keras 2, which Keras 3 itself often cannot load, is rebuilt with equal outputs; what matters
+    only in training, such as optimizers, initializers, regularizers and constraints, is not read.
+    The installed Keras has to be Keras 3; TensorFlow is not needed.
 
     Args:
-        path: A .keras, .h5 or .hdf5 file; what it is, its content says.
+        path: A .keras, .h5 or .hdf5 file. Its content, not its name, decides the format.
 
     Returns:
         The model, not compiled.
 
     Raises:
-        ValueError: There is no Keras 3; the file is none of those, or is broken; or it has code in
-            it, or layers that Keras 3 has not, all of which the message names.
+        ValueError: Keras 3 is not installed; the file has another format, or is broken; or it
+            contains code, or layers that Keras 3 lacks, all of which the message names.
         OSError: The file cannot be read.
     """
     path = Path(path)
@@ -140,6 +142,6 @@ def load_model(path: str | Path) -> Any:
         )
     try:
         return _from_h5(path) if is_h5 else _from_archive(path)
-    except Exception as error:  # of many kinds: Keras, h5py, zipfile and JSON all have their own
+    except Exception as error:  # Keras, h5py, zipfile and JSON raise errors of their own classes
         reason = str(error).strip() or type(error).__name__
         raise ValueError(f"Keras cannot load {path}: {' '.join(str(reason).split())}") from error

@@ -1,4 +1,4 @@
-"""Keras's layers, and how each is said in PyTorch: a table from the name of a class to a rule."""
+"""The table of Keras's layers: each class's name with the rule that converts it to PyTorch."""
 
 import functools
 import inspect
@@ -20,28 +20,29 @@ from samepad.keras.recurrent import bidirectional, recurrent
 from samepad.keras.weights import WEIGHTS, array
 from samepad.normalization import LenientGroupNorm
 
-#: A rule's function gets the builder, Keras's layer, a name and the inputs, and returns the output:
-#: a value, or a node where the layout is the input's.
+#: The function of a rule. Its arguments are the builder, Keras's layer, a name and the inputs; it
+#: returns the output: a value, or a node if the output has the layout of the first input.
 Build = Callable[..., Any]
 
 
 @dataclass(frozen=True)
 class Rule:
-    """How to say a layer.
+    """How to convert a layer.
 
-    `layout` is what its inputs have to be held in: "spatial" puts the channels first, "keras" is
-    Keras's own order, "any" is whatever they have, all of them alike.
+    `layout` is the layout that its inputs must have: "spatial" for channels first, "keras" for
+    Keras's own order, or "any" if only all inputs have the same one. It may be a function of the
+    layer and the number of dimensions.
     """
 
     layout: str | Callable[[Any, int], str]
     build: Build
 
     def channels_first(self, layer: Any, rank: int) -> bool | None:
-        """Whether inputs are to be held as (N, C, ...) where Keras has (N, ..., C); None: any."""
+        """Whether inputs must be (N, C, ...) where Keras has (N, ..., C); None if both will do."""
         layout = self.layout if isinstance(self.layout, str) else self.layout(layer, rank)
         if layout == "any":
             return None
-        # With channels first in Keras too, Keras's order is PyTorch's.
+        # If Keras has the channels first too, its order is already PyTorch's.
         return layout == "spatial" and getattr(layer, "data_format", None) != "channels_first"
 
 
@@ -50,7 +51,7 @@ def _of_dimensions(kind: str, dimensions: int) -> type[nn.Module]:
 
 
 def _same_or_valid(kind: str, layer: Any, dimensions: int) -> tuple[Any, dict[str, Any]]:
-    """samepad's layer where Keras pads, torch.nn's where not; and the argument for it."""
+    """Return samepad's class if Keras pads, else torch.nn's; and the arguments for padding."""
     if layer.padding == "valid":
         return _of_dimensions(kind, dimensions), {}
     made = getattr(samepad, f"SamePad{kind}{dimensions}d")
@@ -58,18 +59,18 @@ def _same_or_valid(kind: str, layer: Any, dimensions: int) -> tuple[Any, dict[st
 
 
 def _options(**given: Any) -> dict[str, Any]:
-    """The arguments that differ from the default 1 of strides and their like."""
+    """Return only the arguments that are not 1, the default of strides, dilations and groups."""
     return {name: value for name, value in given.items() if value != 1}
 
 
 def _finish(b: Builder, layer: Any, name: str, module: nn.Module, value: Value) -> Value:
-    """A call of the module with the layer's weights, then the layer's activation."""
+    """Call the module, with the layer's weights, then the layer's activation."""
     node = b.module(name, with_weights(module, layer, value.dtype), value.node)
     return _activated(b, layer, name + "_activation", replace(value, node=node))
 
 
 def _activated(b: Builder, layer: Any, name: str, value: Value) -> Value:
-    """The value after what the layer has as its `activation`: a function, or a layer."""
+    """Apply the layer's `activation`, which is a function or a layer."""
     if hasattr(layer.activation, "trainable_weights"):
         return apply(b, layer.activation, name, [value])[0]
     return activate(b, activation_name(layer.activation), name, value)
@@ -140,7 +141,7 @@ def _conv_transpose(b: Builder, layer: Any, name: str, value: Value) -> Value:
         if layer.padding == "same":
             made, options["padding"], extra = _cropped(extents, extra)
     elif layer.padding == "valid":
-        # Keras's output is as long as its stride says where the kernel is shorter.
+        # If the kernel is shorter than the stride, Keras's output is still n times the stride.
         extra = tuple(max(s - e, 0) for s, e in zip(layer.strides, extents, strict=True))
     if extra and any(extra):
         options["output_padding"] = one(extra)
@@ -149,9 +150,12 @@ def _conv_transpose(b: Builder, layer: Any, name: str, value: Value) -> Value:
 
 
 def _cropped(extents: list[int], extra: tuple[int, ...]) -> tuple[Any, Any, tuple[int, ...]]:
-    """The layer, padding and output_padding of a SAME transposed convolution for which Keras is
-    told how much longer the output is: than the full one without e // 2 at both sides, of which
-    TensorFlow crops the smaller half at the start."""
+    """Return class, padding and output_padding of a SAME transposed convolution, given Keras's.
+
+    Keras's output_padding is added to the full output without e // 2 elements on each side, where e
+    is the extent of the dilated kernel. What has to be cropped in all is then divided as in
+    TensorFlow, with the smaller half at the start.
+    """
     crops = [2 * (e // 2) - more for e, more in zip(extents, extra, strict=True)]
     pairs = tuple((max(c, 0) // 2, max(c, 0) - max(c, 0) // 2) for c in crops)
     left = tuple(max(-c, 0) for c in crops)
@@ -195,7 +199,7 @@ def _batch_normalization_layout(layer: Any, rank: int) -> str:
 
 def _batch_normalization(b: Builder, layer: Any, name: str, value: Value) -> fx.Node:
     dimensions = max(value.rank - 2, 1)
-    folded = dimensions > 3  # more than PyTorch has a layer for
+    folded = dimensions > 3  # PyTorch has no such layer: fold the spatial dimensions into one
     made: Any = _of_dimensions("BatchNorm", 1 if folded else dimensions)
     if not layer.trainable:
         made = ops.FrozenBatchNorm
@@ -213,7 +217,7 @@ def _layer_normalization(b: Builder, layer: Any, name: str, value: Value) -> fx.
         raise UnsupportedError(f"axis={layer.axis}, where PyTorch normalizes the last ones")
     if getattr(layer, "rms_scaling", False):
         raise UnsupportedError("rms_scaling=True")
-    # Without weights, the input's shape has to say the size.
+    # Without weights, the size is known only from the input's shape.
     weighted = layer.scale or layer.center
     shape = (
         array(layer.gamma if layer.scale else layer.beta).shape
@@ -237,7 +241,7 @@ def _normalization(b: Builder, layer: Any, name: str, value: Value) -> fx.Node:
     mean = torch.from_numpy(array(layer.mean))
     deviation = torch.from_numpy(array(layer.variance)).sqrt().clamp(min=1e-7)
     if value.channels_first:
-        # Adapted to data of fewer dimensions, it has as few, and meets the last ones.
+        # After adapting to data of fewer dimensions, these apply to the last dimensions.
         mean, deviation = (
             t.reshape(*[1] * (value.rank - t.dim()), *t.shape).movedim(-1, 1).contiguous()
             for t in (mean, deviation)
@@ -292,7 +296,7 @@ def _softmax(b: Builder, layer: Any, name: str, value: Value) -> fx.Node:
 
 def _flatten(b: Builder, layer: Any, name: str, value: Value) -> Value:
     if layer.data_format == "channels_first" and value.rank > 2:
-        # Keras puts the channels last before it flattens.
+        # Keras moves the channels to the end before it flattens.
         value = b.held(replace(value, channels_first=True), channels_first=False)
     if value.rank == 1:
         return value.made(b.method("unsqueeze", value.node, 1), 2)
@@ -301,7 +305,7 @@ def _flatten(b: Builder, layer: Any, name: str, value: Value) -> Value:
 
 def _reshape(b: Builder, layer: Any, name: str, value: Value) -> Value:
     shape = tuple(map(int, layer.target_shape))
-    if value.rank == 1:  # a number of each sample
+    if value.rank == 1:  # one number per sample
         shape = (1,) * len(shape)
     if -1 in shape:
         flat = b.method("flatten", value.node, 1) if value.rank > 2 else value.node
@@ -323,7 +327,7 @@ def _up_sampling(b: Builder, layer: Any, name: str, value: Value) -> fx.Node:
 
 
 def _pairs(amounts: Any) -> list[tuple[int, int]]:
-    """Before and after of each dimension; Keras keeps one dimension's as one pair."""
+    """Return (before, after) per dimension; for a single dimension Keras keeps just the pair."""
     return [tuple(amounts)] if isinstance(amounts[0], int) else [tuple(pair) for pair in amounts]
 
 
@@ -368,13 +372,13 @@ def _embedding(b: Builder, layer: Any, name: str, value: Value) -> Value:
         raise UnsupportedError("mask_zero=True: PyTorch's layers take no mask")
     module = nn.Embedding(layer.input_dim, layer.output_dim)
     dtype = computed_in(layer.compute_dtype)
-    # Keras casts: what counts as an index may come as a float.
+    # Keras casts the indices, so they may be floats.
     node = b.module(name, with_weights(module, layer, dtype), b.method("long", value.node))
     return Value(node, value.rank + 1, dtype)
 
 
 def _widened(b: Builder, value: Value, rank: int, channels_first: bool) -> Value:
-    """The value with dimensions of size 1 after the batch, as Keras merges those of fewer."""
+    """Add dimensions of size 1 after the batch, as Keras does when it merges different ranks."""
     if value.rank == rank:
         return value
     if value.rank == 2 and channels_first:
@@ -407,7 +411,7 @@ def _identity(b: Builder, layer: Any, name: str, value: Value) -> fx.Node:
 
 
 def _module(make: Callable[[Any], nn.Module]) -> Build:
-    """A layer of torch.nn without weights."""
+    """Make the function of a rule for a layer without weights."""
 
     def build(b: Builder, layer: Any, name: str, value: Value) -> fx.Node:
         return b.module(name, make(layer), value.node)
@@ -429,9 +433,9 @@ def _permute(b: Builder, layer: Any, name: str, value: Value) -> fx.Node:
 
 
 def _time_distributed(b: Builder, layer: Any, name: str, value: Value) -> Value:
-    """The inner layer on (N T, ...)."""
+    """Fold the time steps into the batch, (N T, ...), and apply the inner layer."""
     node: Any = value.node
-    if node.target == "unflatten" and node.args[1] == 0:  # another such layer's output
+    if node.target == "unflatten" and node.args[1] == 0:  # the output of such a layer
         node, _, (_, steps) = node.args
     else:
         steps = b.method("size", node, 1)
@@ -498,7 +502,7 @@ RULES: dict[str, Rule] = {
     "Maximum": Rule("any", _merge(torch.maximum)),
     "Minimum": Rule("any", _merge(torch.minimum)),
     "Concatenate": Rule("any", _concatenate),
-    # Of keras.applications.
+    # Layers that only keras.applications uses.
     "CustomScaleLayer": Rule("any", _custom_scale),
     "LayerScale": Rule("keras", _layer_scale),
     "StochasticDepth": Rule(
@@ -508,20 +512,20 @@ RULES: dict[str, Rule] = {
 
 
 def is_model(operation: Any) -> bool:
-    """Whether an operation is a model inside of a model."""
+    """Whether an operation is a model, nested in another one."""
     return hasattr(operation, "layers") and hasattr(operation, "inputs")
 
 
 def takes_indices(layer: Any) -> bool:
-    """Whether a layer's inputs stay of the type that they have."""
+    """Whether a layer takes indices, which are not cast to the type that it computes in."""
     return type(layer).__name__ == "Embedding"
 
 
 def rule_of(layer: Any) -> Rule:
-    """The rule for a layer.
+    """Return the rule for a layer.
 
     Raises:
-        UnsupportedError: There is none, or the class only has the name of one of Keras's.
+        UnsupportedError: There is none, or the class is not Keras's own.
     """
     kind = type(layer)
     if kind.__module__.split(".")[0] != "keras":
@@ -532,7 +536,7 @@ def rule_of(layer: Any) -> Rule:
 
 
 def apply(b: Builder, layer: Any, name: str, values: list[Value]) -> list[Value]:
-    """The outputs of one of Keras's layers, or of a model with one input.
+    """Convert a layer of Keras, or a model with one input, and return its outputs.
 
     Raises:
         UnsupportedError: PyTorch has no counterpart for the layer, or for one of its arguments.

@@ -1,4 +1,4 @@
-"""Models that a program has of Keras 2, as Keras 3 has them."""
+"""Converts models of tf_keras that a program holds to models of Keras 3."""
 
 from typing import Any
 
@@ -6,10 +6,10 @@ from samepad._building import UnsupportedError
 
 
 def of_keras_3(given: Any) -> Any:
-    """A model or a layer; one of tf_keras as it is in Keras 3.
+    """Return a model or layer of tf_keras rebuilt in Keras 3, and any other unchanged.
 
     Raises:
-        UnsupportedError: It is of Keras 2 and cannot be made anew in Keras 3.
+        UnsupportedError: It is of tf_keras and cannot be rebuilt in Keras 3.
     """
     packages = {kind.__module__.partition(".")[0] for kind in type(given).__mro__}
     if "tf_keras" not in packages:

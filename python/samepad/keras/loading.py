@@ -1,4 +1,4 @@
-"""Keras's weights into PyTorch modules that someone has written."""
+"""Loads Keras's weights into existing PyTorch modules."""
 
 from typing import Any, Literal
 
@@ -12,15 +12,15 @@ from samepad.keras.graph import all_layers, converted
 from samepad.keras.live import of_keras_3
 from samepad.keras.weights import load_state, mismatch, state_of
 
-#: Under which key of its `meta` a module that was made of a model says how it takes its inputs.
+#: The key in the `meta` of a module made by `to_torch` or `to_source` that holds its input layout.
 INPUT_LAYOUT = "input_layout"
 
-#: Layers whose weights are constants of the module that is made of a model.
+#: Layers whose weights are constants in modules made by `to_torch` and `to_source`.
 _CONSTANT = ("Normalization",)
 
 
 def _weighted(module: nn.Module) -> list[tuple[str, nn.Module]]:
-    """The modules that hold weights, in order of registration; a separable convolution is one."""
+    """Return modules with weights by registration; a separable convolution counts as one."""
     inner = [
         name for name, child in module.named_children() if any(True for _ in child.parameters())
     ]
@@ -34,7 +34,8 @@ def _weighted(module: nn.Module) -> list[tuple[str, nn.Module]]:
     ]
 
 
-#: What stands for Keras's layers, where it is a class of torch.nn; one of someone's own may too.
+#: The class of torch.nn for each of Keras's. A module of a class that is not among these may be a
+#: counterpart as well.
 _COUNTERPARTS: dict[str, type[nn.Module]] = {
     "Dense": nn.Linear,
     **{
@@ -56,10 +57,10 @@ _COUNTERPARTS: dict[str, type[nn.Module]] = {
 
 
 def _state(layer: Any, target: nn.Module, order: torch.Tensor | None) -> dict[str, torch.Tensor]:
-    """The weights of a layer as the module has them.
+    """Return the weights of a layer in the layout and order of the module `target`.
 
     Raises:
-        UnsupportedError: They are none of such a module.
+        UnsupportedError: They do not fit the module.
     """
     state = state_of(layer, target)
     kind = type(layer).__name__
@@ -77,7 +78,7 @@ def _state(layer: Any, target: nn.Module, order: torch.Tensor | None) -> dict[st
 
 
 def _with_activations(layers: list[Any]) -> list[Any]:
-    """The layers, each followed by the layer that is its activation, if one is."""
+    """Return the layers, each followed by its activation if that is a layer with weights."""
     return [
         found
         for layer in layers
@@ -87,10 +88,10 @@ def _with_activations(layers: list[Any]) -> list[Any]:
 
 
 def _orders(model: Any) -> dict[int, torch.Tensor | None]:
-    """The orders of the features that layers take.
+    """Return the order of the features that each layer takes, by the layer's id.
 
     Raises:
-        ValueError: They cannot be told.
+        ValueError: An order cannot be found out.
     """
     tracer = Tracer()
     try:
@@ -104,16 +105,17 @@ def _orders(model: Any) -> dict[int, torch.Tensor | None]:
 
 
 def _input_layout(module: nn.Module) -> str | None:
-    """How a module that was made of a model takes its inputs; None of any other."""
+    """Return the input layout of a module made by `to_torch` or `to_source`, else None."""
     meta = getattr(module, "meta", None)
     return meta.get(INPUT_LAYOUT) if isinstance(meta, dict) else None
 
 
 def _check_flattens_as_torch(module: nn.Module) -> None:
-    """Refuse what may be made of a model but does not say so.
+    """Refuse a module that may flatten as Keras does without its `meta` saying so.
 
     Raises:
-        ValueError: It is in the module, or a GraphModule is, which loses its `meta` when pickled.
+        ValueError: The module holds one made by `to_torch` or `to_source`, or is or holds a
+            GraphModule, which may be one that lost its `meta` when it was pickled.
     """
     for name, child in module.named_modules():
         if isinstance(child, fx.GraphModule) or _input_layout(child):
@@ -124,7 +126,7 @@ def _check_flattens_as_torch(module: nn.Module) -> None:
 
 
 def _constants(module: nn.Module, targets: list[tuple[str, nn.Module]]) -> dict[str, torch.Tensor]:
-    """The buffers that no layer with weights has, in order of registration."""
+    """Return the buffers that belong to no layer with weights, in order of registration."""
     held = {id(buffer) for _, target in targets for buffer in target.buffers()}
     return {name: value for name, value in module.named_buffers() if id(value) not in held}
 
@@ -132,10 +134,10 @@ def _constants(module: nn.Module, targets: list[tuple[str, nn.Module]]) -> dict[
 def _matching_constants(
     module: nn.Module, targets: list[tuple[str, nn.Module]], model: Any, layout: str
 ) -> list[tuple[torch.Tensor, torch.Tensor]]:
-    """The constants of a module that was made of such a model, each with what it is to be.
+    """Return the constants of a module made by `to_torch` or `to_source`, with their new values.
 
     Raises:
-        ValueError: The model has others.
+        ValueError: The model's constants have other shapes or another number.
     """
     own = _constants(module, targets)
     if not own:
@@ -161,32 +163,35 @@ def load_weights(
 ) -> nn.Module:
     """Copy the weights of a Keras layer or model into a PyTorch module.
 
-    A layer's go into its counterpart, Conv2D's into an nn.Conv2d or SamePadConv2d and so on. A
-    model's go into a module that has the counterparts of its layers in the same order: those that
-    have weights are paired in the order in which the model has its layers and the module has
-    registered its own. Layouts, gates and names are translated (docs/porting-from-keras.md). In a
-    module that `to_torch` or `to_source` has made of such a model, constants are filled as well.
+    The weights of a layer go into its counterpart, for example those of a Conv2D into an nn.Conv2d
+    or a SamePadConv2d. Those of a model go into a module that has the counterparts of its layers in
+    the same order: layers with weights are paired in the order in which the model lists them and
+    the module has registered them. Layouts, gates and names are translated
+    (docs/porting-from-keras.md). In a module that `to_torch` or `to_source` made from such a model,
+    constants are set as well.
 
     Args:
-        module: Where the weights go; types and devices stay as they are.
+        module: The module to copy the weights into; its types and devices stay as they are.
         keras_layer_or_model: A built layer or model of Keras 3, or of tf_keras.
-        flatten: Which order the module flattens an image in, before a linear layer: "torch",
-            (C, H, W), or "keras", (H, W, C). With the first, the weights of what follows a Flatten
-            in the model, or a Reshape to one dimension, are put in the order that the module has:
-            tensors are taken to be held as `to_torch` holds them, with channels first after
-            convolutions and pools. None: "keras" for what `to_torch` and `to_source` make, as its
-            `meta` says; "torch" for others. Where it matters, other modules that hold such, or a
-            torch.fx.GraphModule, which loses its `meta` when pickled, have to be told.
+        flatten: The order in which the module flattens an image before a linear layer: "torch",
+            (C, H, W), or "keras", (H, W, C). With "torch", the weights of the layers after a
+            Flatten, or a Reshape to one dimension, are reordered. It is assumed that the module
+            has its channels first wherever modules of `to_torch` do, as after convolutions and
+            pools. None means "keras" for modules of `to_torch` and `to_source`, which their `meta`
+            identifies, and "torch" for others. If the order matters, it has to be given for a
+            module that holds one of these, and for a torch.fx.GraphModule without `meta`, which is
+            lost in pickling.
 
     Returns:
         `module`.
 
     Raises:
-        TypeError: `module` is no nn.Module, or there is nothing of Keras to load.
-        ValueError: A layer is not built or has no counterpart; the pairs do not fit, in kind, shape
-            or in what the module computes with its weights (eps, gates); or an order cannot be
-            told; or the constants are not such a model's. Then nothing has been copied, and the
-            message names all of them.
+        TypeError: `module` is not an nn.Module, or the second argument is not a layer or model of
+            Keras.
+        ValueError: A layer is not built or has no counterpart; a pair does not fit in kind, shape
+            or in what the module computes with its weights (eps, gates); the order of flattened
+            features cannot be found out; or the module's constants are not those of the model.
+            Then nothing has been copied, and the message names all such layers.
     """
     if not isinstance(module, nn.Module):
         raise TypeError(f"module must be an nn.Module, not {type(module).__name__}")
@@ -206,7 +211,7 @@ def load_weights(
     except UnsupportedError as error:
         raise ValueError(f"cannot load the weights of {described(given)}: {error}") from None
     is_model = hasattr(given, "layers")
-    # Of what was made of a model, wherever the module holds it.
+    # The layout of a module made by `to_torch` or `to_source`, which `module` may also hold.
     layouts = filter(None, map(_input_layout, module.modules()))
     layout = next(layouts, None) if is_model else None
     sources = [

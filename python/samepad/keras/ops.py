@@ -1,4 +1,4 @@
-"""What Keras's layers compute and torch.nn has no layer for."""
+"""Functions and modules for Keras's layers for which torch.nn has no layer."""
 
 import math
 
@@ -7,114 +7,119 @@ from torch import Tensor, nn
 
 
 def relu(input: Tensor, max_value: float | None, negative_slope: float, threshold: float) -> Tensor:
-    """keras.layers.ReLU: x above the threshold, negative_slope (x - threshold) up to it, at most
-    max_value. Any shape; returns the same."""
+    """keras.layers.ReLU, for a tensor of any shape; returns the same shape.
+
+    The result is x above the threshold and negative_slope (x - threshold) elsewhere, but at most
+    max_value.
+    """
     result = torch.where(input > threshold, input, negative_slope * (input - threshold))
     return result if max_value is None else result.clamp(max=max_value)
 
 
 def hard_sigmoid(input: Tensor) -> Tensor:
-    """What Keras 2 calls hard_sigmoid: 0.2 x + 0.5 between 0 and 1. Any shape; returns the same.
-    Keras 3's is torch.nn.Hardsigmoid, of slope 1 / 6."""
+    """Keras 2's hard_sigmoid, 0.2 x + 0.5 clamped to 0 and 1, for a tensor of any shape.
+
+    Keras 3's hard_sigmoid is torch.nn.Hardsigmoid, whose slope is 1 / 6.
+    """
     return (input * 0.2 + 0.5).clamp(0.0, 1.0)
 
 
 class ElementwisePReLU(nn.Module):
-    """keras.layers.PReLU: a slope of its own for each element.
+    """keras.layers.PReLU: each element has its own slope.
 
     Args:
-        shape: Of the slopes; broadcasts against the input.
+        shape: Shape of the slopes, which are broadcast to the input.
 
     Shape:
-        (N, ...) to the same.
+        (N, ...) to the same shape.
     """
 
     def __init__(self, shape: tuple[int, ...]) -> None:
-        """Slopes start at 0, as Keras's do."""
+        """Make slopes of 0, as Keras does."""
         super().__init__()
         self.shape = tuple(shape)
         self.weight = nn.Parameter(torch.zeros(shape))
 
     def forward(self, input: Tensor) -> Tensor:
-        """x where it is positive, slope * x elsewhere."""
+        """Return x where it is positive, slope * x elsewhere."""
         return input.clamp(min=0) + self.weight * input.clamp(max=0)
 
 
 class LayerScale(nn.Module):
-    """ConvNeXt's layer: a factor for each channel.
+    """Multiplies each channel by a learned factor, as in ConvNeXt.
 
     Args:
-        channels: How many, C.
+        channels: The number of channels, C.
 
     Shape:
-        (N, ..., C) to the same.
+        (N, ..., C) to the same shape.
     """
 
     def __init__(self, channels: int) -> None:
-        """Factors start at 1."""
+        """Make factors of 1."""
         super().__init__()
         self.channels = channels
         self.weight = nn.Parameter(torch.ones(channels))
 
     def forward(self, input: Tensor) -> Tensor:
-        """Scale."""
+        """Scale the channels of `input`."""
         return input * self.weight
 
 
 class FrozenBatchNorm(nn.modules.batchnorm._BatchNorm):
-    """BatchNormalization with trainable=False: in training too it keeps to the statistics it has.
+    """BatchNormalization with trainable=False: also in training it uses its fixed statistics.
 
     Args:
-        num_features, eps, momentum: As nn.BatchNorm2d's.
+        num_features, eps, momentum: As for nn.BatchNorm2d.
 
     Shape:
-        (N, C, ...) to the same.
+        (N, C, ...) to the same shape.
     """
 
     def forward(self, input: Tensor) -> Tensor:
-        """Normalize."""
+        """Normalize `input`."""
         return nn.functional.batch_norm(
             input, self.running_mean, self.running_var, self.weight, self.bias, eps=self.eps
         )
 
 
 class GaussianNoise(nn.Module):
-    """keras.layers.GaussianNoise: in training, adds normal noise.
+    """keras.layers.GaussianNoise: adds normal noise in training.
 
     Args:
-        stddev: Its standard deviation.
+        stddev: Standard deviation of the noise.
 
     Shape:
-        (N, ...) to the same.
+        (N, ...) to the same shape.
     """
 
     def __init__(self, stddev: float) -> None:
-        """Nothing to make."""
+        """Store the standard deviation."""
         super().__init__()
         self.stddev = stddev
 
     def forward(self, input: Tensor) -> Tensor:
-        """Add."""
+        """Add noise in training; return `input` unchanged otherwise."""
         return input + self.stddev * torch.randn_like(input) if self.training else input
 
 
 class GaussianDropout(nn.Module):
-    """keras.layers.GaussianDropout: in training, multiplies by normal noise around 1.
+    """keras.layers.GaussianDropout: multiplies by normal noise around 1 in training.
 
     Args:
-        rate: p; the noise has variance p / (1 - p), which dropping with probability p has.
+        rate: p, for which the noise has variance p / (1 - p), as dropout with probability p.
 
     Shape:
-        (N, ...) to the same.
+        (N, ...) to the same shape.
     """
 
     def __init__(self, rate: float) -> None:
-        """Nothing to make."""
+        """Store the rate."""
         super().__init__()
         self.rate = rate
 
     def forward(self, input: Tensor) -> Tensor:
-        """Multiply."""
+        """Multiply by noise in training; return `input` unchanged otherwise."""
         if not self.training:
             return input
         stddev = math.sqrt(self.rate / (1 - self.rate))
@@ -122,22 +127,22 @@ class GaussianDropout(nn.Module):
 
 
 class StochasticDepth(nn.Module):
-    """ConvNeXt's layer: in training, drops samples, each with a probability, and scales the rest.
+    """Drops whole samples in training and scales the others, as in ConvNeXt.
 
     Args:
-        drop_path_rate: The probability.
+        drop_path_rate: The probability with which each sample is dropped.
 
     Shape:
-        (N, ...) to the same.
+        (N, ...) to the same shape.
     """
 
     def __init__(self, drop_path_rate: float) -> None:
-        """Nothing to make."""
+        """Store the probability."""
         super().__init__()
         self.drop_path_rate = drop_path_rate
 
     def forward(self, input: Tensor) -> Tensor:
-        """Drop."""
+        """Drop samples in training; return `input` unchanged otherwise."""
         if not self.training:
             return input
         keep = 1 - self.drop_path_rate

@@ -1,4 +1,4 @@
-"""Keras's recurrent layers as torch.nn's, and as the GRU that torch.nn lacks."""
+"""Converts Keras's recurrent layers to torch.nn's, and to the GRU that torch.nn lacks."""
 
 import operator
 from collections.abc import Callable
@@ -14,10 +14,10 @@ from samepad.keras.weights import directions, function_name
 
 
 def _made(layer: Any, **options: Any) -> nn.Module:
-    """torch.nn's layer for one of Keras's; whether the cell is PyTorch's is the weights' to say.
+    """Make torch.nn's layer for one of Keras's; samepad.keras.weights checks the activations.
 
     Raises:
-        UnsupportedError: torch.nn's layer has nothing for an argument.
+        UnsupportedError: torch.nn's layer has no counterpart for an argument.
     """
     if layer.stateful:
         raise UnsupportedError("stateful=True: PyTorch's layers take and return their state")
@@ -34,7 +34,7 @@ def _made(layer: Any, **options: Any) -> nn.Module:
 
 
 def _states(b: Builder, layer: Any, result: fx.Node) -> list[fx.Node]:
-    """The last states, each (layers and directions, N, units): hidden, and of an LSTM cell."""
+    """Return the last states, each (directions, N, units): hidden, and for LSTM also cell."""
     states = b.item(result, 1)
     if type(layer).__name__ != "LSTM":
         return [states]
@@ -42,7 +42,7 @@ def _states(b: Builder, layer: Any, result: fx.Node) -> list[fx.Node]:
 
 
 def recurrent(b: Builder, layer: Any, name: str, value: Value, *initial: Value) -> list[Value]:
-    """LSTM, GRU and SimpleRNN, and the states that they start from where they are given some."""
+    """Convert LSTM, GRU or SimpleRNN; `initial` are the initial states, if any are given."""
     module = with_weights(_made(layer), layer, value.dtype)
     node = b.method("flip", value.node, (1,)) if layer.go_backwards else value.node
     states = [b.method("unsqueeze", state.node, 0) for state in initial]
@@ -59,11 +59,11 @@ def recurrent(b: Builder, layer: Any, name: str, value: Value, *initial: Value) 
 
 
 def bidirectional(b: Builder, layer: Any, name: str, value: Value) -> list[Value]:
-    """Both directions, merged."""
+    """Convert Bidirectional: both directions, merged as `merge_mode` says."""
     forward, backward = directions(layer)
     if forward.go_backwards or layer.return_state:
         raise UnsupportedError("go_backwards or return_state inside of Bidirectional")
-    _made(backward)  # for what it refuses
+    _made(backward)  # only to refuse unsupported arguments
     value = b.cast_for(value, forward)  # after the wrapper's own cast, as in Keras
     module = with_weights(_made(forward, bidirectional=True), layer, value.dtype)
     result = b.module(name, module, value.node)

@@ -1,5 +1,7 @@
-"""What code of someone's own does with the layers that it holds: it is run on tensors without
-values, and the calls of its layers are the graph."""
+"""Follows the code of custom layers and models.
+
+The code runs on symbolic tensors, which have no values; the calls of its layers make a graph.
+"""
 
 import inspect
 from collections.abc import Iterator, Sequence
@@ -8,7 +10,7 @@ from typing import Any, TypeGuard
 
 from samepad.keras.graph import all_layers, flat
 
-#: Layers that take the features of a vector, or of each step.
+#: Layers whose weights depend on the size of the last dimension, the features.
 _OF_FEATURES = ("Dense", "BatchNormalization", "LayerNormalization", "PReLU")
 
 
@@ -16,10 +18,10 @@ _OF_FEATURES = ("Dense", "BatchNormalization", "LayerNormalization", "PReLU")
 class Traced:
     """The graph of one call."""
 
-    #: What it was called with, and what stands for that in the graph; its outputs.
+    #: The tensors of the call's arguments, each with the symbolic tensor that replaces it.
     inputs: list[tuple[Any, Any]]
     outputs: list[Any]
-    #: The calls of layers and operations, each after what it takes.
+    #: The calls of layers and operations, each after the calls whose outputs it takes.
     nodes: list[Any]
 
 
@@ -29,7 +31,7 @@ def _node(tensor: Any) -> Any:
 
 
 def _nodes_to(tensors: list[Any]) -> Iterator[Any]:
-    """The calls that give the tensors, and those that they take, each after what it takes."""
+    """Yield all calls that the tensors depend on, each after the calls that it depends on."""
     seen: set[int] = set()
     stack = [(_node(tensor), False) for tensor in reversed(tensors)]
     while stack:
@@ -49,10 +51,10 @@ def _is_shape(value: Any) -> TypeGuard[Sequence[int | None]]:
 
 
 def _example(layer: Any) -> tuple[list[Any], dict[str, Any]]:
-    """Arguments for a call, of the shapes that a layer or a model was built for.
+    """Make arguments for a call, of the shapes for which a layer or a model was built.
 
     Raises:
-        ValueError: They are not known.
+        ValueError: These shapes are not known.
     """
     import keras
 
@@ -72,15 +74,15 @@ def _example(layer: Any) -> tuple[list[Any], dict[str, Any]]:
 
 
 def traced(layer: Any, arguments: Any = None) -> Traced:
-    """The graph of a call of a layer or a model.
+    """Return the graph of a call of a layer or a model.
 
     Args:
-        layer: Of someone's own class.
-        arguments: What it is called with, which tensors of Keras's are among, with `args` and
-            `kwargs`; None: what it was built for.
+        layer: A layer or a model of a custom class.
+        arguments: The arguments of the call, with attributes `args` and `kwargs`, which contain
+            Keras's tensors; None for tensors of the shapes for which it was built.
 
     Raises:
-        Exception: Of any kind: its code cannot be run without values.
+        Exception: Its code cannot run on symbolic tensors; the error may be of any class.
     """
     import keras
 
@@ -90,7 +92,7 @@ def traced(layer: Any, arguments: Any = None) -> Traced:
     def stand_in(value: Any) -> Any:
         if not hasattr(value, "_keras_history"):
             return value
-        # A call of its own, which the model's graph does not see.
+        # A new input, so that this call does not become part of the model's graph.
         inputs.append((value, keras.Input(batch_shape=value.shape, dtype=value.dtype)))
         return inputs[-1][1]
 
@@ -102,8 +104,11 @@ def traced(layer: Any, arguments: Any = None) -> Traced:
 
 
 def may_flatten(layer: Any) -> bool:
-    """Whether code that cannot be followed may flatten images: it has a layer that does, or one
-    that takes vectors of another size than the input and the layers before it give."""
+    """Whether a custom layer whose code cannot be followed may flatten images.
+
+    It may if it holds a layer that does, or one that takes vectors whose size is neither that of an
+    input nor that of an output of the layers before it.
+    """
     shapes = layer._build_shapes_dict or {}
     sizes = {shape[-1] for shape in shapes.values() if _is_shape(shape)}
     for inner in all_layers(layer):

@@ -1,6 +1,6 @@
-"""How Keras lays out weights, and how PyTorch does: the one place that knows.
+"""Translates the layout of Keras's weights to PyTorch's; nothing else knows about layouts.
 
-Each function takes a built Keras layer and returns arrays by the names of the state_dict of its
+Each function takes a built layer of Keras and returns arrays by the names in the state_dict of its
 PyTorch counterpart. docs/porting-from-keras.md has the same as a table.
 """
 
@@ -21,7 +21,7 @@ Arrays = dict[str, NDArray[Any]]
 
 
 def array(variable: Any) -> NDArray[Any]:
-    """The value of a variable of Keras, whatever the backend."""
+    """Return the value of a variable of Keras with any backend, as float64 or float32."""
     value = variable.numpy() if hasattr(variable, "numpy") else variable
     value = np.asarray(value)
     return value if value.dtype == np.float64 else value.astype(np.float32)
@@ -34,12 +34,12 @@ def _with_bias(layer: Any, weights: Arrays, name: str = "bias") -> Arrays:
 
 
 def _dense(layer: Any) -> Arrays:
-    """(in, out) to (out, in)."""
+    """Convert the kernel (in, out) to (out, in)."""
     return _with_bias(layer, {"weight": array(layer.kernel).T})
 
 
 def _filters_first(kernel: NDArray[Any]) -> NDArray[Any]:
-    """(..., in, out) to (out, in, ...); transposed, (..., out, in) to (in, out, ...)."""
+    """Convert (..., in, out) to (out, in, ...); transposed: (..., out, in) to (in, out, ...)."""
     return np.moveaxis(kernel, (-1, -2), (0, 1))
 
 
@@ -48,7 +48,7 @@ def _conv(layer: Any) -> Arrays:
 
 
 def _depthwise_filters(kernel: NDArray[Any]) -> NDArray[Any]:
-    """(..., C, M) to (C M, 1, ...): a channel's filters follow each other."""
+    """Convert (..., C, M) to (C M, 1, ...), with the filters of each channel in a row."""
     filters = np.moveaxis(kernel, (-2, -1), (0, 1))
     return filters.reshape(-1, 1, *filters.shape[2:])
 
@@ -69,7 +69,7 @@ def _separable(layer: Any) -> Arrays:
 
 
 def _normalization(layer: Any, size: int) -> Arrays:
-    """Scale and offset; ones and zeros where Keras has none, as PyTorch has both or neither."""
+    """Return scale and offset, ones and zeros if Keras has none: PyTorch has both or neither."""
     return {
         "weight": array(layer.gamma).reshape(-1) if layer.scale else np.ones(size, np.float32),
         "bias": array(layer.beta).reshape(-1) if layer.center else np.zeros(size, np.float32),
@@ -99,12 +99,12 @@ def _group_normalization(layer: Any) -> Arrays:
     return _normalization(layer, array(layer.gamma if layer.scale else layer.beta).size)
 
 
-#: The order of a cell's gates in Keras, as indices in PyTorch's order:
+#: For each gate in PyTorch's order, its position in Keras's order:
 #: LSTM i, f, c, o is PyTorch's i, f, g, o; GRU z, r, h becomes PyTorch's r, z, n.
 _GATES = {"LSTM": (0, 1, 2, 3), "GRU": (1, 0, 2), "SimpleRNN": (0,)}
 
 
-#: What PyTorch's cells compute with: activations of the state and of the gates.
+#: The activations that PyTorch's cells compute with: those of the state, and of the gates.
 _ACTIVATIONS = {
     "LSTM": (("tanh",), ("sigmoid",)),
     "GRU": (("tanh",), ("sigmoid",)),
@@ -113,18 +113,21 @@ _ACTIVATIONS = {
 
 
 def function_name(function: Any) -> str:
-    """What an activation is called: a function, or a layer by its class; with its module's name,
-    where it is not Keras's: it may be called as one of Keras's and compute something else."""
+    """Return the name of an activation function, or of the class of an activation layer.
+
+    If it is not Keras's own, its module precedes the name, because it may have the name of one of
+    Keras's functions and compute something else.
+    """
     name = str(getattr(function, "__name__", type(function).__name__))
     module = str(getattr(function, "__module__", ""))
     return name if module.startswith("keras.") else f"{module}.{name}"
 
 
 def _check_cell(layer: Any) -> None:
-    """Refuse a cell whose weights mean something else than PyTorch's.
+    """Refuse a cell whose activations PyTorch's cell does not have.
 
     Raises:
-        UnsupportedError: It computes otherwise.
+        UnsupportedError: The cell has other activations.
     """
     names = ("activation", "recurrent_activation")
     for name, known in zip(names, _ACTIVATIONS[type(layer).__name__], strict=True):
@@ -134,7 +137,10 @@ def _check_cell(layer: Any) -> None:
 
 
 def _recurrent(layer: Any, suffix: str = "_l0") -> Arrays:
-    """Keras adds one bias; of PyTorch's two, the second is then 0. GRU has two, as PyTorch."""
+    """Convert the weights of a recurrent layer.
+
+    Where Keras has one bias, the second of PyTorch's two is 0. A GRU may have two in Keras as well.
+    """
     _check_cell(layer)
     gates = _GATES[type(layer).__name__]
 
@@ -155,10 +161,10 @@ def _recurrent(layer: Any, suffix: str = "_l0") -> Arrays:
 
 
 def directions(layer: Any) -> tuple[Any, Any]:
-    """The forward and the backward layer of a Bidirectional.
+    """Return the forward and the backward layer of a Bidirectional.
 
     Raises:
-        UnsupportedError: They are not what one layer of PyTorch's can be.
+        UnsupportedError: They differ so that one layer of PyTorch cannot compute both.
     """
     forward, backward = layer.forward_layer, layer.backward_layer
     kinds = {type(direction).__name__ for direction in (forward, backward)}
@@ -176,7 +182,7 @@ def _bidirectional(layer: Any) -> Arrays:
     return {**_recurrent(forward), **_recurrent(backward, "_l0_reverse")}
 
 
-#: Keras's class to what makes a state_dict of a layer.
+#: For each class of Keras, the function that makes a state_dict from a layer.
 WEIGHTS: dict[str, Callable[[Any], Arrays]] = {
     "Dense": _dense,
     **{f"Conv{d}D": _conv for d in (1, 2, 3)},
@@ -195,10 +201,10 @@ WEIGHTS: dict[str, Callable[[Any], Arrays]] = {
 
 
 def state_of(layer: Any, module: nn.Module) -> dict[str, torch.Tensor]:
-    """The state_dict for `module`, the counterpart of a built Keras layer that has weights.
+    """Return the state_dict for `module`, the counterpart of a built Keras layer with weights.
 
     Raises:
-        UnsupportedError: The weights are none of a counterpart of PyTorch's.
+        UnsupportedError: No counterpart is known for the layer's class, or it is quantized.
     """
     kind = type(layer)
     if not kind.__module__.startswith("keras.") or kind.__name__ not in WEIGHTS:
@@ -206,13 +212,13 @@ def state_of(layer: Any, module: nn.Module) -> dict[str, torch.Tensor]:
     if getattr(layer, "quantization_mode", None):
         raise UnsupportedError(f"quantized to {layer.quantization_mode}")
     state = WEIGHTS[kind.__name__](layer)
-    if isinstance(module, nn.PReLU):  # of as many dimensions as its input, without a batch
+    if isinstance(module, nn.PReLU):  # Keras's have a dimension for each one of the input
         state["weight"] = state["weight"].reshape(-1)
     return {name: torch.from_numpy(np.ascontiguousarray(a)) for name, a in state.items()}
 
 
 def _settings(layer: Any) -> dict[str, Any]:
-    """The attributes without which the weights of a layer's counterpart give something else."""
+    """Return attributes that a layer's counterpart must share for its weights to fit."""
     kind = type(layer).__name__
     if kind in ("BatchNormalization", "LayerNormalization"):
         return {"eps": layer.epsilon}
@@ -228,14 +234,14 @@ def _settings(layer: Any) -> dict[str, Any]:
 
 
 def _found(module: nn.Module, name: str, value: Any) -> Any:
-    """A module's setting; the value where it is not one of torch.nn's that has such."""
+    """Return a module's attribute; `value` itself if the module has none of that name."""
     if name == "reset_after" and isinstance(module, nn.GRU):
         return not isinstance(module, ResetBeforeGRU)
     return getattr(module, name, value)
 
 
 def mismatch(module: nn.Module, layer: Any, state: dict[str, torch.Tensor]) -> str | None:
-    """What keeps the layer's `state` from being the module's, in words; None where it fits."""
+    """Return why a layer's `state` does not fit a module, or None if it fits."""
     own = module.state_dict()
     own.pop("num_batches_tracked", None)
     if set(own) != set(state):
@@ -253,7 +259,7 @@ def mismatch(module: nn.Module, layer: Any, state: dict[str, torch.Tensor]) -> s
 
 
 def load_state(module: nn.Module, state: dict[str, torch.Tensor]) -> None:
-    """Copy a `state` that fits into the module; types and devices stay the module's."""
+    """Copy a `state` that fits into the module, whose types and devices stay the same."""
     own = module.state_dict()
     with torch.no_grad():
         for name, tensor in state.items():

@@ -1,7 +1,8 @@
-"""Models of Keras 2, which Keras 3 does not load, made anew in Keras 3: those in files, from their
-configuration and weights, and those of the package tf_keras that a program has.
+"""Rebuilds models of Keras 2, which Keras 3 does not load, in Keras 3.
 
-Nothing is deserialized: layers are made by name from plain values, and called one after another.
+They come from files, with their configuration and weights, or are models of the package tf_keras in
+the running program. Nothing is deserialized: layers are made by name from plain values, and called
+one after another.
 """
 
 import json
@@ -17,10 +18,10 @@ __all__ = ["from_archive", "from_h5", "from_live"]
 
 
 def _rebuilt(config: Mapping[str, Any]) -> Part:
-    """The model or layer of a configuration, without weights.
+    """Rebuild a model or layer from its configuration, without weights.
 
     Raises:
-        ValueError: It has what Keras 3 has not, all of which the message names.
+        ValueError: It contains layers or arguments that Keras 3 lacks; the message names them all.
     """
     rebuilder = Rebuilder()
     part = rebuilder.part(config)
@@ -31,14 +32,15 @@ def _rebuilt(config: Mapping[str, Any]) -> Part:
 
 
 def from_h5(config: str | bytes, file: Any) -> Any:
-    """The model in an .h5 file of Keras 2.
+    """Rebuild the model in an .h5 file of Keras 2.
 
     Args:
         config: Its configuration, as JSON.
         file: The open h5py.File.
 
     Raises:
-        ValueError: It has what Keras 3 has not, or code; or weights of another model.
+        ValueError: The model contains code, or layers or arguments that Keras 3 lacks; or the
+            weights do not fit it.
     """
     model = _rebuilt(json.loads(config))
     fill_from_h5(model, file)
@@ -46,15 +48,22 @@ def from_h5(config: str | bytes, file: Any) -> Any:
 
 
 def from_archive(config: bytes, file: Any) -> Any:
-    """The model in a .keras file of Keras 2: of its configuration, as JSON, and the open h5py.File
-    with its weights; raises as `from_h5`."""
+    """Rebuild the model in a .keras file of Keras 2.
+
+    Args:
+        config: Its configuration, as JSON.
+        file: The open h5py.File with its weights.
+
+    Raises:
+        ValueError: As `from_h5`.
+    """
     model = _rebuilt(json.loads(config))
     fill_from_archive(model, file)
     return model.layer
 
 
 def from_live(given: Any) -> Any:
-    """A model or a layer of tf_keras in Keras 3; raises as `from_h5`."""
+    """Rebuild a model or a layer of tf_keras in Keras 3; raises ValueError as `from_h5`."""
 
     def arrays_of(layer: Any) -> list[Any]:
         weights = (*layer.trainable_weights, *layer.non_trainable_weights)

@@ -1,4 +1,4 @@
-"""TensorFlow's functions in models of Keras 2, as operations of Keras 3."""
+"""Converts TensorFlow's functions in models of Keras 2 to operations of Keras 3."""
 
 import inspect
 import json
@@ -9,7 +9,7 @@ from keras import ops
 
 from samepad._building import UnsupportedError
 
-#: The classes of layers that stand for a call of a function; those whose outputs are their inputs.
+#: The classes of layers that represent a call of a function, and those that return their input.
 CALLS = ("TFOpLambda", "SlicingOpLambda", "TensorFlowOpLayer")
 THROUGH = ("AddLoss", "AddMetric")
 
@@ -84,7 +84,8 @@ _ELEMENTWISE = {
     "math.softsign": ops.softsign,
 }
 
-#: By the name that TensorFlow publishes a function under; they take its arguments, all but `name`.
+#: Functions by the names under which TensorFlow publishes them. They take TensorFlow's arguments,
+#: except `name`.
 _FUNCTIONS: dict[str, Callable[..., Any]] = {
     **{
         f"{space}.{name}": _binary(f)
@@ -122,7 +123,7 @@ _FUNCTIONS: dict[str, Callable[..., Any]] = {
     "__operators__.getitem": _item,
 }
 
-#: TensorFlow's own names of operations, which files from before TensorFlow 2.4 have.
+#: TensorFlow's internal names of operations, which files from before TensorFlow 2.4 contain.
 _OPERATIONS = {
     "Add": "add",
     "AddV2": "add",
@@ -159,7 +160,7 @@ def _named(symbol: str) -> Callable[..., Any]:
 
 
 def _operation(settings: Mapping[str, Any]) -> Callable[..., Any]:
-    """A layer that holds one operation of a graph, and the constants among its inputs."""
+    """Convert a layer that holds one operation of a graph and the constants among its inputs."""
     definition = settings["node_def"]
     kind = (json.loads(definition) if isinstance(definition, str) else definition)["op"]
     if kind not in _OPERATIONS:
@@ -178,15 +179,15 @@ def _operation(settings: Mapping[str, Any]) -> Callable[..., Any]:
 
 
 def function_of(kind: str, settings: Mapping[str, Any]) -> Callable[..., Any]:
-    """What a layer that stands for a function does with tensors of Keras 3.
+    """Return a function on tensors of Keras 3 for a layer that represents TensorFlow's.
 
     Args:
         kind: The layer's class.
         settings: Its configuration.
 
     Raises:
-        UnsupportedError: It is none of those that are known; or, when called, it has an argument
-            that is not.
+        UnsupportedError: The function is not known; or, when the result is called, an argument is
+            not known.
     """
     if kind == "TensorFlowOpLayer":
         return _operation(settings)
@@ -194,7 +195,7 @@ def function_of(kind: str, settings: Mapping[str, Any]) -> Callable[..., Any]:
     function = _named(symbol)
 
     def call(first: Any, **named: Any) -> Any:
-        # False is the default wherever it is a choice.
+        # None and False are the defaults of all these arguments.
         given = {
             key: value
             for key, value in named.items()

@@ -1,4 +1,4 @@
-"""A model of Keras 2, from its configuration, as a model of Keras 3."""
+"""Rebuilds a model of Keras 2 from its configuration as a model of Keras 3."""
 
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
@@ -10,46 +10,48 @@ from samepad._building import UnsupportedError
 from samepad.keras.keras2.functions import CALLS, THROUGH, function_of
 from samepad.keras.keras2.layers import OF_ARCHITECTURES, Settings, layer_of, plain
 
-#: The classes of models that are a graph of layers. "Model" until Keras 2.3.
+#: The classes of models that are a graph of layers; until Keras 2.3 the class was "Model".
 _FUNCTIONAL = ("Functional", "Model")
 MODELS = (*_FUNCTIONAL, "Sequential")
 
-#: What stands in place of a layer's name where a constant is called on.
+#: What a reference has in place of a layer's name if it is a constant.
 _CONSTANT = "_CONSTANT_VALUE"
 
-#: Layers whose first argument may be a list: a sequence, and the states to start from.
+#: Layers whose first argument may be a list of a sequence and the initial states.
 _RECURRENT = ("LSTM", "GRU", "SimpleRNN", "RNN", "Bidirectional", "ConvLSTM2D")
 
 
 @dataclass
 class Part:
-    """A layer or a model of Keras 2, and what it is in Keras 3."""
+    """A layer or a model of Keras 2, and its counterpart in Keras 3."""
 
-    #: In Keras 2.
+    #: The name and class in Keras 2.
     name: str
     kind: str
-    #: In Keras 3: a layer or a model; an input's tensor.
+    #: The layer or model of Keras 3; for an input, its tensor.
     layer: Any = None
-    #: What stands for a function's call, in place of a layer.
+    #: The function that is called, if this represents a function in place of a layer.
     function: Callable[..., Any] | None = None
-    #: A model's layers, in the configuration's order; a layer's own, each under its attribute.
+    #: The layers of a model, in the configuration's order; or a layer's sublayers, by attribute.
     parts: list["Part"] = field(default_factory=list)
 
 
 class _WaitError(Exception):
-    """A tensor is not there yet."""
+    """The call that makes a tensor has not been made yet."""
 
 
 def _is_reference(value: Any) -> bool:
-    """Whether it says a tensor, by a layer's name, which of its calls and which of its outputs, or
-    says a constant in place of one."""
+    """Whether a value refers to a tensor, or is a constant in place of one.
+
+    A reference consists of a layer's name, the number of the call and the number of the output.
+    """
     if not (isinstance(value, list) and len(value) in (3, 4) and isinstance(value[0], str)):
         return False
     return value[0] == _CONSTANT or all(isinstance(index, int) for index in value[1:3])
 
 
 def _references(value: Any) -> Iterator[list[Any]]:
-    """The tensors in a call's arguments, or in a model's inputs or outputs."""
+    """Yield the references in a call's arguments, or in a model's inputs or outputs."""
     if _is_reference(value):
         yield value
         yield from _references(value[3:])
@@ -62,7 +64,7 @@ def _references(value: Any) -> Iterator[list[Any]]:
 
 
 def _mapped(value: Any, tensor: Callable[[list[Any]], Any]) -> Any:
-    """The structure with tensors in place of what says them."""
+    """Replace the references in a structure by their tensors."""
     if _is_reference(value):
         return tensor(value)
     if isinstance(value, (list, tuple)):
@@ -73,10 +75,10 @@ def _mapped(value: Any, tensor: Callable[[list[Any]], Any]) -> Any:
 
 
 def _class_name(config: Mapping[str, Any]) -> str:
-    """The class of a layer or a model.
+    """Return the name of the class of a layer or a model.
 
     Raises:
-        UnsupportedError: It is someone's own.
+        UnsupportedError: It is a custom class.
     """
     package, _, name = config["class_name"].rpartition(">")
     module = config.get("module")
@@ -89,15 +91,15 @@ def _class_name(config: Mapping[str, Any]) -> str:
 
 
 class Rebuilder:
-    """Makes a model; everything that it cannot make is in one message."""
+    """Rebuilds a model, and collects the reasons for everything that it cannot rebuild."""
 
     def __init__(self) -> None:
-        """Nothing is made yet."""
-        #: A line for each layer that Keras 3 has not.
+        """Start without problems."""
+        #: One line for each layer that cannot be rebuilt in Keras 3.
         self.problems: list[str] = []
 
     def part(self, config: Mapping[str, Any]) -> Part:
-        """A layer or a model; where it cannot be made, a line in `problems`."""
+        """Rebuild a layer or a model; if that is not possible, add a line to `problems`."""
         settings = config["config"]
         kind = config["class_name"]
         name = config.get("name") or (settings["name"] if isinstance(settings, Mapping) else kind)
@@ -155,12 +157,12 @@ class Rebuilder:
 
 
 def _fit(name: str) -> str:
-    """A layer's name as Keras 3 takes it."""
+    """Return a layer's name in the form that Keras 3 accepts."""
     return name.replace("/", "_")
 
 
 def _shape_of(config: Any) -> Any:
-    """The shape that a model's first layer says it takes, batch included; None if it says none."""
+    """Return the input shape, with batch, that a model's first layer has, or None."""
     while True:
         settings = config["config"]
         layers = settings.get("layers") if isinstance(settings, Mapping) else settings
@@ -179,7 +181,7 @@ def _input(settings: Settings) -> Any:
 
 
 def _alone(structure: Any) -> Any:
-    """What is in a list of one, which Keras 2 takes for its item."""
+    """Return the item of a list of one item, as Keras 2 does; other structures unchanged."""
     return structure[0] if isinstance(structure, list) and len(structure) == 1 else structure
 
 
@@ -187,23 +189,23 @@ class _Graph:
     """The calls of a model's layers."""
 
     def __init__(self, parts: dict[str, Part]) -> None:
-        """`parts`: the layers by name."""
+        """Start with the layers by name, and the inputs' tensors."""
         self.parts = parts
-        #: The outputs of each call of a layer that has been made, flat.
+        #: For each layer, the flat list of outputs of each call that has been made.
         self.outputs: dict[str, list[list[Any]]] = {
             name: [[part.layer]] for name, part in parts.items() if part.kind == "InputLayer"
         }
-        #: Names that are taken, and operations that have one.
+        #: Names that are taken, and the ids of operations that have got theirs.
         self.names = {_fit(name) for name, part in parts.items() if not part.function}
         self.known: set[int] = set()
-        #: Which number the first call of a layer has: those of models inside start with 1.
+        #: The number of each layer's first call, which is 1 for nested models.
         self.first: dict[str, int] = {}
 
     def tensor(self, reference: list[Any]) -> Any:
-        """The tensor that a reference says.
+        """Return the tensor of a reference.
 
         Raises:
-            _WaitError: It is not there yet.
+            _WaitError: The call that makes it has not been made yet.
         """
         name, call, output, *_ = reference
         if name == _CONSTANT:
@@ -215,11 +217,11 @@ class _Graph:
         return calls[index][output]
 
     def run(self, configs: list[Any], ends: Any) -> None:
-        """Make all calls, each after those that it takes tensors of.
+        """Make all calls, each after the calls that make its tensors.
 
         Raises:
-            UnsupportedError: A call is none that Keras 3 makes; or the tensors are not those of a
-                graph.
+            UnsupportedError: Keras 3 cannot make a call; or a tensor depends on itself or on a call
+                that does not exist.
         """
         waiting = {config["name"]: list(config.get("inbound_nodes") or []) for config in configs}
         for name, call, *_ in _references([list(waiting.values()), ends]):
@@ -239,7 +241,7 @@ class _Graph:
             waiting = left
 
     def call(self, name: str, inbound: Any) -> None:
-        """One call of a layer, from what says its arguments."""
+        """Make one call of a layer from the references to its arguments."""
         part = self.parts[name]
         named: dict[str, Any] = {}
         for reference in _references(inbound):
@@ -259,7 +261,7 @@ class _Graph:
         self.outputs.setdefault(name, []).append(keras.tree.flatten(outputs))
 
     def rename(self, part: Part, tensors: list[Any]) -> None:
-        """Give the operations that a function is made of names that no layer has."""
+        """Give the operations that a function consists of names that no layer has."""
         while tensors:
             tensor = tensors.pop()
             operation, call, _ = getattr(tensor, "_keras_history", (None, 0, 0))
@@ -275,7 +277,7 @@ class _Graph:
 
 
 def _called(part: Part, given: Any, named: dict[str, Any]) -> Any:
-    """The outputs of a layer's call."""
+    """Call a layer of Keras 3, and return its outputs."""
     given = _alone(given)
     if part.kind in _RECURRENT and isinstance(given, list):
         given, *named["initial_state"] = given

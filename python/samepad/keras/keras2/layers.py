@@ -1,4 +1,4 @@
-"""The layers of Keras 2 in Keras 3: other names, other arguments, and what a name used to mean."""
+"""Converts Keras 2's layers, arguments and types to Keras 3's, where these have changed."""
 
 import inspect
 from collections.abc import Callable, Mapping
@@ -13,17 +13,17 @@ from samepad._building import UnsupportedError
 
 Settings = dict[str, Any]
 
-#: Makes what stands for a layer inside of another one's settings, which is there called by a name.
+#: Makes the layer for a configuration in another layer's settings, where it is called by a name.
 Nested = Callable[[str, Any], Any]
 
-#: Layers that run code that is not Keras's own, or read files that the model file names.
+#: Layers that run code other than Keras's own, or read files that the model's file names.
 _CODE = ("Lambda", "TFSMLayer", "TorchModuleWrapper", "JaxLayer", "FlaxLayer")
 _TABLES = ("StringLookup", "IntegerLookup", "TextVectorization")
 
-#: Classes that only models of keras.applications have, by which no name is published.
+#: Classes that only models of keras.applications use, and that Keras does not publish.
 OF_ARCHITECTURES = {made.__name__: made for made in (CustomScaleLayer, LayerScale, StochasticDepth)}
 
-#: Classes that are called otherwise in Keras 3.
+#: Classes that have another name in Keras 3.
 _RENAMED = {
     "BatchNormalizationV1": "BatchNormalization",
     "BatchNormalizationV2": "BatchNormalization",
@@ -33,32 +33,35 @@ _RENAMED = {
     "ThresholdedReLU": "ReLU",
 }
 
-#: Ends of the names of arguments that matter in training alone.
+#: Ends of the names of arguments that matter only in training.
 _FOR_TRAINING = ("_initializer", "_regularizer", "_constraint")
 
-#: Arguments that Keras 3 has not, and that change nothing here whatever they are: shapes, which
-#: tensors tell, and how TensorFlow computes.
+#: Arguments that Keras 3 lacks and that do not change what a layer computes, whatever their value:
+#: shapes, which are known from the tensors, and how TensorFlow computes.
 _WITHOUT_MEANING = (
     *("batch_input_shape", "build_input_shape", "input_length", "input_dtype", "batch_size"),
     *("query_shape", "key_shape", "value_shape", "implementation", "fused", "autocast"),
 )
 
-#: Other such arguments, with the value that says what Keras 3 does always.
+#: Further arguments that Keras 3 lacks, each with the value that corresponds to Keras 3's
+#: behaviour.
 _USUAL = {"groups": 1, "trainable": True}
 
-#: Where a layer has sublayers.
+#: The arguments by which a layer gets sublayers.
 SUBLAYERS = ("layer", "backward_layer", "cell")
 
 
 @keras.saving.register_keras_serializable("samepad")  # type: ignore[untyped-decorator]
 def hard_sigmoid(x: Any) -> Any:
-    """What Keras 2 calls hard_sigmoid: 0.2 x + 0.5 between 0 and 1. Keras 3's has another slope."""
+    """Keras 2's hard_sigmoid: 0.2 x + 0.5, clamped to 0 and 1. Keras 3's has another slope."""
     return keras.ops.clip(0.2 * x + 0.5, 0.0, 1.0)
 
 
 def plain(value: Any) -> Any:
-    """A value of a configuration, as Keras 2's formats write it, without their wrapping: lists,
-    tuples, arrays, numbers, text and dictionaries."""
+    """Unwrap a value of a configuration as Keras 2's formats write it.
+
+    The result consists of lists, tuples, arrays, numbers, text and dictionaries.
+    """
     if isinstance(value, Mapping):
         kind = value.get("class_name")
         if kind in ("__tuple__", "TensorShape"):
@@ -97,11 +100,11 @@ def _renamed(old: str, new: str) -> Callable[[Settings], Settings]:
 
 
 def _gru(reset_after: bool) -> Callable[[Settings], Settings]:
-    """GRU of a file from before the argument was there."""
+    """Set the default of `reset_after` for files that are older than the argument."""
     return lambda settings: {"reset_after": reset_after, **settings}
 
 
-#: By the class in Keras 2: arguments that are called otherwise, or had other defaults.
+#: For classes of Keras 2, the translation of arguments with other names or defaults.
 _TRANSLATED: dict[str, Callable[[Settings], Settings]] = {
     "BatchNormalization": _one_axis,
     "BatchNormalizationV1": _one_axis,
@@ -116,7 +119,7 @@ _TRANSLATED: dict[str, Callable[[Settings], Settings]] = {
 
 
 def _activation(value: Any, nested: Nested) -> Any:
-    """An activation: a function's name, or a layer."""
+    """Convert an activation, which is a function's name or a layer's configuration."""
     if is_layer(value):
         return nested("activation", value)
     if value == "hard_sigmoid":
@@ -128,7 +131,7 @@ def _activation(value: Any, nested: Nested) -> Any:
 
 
 def _dtype(value: Any) -> str:
-    """A type, or the policy of types of a layer."""
+    """Return the name of a type, or of a layer's dtype policy."""
     while isinstance(value, Mapping):
         value = value["config"]["name"]
     return "float32" if value in (None, "_infer", "infer") else str(value)
@@ -147,10 +150,10 @@ def _argument(name: str, value: Any, nested: Nested) -> Any:
 
 
 def layer_class(kind: str) -> Any:
-    """The class in Keras 3 for one of Keras 2.
+    """Return the class in Keras 3 for one of Keras 2.
 
     Raises:
-        UnsupportedError: There is none, or it runs code.
+        UnsupportedError: There is none, or it runs code or reads tables.
     """
     name = _RENAMED.get(kind, kind)
     if name in _CODE:
@@ -164,15 +167,15 @@ def layer_class(kind: str) -> Any:
 
 
 def layer_of(kind: str, settings: Settings, nested: Nested) -> Any:
-    """The layer of Keras 3 for one of Keras 2.
+    """Make the layer of Keras 3 for one of Keras 2.
 
     Args:
-        kind: Its class.
+        kind: The name of its class.
         settings: Its configuration.
-        nested: Makes the layers that are among its settings.
+        nested: Makes the layers among its settings.
 
     Raises:
-        UnsupportedError: Keras 3 has no such layer, or it lacks an argument that says something.
+        UnsupportedError: Keras 3 has no such layer, or lacks an argument that matters.
     """
     made = layer_class(kind)
     settings = _TRANSLATED.get(kind, dict)(dict(settings))

@@ -1,4 +1,4 @@
-"""The weights of Keras 2's files and models, into what was rebuilt in Keras 3."""
+"""Copies the weights of Keras 2's files and models into models rebuilt in Keras 3."""
 
 import itertools
 import re
@@ -12,7 +12,7 @@ from samepad.keras.keras2.graph import MODELS, Part
 
 Array = NDArray[Any]
 
-#: A weight in Keras 2's order: the variable that takes it, and how its layout changes.
+#: Where a weight of Keras 2 goes: the variable of Keras 3, and a function that converts it.
 Slot = tuple[Any, Callable[[Array], Array]]
 
 
@@ -20,12 +20,12 @@ def _same(array: Array) -> Array:
     return array
 
 
-#: How many gates the layers have whose weights are laid out for cuDNN.
+#: The number of gates of the layers whose weights are laid out for cuDNN.
 _CUDNN = {"CuDNNLSTM": 4, "CuDNNGRU": 3}
 
 
 def _cudnn(gates: int) -> tuple[Callable[[Array], Array], ...]:
-    """From the layouts of cuDNN's kernel, recurrent kernel and two biases."""
+    """Return functions that convert cuDNN's kernel, recurrent kernel and pair of biases."""
 
     def each(matrix: Array, change: Callable[[Array], Array]) -> Array:
         return np.hstack([change(part) for part in np.hsplit(matrix, gates)])
@@ -34,7 +34,7 @@ def _cudnn(gates: int) -> tuple[Callable[[Array], Array], ...]:
         return each(matrix, lambda part: part.T.reshape(part.shape, order="F"))
 
     def bias(both: Array) -> Array:
-        # GRU keeps two, as reset_after=True has it.
+        # GRU keeps both biases, as it does with reset_after=True.
         two = both.reshape(2, -1)
         return two.sum(axis=0) if gates == 4 else two
 
@@ -42,7 +42,7 @@ def _cudnn(gates: int) -> tuple[Callable[[Array], Array], ...]:
 
 
 def _slots(part: Part) -> tuple[list[Slot], list[Slot]]:
-    """What learns and what does not, in Keras 2's order."""
+    """Return the slots of trainable and of other weights, each in Keras 2's order."""
     if part.kind in MODELS:
         trainable: list[Slot] = []
         others: list[Slot] = []
@@ -63,17 +63,17 @@ def _slots(part: Part) -> tuple[list[Slot], list[Slot]]:
 
 
 def _every(part: Part) -> Iterator[Part]:
-    """A part and those in it."""
+    """Yield a part and all parts in it."""
     yield part
     for inner in part.parts:
         yield from _every(inner)
 
 
 def _fill(part: Part, arrays: list[Array]) -> None:
-    """Weights in Keras 2's order into a part.
+    """Copy weights, in Keras 2's order, into a part.
 
     Raises:
-        ValueError: They are none of its.
+        ValueError: Their number or shapes do not fit the part.
     """
     learning, fixed = _slots(part)
     slots = [*learning, *fixed]
@@ -91,15 +91,15 @@ def _fill(part: Part, arrays: list[Array]) -> None:
 
 
 def fill(model: Part, arrays_of: Callable[[str], list[Array]]) -> None:
-    """Weights into a rebuilt model.
+    """Copy weights into a rebuilt model.
 
     Args:
         model: The model.
-        arrays_of: The weights of one of its layers, by its name, in the order in which Keras 2 has
-            them: what learns first; of a model inside, of all its layers.
+        arrays_of: Returns the weights of the layer of a given name, in Keras 2's order: trainable
+            weights first. For a nested model these are the weights of all its layers.
 
     Raises:
-        ValueError: They are none of the model's.
+        ValueError: The weights do not fit the model.
     """
     for part in model.parts:
         if part.layer is not None and part.kind != "InputLayer":
@@ -114,7 +114,7 @@ def _finish(model: Part) -> None:
 
 
 def _texts(attributes: Any, name: str) -> list[str]:
-    """A list of names among an HDF5 group's attributes, of which long ones are in pieces."""
+    """Return a list of names from an HDF5 group's attributes, which hold long lists in pieces."""
     pieces = [name] if name in attributes else []
     while not pieces or pieces[-1] != name:
         piece = f"{name}{len(pieces)}"
@@ -126,7 +126,7 @@ def _texts(attributes: Any, name: str) -> list[str]:
 
 
 def fill_from_h5(model: Part, file: Any) -> None:
-    """The weights of an .h5 file, which has a group for each layer; raises as `fill`."""
+    """Copy the weights of an .h5 file, which has a group per layer; raises as `fill`."""
     root = file.get("model_weights", file)
 
     def arrays_of(name: str) -> list[Array]:
@@ -140,16 +140,16 @@ def fill_from_h5(model: Part, file: Any) -> None:
 
 
 def _snake_case(kind: str) -> str:
-    """What Keras 2 calls layers of a class in a .keras file."""
+    """Return the name by which Keras 2 calls layers of a class in a .keras file."""
     words = re.sub(r"([a-z])([A-Z])", r"\1_\2", re.sub(r"(.)([A-Z][a-z]+)", r"\1_\2", kind)).lower()
     return "private" + words if words[0] == "_" else words
 
 
 def fill_from_archive(model: Part, group: Any) -> None:
-    """The weights of a .keras file, in which groups are nested as the layers are.
+    """Copy the weights of a .keras file, whose groups are nested as the layers are.
 
     Raises:
-        ValueError: They are none of the model's.
+        ValueError: The weights do not fit the model.
     """
     _fill_nested(model, group)
     _finish(model)
@@ -157,7 +157,7 @@ def fill_from_archive(model: Part, group: Any) -> None:
 
 def _fill_nested(part: Part, group: Any) -> None:
     if part.kind in MODELS:
-        # Files of Keras 2.12 call it otherwise.
+        # Files of Keras 2.12 have another name for this group.
         layers = group.get("layers") or group.get("_layer_checkpoint_dependencies") or {}
         counts: dict[str, int] = {}
         for inner in part.parts:
