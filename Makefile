@@ -1,5 +1,5 @@
-# Everything happens in .venv and build, which `make clean` removes. The one thing installed outside
-# is Debian's libgtest-dev, by `make test`, where it is missing and apt-get may be used.
+# Everything is installed and built in .venv and build, which `make clean` removes. The one exception
+# is Debian's libgtest-dev, which `make test` installs if it is missing and apt-get may be used.
 
 PYTHON ?= python3
 TORCH ?= torch==2.13.0
@@ -28,7 +28,7 @@ sanitized = cmake -S . -B build/$(1) -G Ninja -DSAMEPAD_TESTS=ON -DSAMEPAD_SANIT
 
 say = @printf '\n==> %s\n' "$(1)"
 
-# Several pips must not run in one environment at a time.
+# Several instances of pip must not run in one environment at the same time.
 .NOTPARALLEL:
 
 .PHONY: help demo test test-cpp test-python lint bench bench-cpp sanitize sanitize-memory clean

@@ -1,4 +1,4 @@
-"""Builds samepad with CMake into the package; what is built is said in CMakeLists.txt alone."""
+"""Builds samepad with CMake into the package; CMakeLists.txt defines what is built."""
 
 import importlib.util
 import os
@@ -17,10 +17,11 @@ ROOT = Path(__file__).parent.resolve()
 
 
 def find_torch() -> Path | None:
-    """The folder of the PyTorch to build for.
+    """Return the folder of the PyTorch to build for, or None if there is none.
 
-    It is the one importable here or, under build isolation, the one of the environment that the
-    package is being installed into: pip's isolated environments keep that one's sysconfig paths.
+    It is the PyTorch that can be imported here. Under build isolation, it is the one in the
+    environment into which the package is installed, whose sysconfig paths pip's isolated
+    environments keep.
     """
     spec = importlib.util.find_spec("torch")
     found = [Path(spec.origin).parent] if spec and spec.origin else []
@@ -29,7 +30,7 @@ def find_torch() -> Path | None:
 
 
 def torch_version(torch: Path) -> str:
-    """Version of a PyTorch, read rather than imported: its dependencies need not be there."""
+    """Read the version of PyTorch from its file: importing it would need its dependencies."""
     match = re.search(r"^__version__ = '([^']+)'", (torch / "version.py").read_text(), re.MULTILINE)
     if match is None:
         raise SetupError(f"samepad: no version in {torch / 'version.py'}")
@@ -37,7 +38,7 @@ def torch_version(torch: Path) -> str:
 
 
 def find_cmake() -> str:
-    """The cmake program: PyPI's or the distribution's."""
+    """Return the path of cmake, which may come from PyPI or from the distribution."""
     cmake = shutil.which("cmake")
     if cmake is None:
         raise SetupError("samepad: cmake not found; `pip install cmake ninja`")
@@ -48,7 +49,7 @@ class BuildWithCMake(build_ext):
     """Runs the CMake build and installs it into the package folder."""
 
     def build_extension(self, ext: Extension) -> None:
-        """Build everything, and install it where `ext` is to be."""
+        """Build everything, and install it into the folder of `ext`."""
         torch = find_torch()
         if torch is None:
             raise SetupError(
@@ -61,7 +62,7 @@ class BuildWithCMake(build_ext):
         jobs = os.environ.get("CMAKE_BUILD_PARALLEL_LEVEL", str(min(os.cpu_count() or 1, 8)))
         configure = [
             *("-S", ROOT, "-B", self.build_folder, "-G", "Ninja"),
-            # What an earlier build found may be gone: pip's build environments are.
+            # Paths that an earlier build found may be gone, such as pip's build environments.
             "--fresh",
             f"-DCMAKE_PREFIX_PATH={torch}",
             f"-DPython_EXECUTABLE={sys.executable}",
@@ -74,12 +75,12 @@ class BuildWithCMake(build_ext):
         self.install_into(Path(self.get_ext_fullpath(ext.name)).parent.resolve())
 
     def copy_extensions_to_source(self) -> None:
-        """For an editable install: what was built goes into the checkout's package."""
+        """Install the build into the checkout's package, for an editable install."""
         self.install_into(ROOT / "python" / "samepad")
 
     def install_into(self, package: Path) -> None:
         """Install the library, its headers, its CMake package and the Python module."""
-        for folder in ("lib", "include"):  # an earlier build's, of which files may have gone
+        for folder in ("lib", "include"):  # an earlier build may have left other files
             shutil.rmtree(package / folder, ignore_errors=True)
         subprocess.run(
             [find_cmake(), "--install", self.build_folder, "--prefix", package], check=True
@@ -87,7 +88,7 @@ class BuildWithCMake(build_ext):
 
 
 def dependencies() -> list[str]:
-    """The extension works with the minor version of PyTorch that it is built for, and no other."""
+    """Require the minor version of PyTorch that the extension is built for, the only one it fits."""
     torch = find_torch()
     if torch is None:
         return ["torch"]

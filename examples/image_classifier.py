@@ -1,8 +1,9 @@
 """Train a classifier of 128 x 128 photos, laid out as Keras lays it out, and save and load it.
 
-Three times a 3 x 3 convolution with padding "same", ReLU and max pooling, then two linear layers
-and two classes. The images are random crops of scikit-learn's two sample photos, flipped and with
-other colours; those for testing come from the right part of each photo, which training never sees.
+The network has three blocks of a 3 x 3 convolution with padding "same", ReLU and max pooling, then
+two linear layers, and two classes. The images are random crops of scikit-learn's two sample photos,
+flipped at random and with changed colours. Those for testing come from the right part of each
+photo, which is not used in training.
 """
 
 from __future__ import annotations
@@ -30,7 +31,7 @@ except ModuleNotFoundError as error:
 
 CLASSES = ("china", "flower")
 IMAGE_SIZE = 128
-# The column at which each photo, 640 wide, is cut in a part to train on and one to test on.
+# Each photo, 640 pixels wide, is used for training up to this column, and for testing from it on.
 CUT = 352
 CROP_SIZES = (96, 240)
 BATCH_SIZE = 32
@@ -69,13 +70,13 @@ def make_model() -> nn.Sequential:
 
 
 def load_photos() -> list[Tensor]:
-    """Load scikit-learn's two photos as 3 x 427 x 640, values 0 to 1."""
+    """Load scikit-learn's two photos, each 3 x 427 x 640 with values from 0 to 1."""
     images = load_sample_images().images
     return [torch.from_numpy(image.copy()).permute(2, 0, 1).float() / 255 for image in images]
 
 
 def random_crop(photo: Tensor, generator: torch.Generator) -> Tensor:
-    """Cut out a square, resize it, flip it or not and change its brightness and colours."""
+    """Cut out a random square, resize it, flip it at random and change its colours."""
 
     def draw(low: int, high: int) -> int:
         return int(torch.randint(low, high + 1, (), generator=generator))
@@ -89,14 +90,14 @@ def random_crop(photo: Tensor, generator: torch.Generator) -> Tensor:
     )[0]
     if draw(0, 1):
         image = image.flip(2)
-    # Each channel has a factor and an offset of its own: the colours alone do not tell the class.
+    # Each channel gets a different factor and offset, so that colours alone do not tell the class.
     factors = 0.6 + 0.8 * torch.rand(3, 1, 1, generator=generator)
     offsets = 0.4 * torch.rand(3, 1, 1, generator=generator) - 0.2
     return (image * factors + offsets).clamp(0, 1)
 
 
 def draw_images(parts: list[Tensor], count: int, seed: int) -> tuple[Tensor, Tensor]:
-    """Return `count` random crops, as many of each class, and their labels."""
+    """Return `count` random crops, equally many of each class, and their labels."""
     generator = torch.Generator().manual_seed(seed)
     labels = torch.arange(count) % len(parts)
     return torch.stack([random_crop(parts[label], generator) for label in labels]), labels
@@ -146,7 +147,7 @@ def train(
 
 @torch.no_grad()
 def save_figure(model: nn.Module, test: tuple[Tensor, Tensor], curves: Curves, path: Path) -> None:
-    """Draw the curves, and some test images with what the model takes them for."""
+    """Draw the curves, and some test images with the model's predictions."""
     layout = ConstrainedLayoutEngine(w_pad=0.1, h_pad=0.1)
     figure = Figure(figsize=(13, 8), layout=layout)
     figure.suptitle("Two classes of photo crops, convolutions with padding 'same'", fontsize=16)

@@ -1,4 +1,4 @@
-"""What all tests share."""
+"""Options and fixtures that all tests share."""
 
 import subprocess
 from pathlib import Path
@@ -20,7 +20,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 @pytest.fixture(scope="session")
 def run_package(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A C++ program that runs AOTInductor's packages."""
+    """Build the C++ program that runs AOTInductor's packages, and return its path."""
     build = tmp_path_factory.mktemp("build")
     source = Path(__file__).parents[1] / "aoti"
     prefix = f"-DCMAKE_PREFIX_PATH={torch.utils.cmake_prefix_path}"

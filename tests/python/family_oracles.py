@@ -1,7 +1,7 @@
-"""Other libraries' transposed convolutions and pools, and where each of them can be trusted.
+"""Other libraries' transposed convolutions and pools, and the cases for which each is right.
 
-As in oracles.py: arrays are float64 and in PyTorch's layouts, and `X_is_sound(case)` is false where
-library X refuses the arguments or is known to compute something else.
+As in oracles.py, arrays are float64 and in PyTorch's layouts, and `X_is_sound(case)` is false for
+arguments that library X refuses or for which it is known to compute something else.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ class Transposed:
     stride: Shape
     dilation: Shape
     padding: str | tuple[naive.Pair, ...]
-    #: How much smaller than n s the output is, in the SAME modes; the `output_padding` elsewhere.
+    #: In the SAME modes, how much smaller than n s the output is; otherwise the `output_padding`.
     change: Shape
 
     @property
@@ -77,7 +77,7 @@ class Transposed:
 
     @property
     def ends_in_bias(self) -> bool:
-        """Whether e < s: n s elements are more than the kernels cover."""
+        """Whether e < s, so that the n s output elements are more than the kernels cover."""
         return any(e < s for e, s in zip(self.extents, self.stride, strict=True))
 
 
@@ -110,7 +110,7 @@ class Pool:
 
     @property
     def skips_elements(self) -> bool:
-        """Whether k < s: (o - 1) s + k - n may be negative, which some take for a padding."""
+        """Whether k < s, where some libraries pad by (o - 1) s + k - n even if that is negative."""
         return any(k < s for k, s in zip(self.kernel, self.stride, strict=True))
 
 
@@ -151,7 +151,7 @@ def _jax_transposed(case: Transposed) -> Callable[..., jax.Array]:
 def jax_transposed_and_gradients(
     case: Transposed, input: Array, weight: Array, bias: Array | None
 ) -> tuple[Array, Gradients]:
-    """The gradient of lax.conv_general_dilated, and its own gradients for its `cotangent`."""
+    """Return the gradient of lax.conv_general_dilated, and the gradients of that gradient."""
 
     def run(*arrays: Array | None) -> tuple[Any, Any]:
         output, pull_back = jax.vjp(_jax_transposed(case), *arrays)
@@ -167,7 +167,7 @@ def tensorflow_transposed_is_sound(case: Transposed) -> bool:
 def tensorflow_transposed(
     case: Transposed, input: Array, weight: Array, bias: Array | None
 ) -> Array:
-    """tf.nn.conv_transpose on the CPU, NHWC, with the `output_shape`.
+    """Compute tf.nn.conv_transpose on the CPU, NHWC, with the `output_shape`.
 
     Out of bounds: SAME_LOWER and explicit amounts, which it does not have; dilation ("Current CPU
     implementations do not yet support dilation rates larger than 1"); groups ("Gradients for
@@ -176,7 +176,7 @@ def tensorflow_transposed(
     shape = (case.batch, *case.output_sizes, case.groups * case.out_per_group)
     output = tf.nn.conv_transpose(
         _channels_last(input),
-        # Taps, then O, then C.
+        # The kernel's dimensions, then O, then C.
         np.moveaxis(weight, (0, 1), (-1, -2)),
         shape,
         case.stride,
@@ -189,7 +189,7 @@ def tensorflow_transposed(
 def _run_onnx(
     operator: str, arrays: dict[str, Array], outputs: list[str], **attributes: Any
 ) -> Any:
-    """The outputs of a model of one node, in float32."""
+    """Return the outputs of a model of one node, in float32."""
     arrays = {name: array.astype(np.float32) for name, array in arrays.items()}
     node = helper.make_node(operator, list(arrays), outputs, **attributes)
     inputs = [helper.make_tensor_value_info(name, TensorProto.FLOAT, None) for name in arrays]
@@ -198,7 +198,7 @@ def _run_onnx(
         helper.make_tensor_value_info(name, types.get(name, TensorProto.FLOAT), None)
         for name in outputs
     ]
-    # As in oracles.py; AveragePool has had dilations, and no mistakes in its rounding, since 19.
+    # As in oracles.py, but opset 19, from which on AveragePool has dilations and rounds correctly.
     model = helper.make_model(
         helper.make_graph([node], operator, inputs, results),
         opset_imports=[helper.make_opsetid("", 19)],
@@ -226,11 +226,11 @@ def onnxruntime_transposed_is_sound(case: Transposed) -> bool:
 def onnxruntime_transposed(
     case: Transposed, input: Array, weight: Array, bias: Array | None
 ) -> Array:
-    """ONNX Runtime's ConvTranspose on the CPU, with `auto_pad` for a mode.
+    """Run ONNX Runtime's ConvTranspose on the CPU, with `auto_pad` for a mode.
 
-    It is float32. Out of bounds: empty sizes ("Computed output dimension is <= 0"). Without an
-    `output_shape`, SAME with a kernel's extent under the stride ends after (n - 1) s + e elements
-    rather than n s, so there it is given.
+    It computes in float32. Out of bounds: empty sizes ("Computed output dimension is <= 0"). If the
+    extent of the kernel is less than the stride, the output of SAME without an `output_shape` ends
+    after (n - 1) s + e elements rather than n s, so there the `output_shape` is given.
     """
     needs_shape = any(case.change) or case.ends_in_bias
     attributes: dict[str, Any] = {"output_padding": case.change}
@@ -281,7 +281,7 @@ def _jax_pool(case: Pool) -> Callable[[Array], jax.Array]:
 
 
 def jax_pool(case: Pool, input: Array) -> Array:
-    """lax.reduce_window, of maxima, or of sums over sums of ones. It has no `ceil_mode`."""
+    """Compute lax.reduce_window: maxima, or sums over sums of ones. It has no `ceil_mode`."""
     return np.asarray(compiled(_jax_pool(case))(input))
 
 
@@ -290,9 +290,9 @@ def jax_pool_gradient_is_sound(case: Pool) -> bool:
 
 
 def jax_pool_and_gradient(case: Pool, input: Array) -> tuple[Array, Array]:
-    """The output of `jax_pool` and the gradient of its input for its `cotangent`.
+    """Return the output of `jax_pool`, and the input's gradient for the output's `cotangent`.
 
-    Out of bounds: dilation, which maxima have no gradient for.
+    Out of bounds: dilation, for which JAX's maxima have no gradient.
     """
 
     def run(input: Array) -> tuple[Any, Any]:
@@ -308,7 +308,7 @@ def _is_tensorflow_pool(case: Pool) -> bool:
 
 
 def _for_tensorflow(case: Pool, input: Array) -> Array:
-    # There is no float64 kernel for three dimensions.
+    # TensorFlow has no float64 kernel for three dimensions.
     return _channels_last(input).astype(np.float64 if case.dimensions < 3 else np.float32)
 
 
@@ -318,10 +318,10 @@ def tensorflow_pool_is_sound(case: Pool) -> bool:
 
 
 def tensorflow_pool(case: Pool, input: Array) -> Array:
-    """tf.nn.max_pool and tf.nn.avg_pool on the CPU, NHWC, in float32 in three dimensions.
+    """Compute tf.nn.max_pool or avg_pool on the CPU, NHWC, float32 in three dimensions.
 
     Out of bounds: SAME_LOWER and explicit amounts, `ceil_mode`, `count_include_pad` and dilation,
-    which they do not have; SAME with k < s in three dimensions, which starts at a negative padding.
+    which they do not have; SAME with k < s in three dimensions, where the padding may be negative.
     """
     pool = tf.nn.max_pool if case.maximum else tf.nn.avg_pool
     padding = str(case.padding).upper()
@@ -336,12 +336,12 @@ def tensorflow_dilated_pool_is_sound(case: Pool) -> bool:
 
 
 def tensorflow_dilated_pool(case: Pool, input: Array) -> Array:
-    """tf.nn.pool on the CPU, NHWC, in float32 in three dimensions.
+    """Compute tf.nn.pool on the CPU, NHWC, in float32 in three dimensions.
 
-    Out of bounds: as for `tensorflow_pool`, but for dilation; SAME with dilation ("pooling with
-    'SAME' padding is not implemented for `dilation_rate` > 1"); a stride with a dilation
-    ("`strides > 1` not supported in conjunction with `dilation_rate > 1`"); k < s ("`strides` >
-    `window_shape` not supported due to inconsistency between CPU and GPU implementations").
+    Out of bounds: as for `tensorflow_pool`, except dilation; SAME with dilation ("pooling with
+    'SAME' padding is not implemented for `dilation_rate` > 1"); a stride with a dilation ("`strides
+    > 1` not supported in conjunction with `dilation_rate > 1`"); k < s ("`strides` > `window_shape`
+    not supported due to inconsistency between CPU and GPU implementations").
     """
     output = tf.nn.pool(
         _for_tensorflow(case, input),
@@ -364,11 +364,11 @@ def onnxruntime_pool_is_sound(case: Pool) -> bool:
 
 
 def onnxruntime_max_pool(case: Pool, input: Array) -> tuple[Array, Array]:
-    """ONNX Runtime's MaxPool on the CPU and its indices, counted in each channel as PyTorch's are.
+    """Run ONNX Runtime's MaxPool on the CPU; its indices count per channel, as PyTorch's do.
 
-    It is float32. Out of bounds: SAME with dilation, which it pads as if there were none; SAME with
-    k < s, which starts at a negative padding; amounts of k or more ("Pad should be smaller than
-    kernel", however dilated); empty sizes.
+    It computes in float32. Out of bounds: SAME with dilation, which it pads as if there were none;
+    SAME with k < s, where the padding may be negative; amounts of k or more ("Pad should be smaller
+    than kernel", regardless of dilation); empty sizes.
     """
     values, indices = _run_onnx(
         "MaxPool",
@@ -384,7 +384,7 @@ def onnxruntime_max_pool(case: Pool, input: Array) -> tuple[Array, Array]:
 
 
 def onnxruntime_avg_pool(case: Pool, input: Array) -> Array:
-    """ONNX Runtime's AveragePool on the CPU. It is float32. Out of bounds: as for MaxPool."""
+    """Run ONNX Runtime's AveragePool on the CPU, in float32. Out of bounds: as for MaxPool."""
     (output,) = _run_onnx(
         "AveragePool",
         {"input": input},
@@ -403,7 +403,7 @@ def onnxruntime_avg_pool(case: Pool, input: Array) -> Array:
 
 
 def run_keras(layer: keras.layers.Layer, weights: list[Array], input: Array) -> Array:
-    """The output of a Keras layer, made with these weights."""
+    """Return the output of a Keras layer that is built with these weights."""
     inputs = _channels_last(input)
     layer.build(inputs.shape)
     layer.set_weights(weights)
@@ -418,8 +418,8 @@ def keras_transposed_is_sound(case: Transposed) -> bool:
 def keras_transposed(case: Transposed, input: Array, weight: Array, bias: Array | None) -> Array:
     """keras.layers.Conv*DTranspose.
 
-    Out of bounds: as for TensorFlow; other output sizes, which it does not have; "valid" with
-    k < s, which gives n s elements, as SAME does, rather than (n - 1) s + k.
+    Out of bounds: as for TensorFlow; other output sizes, which it does not have; "valid" with k <
+    s, which gives n s elements, as SAME does, rather than (n - 1) s + k.
     """
     layer = getattr(keras.layers, f"Conv{case.dimensions}DTranspose")(
         case.out_per_group,

@@ -1,9 +1,10 @@
-"""Random calls of every function of samepad.functional, and what each should return.
+"""Makes random calls of samepad.functional, and computes what each should return.
 
-The references are NumPy in float64, written from the definitions: pads are counted (naive.pads),
-windows are cut out of an explicitly padded array, a transposed convolution adds up its kernels.
+The references compute in NumPy and float64 and follow the definitions: pads are counted
+(naive.pads), windows are cut out of an explicitly padded array, a transposed convolution adds up
+its kernels.
 
-A failed case prints as one line that can be pasted into `python -c` in this folder:
+A failed case is printed as one line that can be pasted into `python -c` in this folder:
 
     from fuzzing import *; check(Case(...))
 """
@@ -31,7 +32,7 @@ Pairs = list[naive.Pair]
 
 @dataclass(frozen=True)
 class Case:
-    """A call: the function's name, its tensors' shapes, what is special about them, options."""
+    """A call: the function's name, the shapes, types and layout of its tensors, and options."""
 
     function: str
     seed: int
@@ -40,7 +41,7 @@ class Case:
     dtype: str = "float64"
     #: "contiguous", "strided" or "channels_last".
     layout: str = "contiguous"
-    #: The plan that a convolution is to run, if it can.
+    #: The plan that a convolution is forced to run, if it can.
     plan: str | None = None
 
     @property
@@ -74,7 +75,7 @@ class Case:
         return tuple((k - 1) * d + 1 for k, d in zip(self.kernel, self.dilation, strict=True))
 
     def pairs(self, sizes: tuple[int, ...]) -> Pairs:
-        """What the padding comes to around these sizes."""
+        """Return the (before, after) pairs of the padding for these sizes."""
         padding = self.options["padding"]
         if isinstance(padding, str):
             axes = zip(sizes, self.kernel, self.stride, self.dilation, strict=True)
@@ -84,13 +85,13 @@ class Case:
 
 
 def padded_axes(kernel: Any, shape: tuple[int, ...]) -> int:
-    """How many of its input's last dimensions `pad` pads."""
+    """Return how many of the input's last dimensions `pad` pads."""
     count = len(each(kernel, 1))
     return count if count > 1 else max(len(shape) - 2, 1)
 
 
 def pads_alone(case: Case) -> Pairs:
-    """What `pad` adds."""
+    """Return the (before, after) pairs that the function `pad` adds."""
     d = padded_axes(case.options["kernel_size"], case.shapes[0])
     names = ("kernel_size", "stride", "dilation")
     values = (
@@ -109,7 +110,7 @@ def each(value: Any, dimensions: int) -> tuple[Any, ...]:
 
 
 def padded(x: Array, pairs: Pairs, mode: str = "constant", fill: float = 0) -> Array:
-    """`x` with pads around its last dimensions; negative ones crop."""
+    """Pad the last dimensions of `x`; negative amounts crop."""
     around = [(0, 0)] * (x.ndim - len(pairs))
     added = [(max(before, 0), max(after, 0)) for before, after in pairs]
     options = {"constant_values": fill} if mode == "constant" else {}
@@ -123,7 +124,7 @@ def padded(x: Array, pairs: Pairs, mode: str = "constant", fill: float = 0) -> A
 
 
 def windows(x: Array, case: Case, starts: list[list[int]]) -> Array:
-    """(N, C, outputs..., kernel...) of what lies at `starts` in padded `x`, NaN outside of it."""
+    """Cut the windows at `starts` out of padded `x`; (N, C, outputs..., kernel...), NaN outside."""
     missing = [
         (0, max(0, (axis[-1] if axis else 0) + e - n))
         for n, e, axis in zip(x.shape[2:], case.extents, starts, strict=True)
@@ -135,7 +136,7 @@ def windows(x: Array, case: Case, starts: list[list[int]]) -> Array:
 
 
 def starts(case: Case, totals: tuple[int, ...], limits: tuple[int, ...]) -> list[list[int]]:
-    """Where windows start; rounding up, one more may overhang if it starts before the limit."""
+    """Return where windows start; with ceil_mode one more may overhang if it starts in limits."""
     same = case.options["padding"] in ("same", "same_lower")
     rounding = case.options.get("ceil_mode", False) and not same
     result = []
@@ -214,7 +215,7 @@ def pool(case: Case, x: Array) -> Array:
 
 
 def rounded(case: Case, means: Array) -> Array:
-    """Means of integers are integers, rounded towards zero."""
+    """Round the means of integers towards zero, as PyTorch does."""
     return np.trunc(means) if "int" in case.dtype else means
 
 
@@ -225,11 +226,11 @@ PADDING_MODES = ["zeros", "zeros", "reflect", "replicate", "circular"]
 
 
 class _IllegalError(Exception):
-    """What was drawn is no legal call."""
+    """The call that was drawn is not legal."""
 
 
 def _some(rng: random.Random, d: int, low: int, high: int) -> Any:
-    """An int, or a tuple of one for each dimension."""
+    """Draw an int, or a tuple with an int for each dimension."""
     return rng.choice([rng.randint(low, high), tuple(rng.randint(low, high) for _ in range(d))])
 
 
@@ -244,7 +245,7 @@ def _padding(rng: random.Random, d: int, extents: tuple[int, ...], low: int) -> 
 def _draw_lengthening(
     rng: random.Random, options: dict[str, Any], sizes: tuple[int, ...], extents: Any, d: int
 ) -> None:
-    """The tail of a transposed convolution with given amounts, by either of PyTorch's names."""
+    """Draw output_padding or output_size of a transposed convolution padded by amounts."""
     steps, dilation = each(options["stride"], d), each(options["dilation"], d)
     if rng.random() < 0.4:
         amounts = each(0 if options["padding"] == "valid" else options["padding"], d)
@@ -268,7 +269,7 @@ def _draw_lengthening(
 
 
 def _draw_pad(rng: random.Random, seed: int, shape: tuple[int, ...], d: int) -> Case:
-    """Pads around as many last dimensions as the kernel has, or for an int all but two."""
+    """Draw a call of `pad`, which pads as many last dimensions as the kernel has."""
     kernel = _some(rng, rng.randint(1, d), 1, 5)
     padded_dimensions = padded_axes(kernel, shape)
     options: dict[str, Any] = {
@@ -280,8 +281,8 @@ def _draw_pad(rng: random.Random, seed: int, shape: tuple[int, ...], d: int) -> 
     }
     if options["mode"] == "constant" and rng.random() < 0.5:
         options["value"] = rng.choice([-1.5, 2])
-    # PyTorch fills with the input's own elements only in all of its dimensions but one or two,
-    # none of them empty but the batch.
+    # PyTorch pads with the input's own elements only if at most two dimensions are left unpadded,
+    # and only if no dimension but the batch is empty.
     if options["mode"] != "constant" and (len(shape) - padded_dimensions > 2 or 0 in shape[1:]):
         raise _IllegalError
     case = Case("pad", seed, (shape,), options)
@@ -346,14 +347,14 @@ def draw(rng: random.Random, seed: int) -> Case:
         if d > 1 and rng.random() < 0.2:
             options["divisor_override"] = rng.randint(1, 5)
     dtypes = ["float64"] * 6 + ["float32"]
-    # PyTorch's max_pool1d, without indices, does not pool integers.
+    # PyTorch's max_pool1d does not pool integers unless it returns indices.
     if family == "max_pool" and (d > 1 or options["return_indices"]):
         dtypes += ["int64", "int32", "uint8"]
     if family == "avg_pool":
         dtypes += ["int64"] * 2
     dtype = rng.choice(dtypes)
     layouts = ["contiguous"] * 3 + ["strided"]
-    # PyTorch's max pools count the elements of channels_last bytes in bytes.
+    # PyTorch's max pools of channels_last uint8 count elements in uint8, which overflows.
     if d > 1 and batch and dtype != "uint8":
         layouts.append("channels_last")
     case = Case(
@@ -370,7 +371,7 @@ def draw(rng: random.Random, seed: int) -> Case:
 
 
 def _check_legal(case: Case, family: str) -> None:
-    """What PyTorch refuses and SAME does not change, and what it computes wrong."""
+    """Raise for arguments that PyTorch refuses or for which it computes wrong results."""
     padding = case.options["padding"]
     amounts = not isinstance(padding, str)
     same = padding in ("same", "same_lower", "causal")
@@ -392,7 +393,7 @@ def _check_legal(case: Case, family: str) -> None:
         if mode != "zeros" and (min(before, after) < 0 or max(before, after) > limit or n == 0):
             raise _IllegalError
         if "pool" in family and amounts and not isinstance(each(padding, 1)[0], tuple):
-            # PyTorch's own: at most half the kernel; windows that hold an element.
+            # PyTorch requires pads of at most half the kernel, and an element in each window.
             if before > k // 2 or (dil > 1 and n < dil and before):
                 raise _IllegalError
             if case.function == "avg_pool3d" and n < k:
@@ -402,7 +403,7 @@ def _check_legal(case: Case, family: str) -> None:
 
 
 def cases(seed: int, count: int) -> Iterator[Case]:
-    """`count` legal cases, the same for the same seed."""
+    """Yield `count` legal cases, the same ones for the same seed."""
     rng = random.Random(seed)
     number = 0
     while number < count:
@@ -412,7 +413,7 @@ def cases(seed: int, count: int) -> Iterator[Case]:
 
 
 def tags(case: Case) -> set[str]:
-    """What there is to a case, to be counted."""
+    """Return the properties of a case by which cases are counted."""
     found = {case.function, str(case.dtype), case.layout, f"plan {case.plan}"}
     padding = case.options["padding"]
     found.add(padding if isinstance(padding, str) else "amounts")
@@ -476,7 +477,7 @@ def expected(case: Case, given: list[Tensor]) -> Array:
 
 
 def problem(case: Case) -> str | None:
-    """What is wrong with the result of a call; nothing, if all goes well."""
+    """Return what is wrong with the result of a call, or None if it is right."""
     given = tensors(case)
     function = getattr(samepad.functional, case.function)
     guard = _C._force_plan(case.plan) if case.plan else contextlib.nullcontext()  # type: ignore[arg-type]
@@ -496,7 +497,7 @@ def problem(case: Case) -> str | None:
     tolerance = 2e-4 if case.dtype == "float32" else 1e-9
     values = output.numpy().astype(np.float64)
     if case.dtype in ("int64", "int32", "uint8"):
-        # The smallest integer is what there is in place of -inf.
+        # Integer types have their smallest value in place of -inf.
         smallest = float(torch.iinfo(output.dtype).min)
         reference = np.where(np.isinf(reference), smallest, reference)
     if not np.allclose(values, reference, rtol=tolerance, atol=tolerance):
@@ -506,7 +507,7 @@ def problem(case: Case) -> str | None:
     if indices is not None and output.numel():
         d = case.dimensions
         there = given[0].flatten(-d).gather(-1, indices.flatten(-d)).view(output.shape)
-        # A dilated window may hold padding alone.
+        # A dilated window may contain only padding, which has no index.
         held = torch.from_numpy(np.isfinite(expected(case, given)))
         if not torch.equal(there[held], output[held]):
             return "has indices of other elements"

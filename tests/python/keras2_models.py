@@ -1,4 +1,4 @@
-"""Models of Keras 2, by the package tf_keras: published architectures' pieces and random ones."""
+"""Models of Keras 2, made with tf_keras: parts of published architectures, and random ones."""
 
 import random
 from collections.abc import Callable
@@ -8,7 +8,7 @@ import tensorflow as tf
 import tf_keras
 from tf_keras import layers
 
-#: By the rank of an input, random layers that leave it as it is or make an image or a sequence.
+#: Makes a random layer; the lists of makers below are for images and for sequences.
 Maker = Callable[[random.Random], Any]
 
 
@@ -35,7 +35,7 @@ def _convolution(rng: random.Random, dimensions: int) -> dict[str, Any]:
 
 def _transposed(rng: random.Random, dimensions: int) -> dict[str, Any]:
     options = {**_convolution(rng, dimensions), "dilation_rate": 1}
-    # TensorFlow fails for some kernels that are shorter, and for some shorter outputs.
+    # TensorFlow fails for some kernels shorter than the stride, and for some shorter outputs.
     options["kernel_size"] = max(options["kernel_size"], options["strides"])
     if options["strides"] > 1 and rng.random() < 0.5:
         options["output_padding"] = options["strides"] - 1
@@ -125,7 +125,7 @@ SEQUENCES: list[Maker] = [
 
 
 def _stack(rng: random.Random, shape: tuple[int, ...], makers: list[Maker], depth: int) -> Any:
-    """A Sequential model of random layers that fit the shape; some in one of their own."""
+    """Make a Sequential model of random layers that fit the shape; some layers are nested."""
     model = tf_keras.Sequential([layers.InputLayer(shape)])
     while len(model.layers) < 4:
         layer = rng.choice(makers)(rng)
@@ -138,7 +138,7 @@ def _stack(rng: random.Random, shape: tuple[int, ...], makers: list[Maker], dept
 
 
 def random_model(seed: int) -> Any:
-    """A model of random layers, drawn from a seed: Sequential, or with branches and functions."""
+    """Make a random model from a seed: Sequential, or functional with branches and functions."""
     rng = random.Random(seed)
     shape, makers = _pick(rng, ((9, 8, 3), IMAGES), ((11, 3), SEQUENCES))
     if rng.random() < 0.4:

@@ -1,4 +1,4 @@
-"""Layers with data_format="channels_first" and float64 against Keras on JAX: run as a script."""
+"""Compares layers with channels first, and in float64, with Keras on JAX. Run as a script."""
 
 from functools import partial
 from typing import Any
@@ -60,7 +60,7 @@ LAYERS: list[tuple[tuple[int, ...], Any]] = [
 assert keras.backend.backend() == "jax"
 for shape, make in LAYERS:
     layer = make()
-    # The pool tells the model's layout where the layer has no data_format.
+    # If the layer has no data_format, the pool before it determines the model's layout.
     pool = [k.MaxPooling2D(1, data_format="channels_first")] if shape is IMAGE else []
     model = sequential(shape, *pool, k.ReLU(), layer)
     randomize(model)
@@ -82,7 +82,7 @@ model = sequential(
 recurrent = samepad.keras.to_torch(model).eval()(torch.from_numpy(array))
 np.testing.assert_allclose(recurrent.detach(), model(array), rtol=1e-4, atol=1e-5)
 
-# JAX computes in single what Keras calls float64.
+# JAX computes in single precision what Keras calls float64, unless x64 is enabled.
 model = sequential(
     (5, 3), k.LSTM(4, dtype="float64", return_sequences=True), k.Dense(2), dtype="float16"
 )

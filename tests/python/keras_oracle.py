@@ -1,4 +1,4 @@
-"""Keras as the oracle of what it is converted to, and models for that."""
+"""Compares Keras models with what they are converted to; makes models for that."""
 
 import os
 
@@ -20,7 +20,7 @@ SEQUENCE = (12, 6)
 
 
 def randomize(model: Any) -> None:
-    """Weights that are none of the ones and zeros that layers are born with."""
+    """Replace the ones and zeros with which new layers begin by random weights."""
     generator = np.random.default_rng(0)
     for variable in model.weights:
         if variable.dtype in ("float32", "float64"):
@@ -47,7 +47,7 @@ def flat(outputs: Any) -> list[Any]:
 
 
 def assert_equal(model: Any, input_layout: Any = "keras") -> Any:
-    """The converted model, its source's class and Keras give the same."""
+    """Check that the converted model and the class of its source compute the same as Keras."""
     randomize(model)
     module = samepad.keras.to_torch(model, input_layout=input_layout).eval()
     namespace: dict[str, Any] = {}

@@ -12,19 +12,20 @@ Pair = tuple[int, int]
 
 
 def pads(mode: str, n: int, k: int, s: int, d: int) -> Pair:
-    """Elements that `mode` adds before and after n elements, found by counting."""
+    """Count the elements that `mode` adds before and after n elements."""
     taps = range(0, k * d, d)
     if mode == "valid":
         return 0, 0
     if mode == "causal":
-        # Output i reads nothing past input i s: its last tap lies there, the others before.
+        # Output i must read nothing after input i s, so its last kernel element is there, the
+        # others before.
         return taps[-1], 0
-    # One window starts at every s-th element, and the last one has to end inside. Without any
-    # element the last window is number -1, as in TensorFlow's formula.
+    # A window starts at every s-th element, and the last one has to end inside the padded input. If
+    # there are no elements, the last window has number -1, as in TensorFlow's formula.
     last_start = (len(range(0, n, s)) - 1) * s
     favoured = other = 0
     while last_start + taps[-1] >= n + favoured + other:
-        # One element at a time on alternating sides, on the favoured one first.
+        # Add one element at a time, on alternating sides, first on the favoured side.
         if favoured == other:
             favoured += 1
         else:
@@ -41,7 +42,7 @@ def conv(
     dilation: Sequence[int],
     groups: int,
 ) -> NDArray[np.float64]:
-    """Convolution of (N, C, ...) with (O, C / groups, ...) padded by zeros, (before, after)."""
+    """Convolve (N, C, ...), padded by (before, after) zeros, with (O, C / groups, ...)."""
     x, w = np.asarray(input, np.float64), np.asarray(weight, np.float64)
     b = np.zeros(len(w)) if bias is None else np.asarray(bias, np.float64)
     starts = [

@@ -1,4 +1,4 @@
-"""Small ONNX models, and what ONNX Runtime computes with any."""
+"""Makes small ONNX models, and runs models in ONNX Runtime."""
 
 from typing import Any
 
@@ -12,7 +12,7 @@ from onnx import TensorProto, helper, numpy_helper
 
 
 def run(model: Any, *arrays: NDArray[Any]) -> list[NDArray[Any]]:
-    """What ONNX Runtime computes."""
+    """Return the outputs that ONNX Runtime computes."""
     content = model.SerializeToString() if isinstance(model, onnx.ModelProto) else str(model)
     options = onnxruntime.SessionOptions()
     options.log_severity_level = 3
@@ -41,7 +41,7 @@ def one_node(
     outputs: int = 1,
     **attributes: Any,
 ) -> Any:
-    """A model of one node: weights that are None are left out."""
+    """Make a model of one node; inputs for weights that are None are left out."""
     given = {f"w{i}": weight for i, weight in enumerate(weights)}
     names = [name if weight is not None else "" for name, weight in given.items()]
     results = [f"y{i}" for i in range(outputs)]

@@ -1,8 +1,9 @@
-"""Other libraries' convolutions on NumPy arrays, and where each of them can be trusted.
+"""Other libraries' convolutions on NumPy arrays, and the cases for which each is right.
 
 Every `X_conv` takes (conv, input, weight, bias), float64 and in PyTorch's layouts, and returns the
-output in PyTorch's layout. `X_is_sound(conv)` is false where library X refuses the arguments or is
-known to compute something else. A library that is missing fails the import: no test is skipped.
+output in PyTorch's layout. `X_is_sound(conv)` is false for arguments that library X refuses or for
+which it is known to compute something else. The docstrings call these arguments "out of bounds". If
+a library is missing, the import fails, so that no test is skipped.
 """
 
 from __future__ import annotations
@@ -55,7 +56,7 @@ class Conv:
 
     @property
     def pads(self) -> tuple[naive.Pair, ...]:
-        """What the padding comes to in each dimension."""
+        """Return (before, after) in each dimension."""
         if not isinstance(self.padding, str):
             return self.padding
         axes = zip(self.sizes, self.kernel, self.stride, self.dilation, strict=True)
@@ -63,7 +64,7 @@ class Conv:
 
     @property
     def skips_elements(self) -> bool:
-        """Whether k < s: (o - 1) s + k - n may be negative, which some take for a padding."""
+        """Whether k < s, where some libraries pad by (o - 1) s + k - n even if that is negative."""
         return any(k < s for k, s in zip(self.kernel, self.stride, strict=True))
 
 
@@ -83,15 +84,14 @@ def tensorflow_is_sound(conv: Conv) -> bool:
 
 
 def tensorflow_conv(conv: Conv, input: Array, weight: Array, bias: Array | None) -> Array:
-    """tf.nn.convolution on the CPU, NHWC.
+    """Compute tf.nn.convolution on the CPU, NHWC.
 
     Out of bounds: SAME_LOWER, causal and explicit pads, which it does not have; a stride with a
-    dilation, in any two dimensions ("`strides > 1` not supported in conjunction with
-    `dilation_rate > 1`"); groups in 3-D ("Number of channels in filter must match last dimension of
-    input"); SAME with k < s in 3-D, which starts at a negative padding; float32, where oneDNN's
-    kernels leave some outputs unwritten (one input channel, a batch, a stride) and return wrong
-    sizes for empty input. tf.nn.depthwise_conv2d is wrong for a stride with a dilation, so it is
-    not used.
+    dilation, in any two dimensions ("`strides > 1` not supported in conjunction with `dilation_rate
+    > 1`"); groups in 3-D ("Number of channels in filter must match last dimension of input"); SAME
+    with k < s in 3-D, where the padding may be negative; float32, in which oneDNN's kernels leave
+    some outputs unwritten (one input channel, a batch, a stride) and return wrong sizes for empty
+    input. tf.nn.depthwise_conv2d is wrong for a stride with a dilation, so it is not used.
     """
     output = tf.nn.convolution(
         *_channels_last(input, weight), conv.stride, conv.padding.upper(), dilations=conv.dilation
@@ -104,7 +104,7 @@ def keras_is_sound(conv: Conv) -> bool:
 
 
 def keras_conv(conv: Conv, input: Array, weight: Array, bias: Array | None) -> Array:
-    """keras.layers.Conv1D(padding="causal").
+    """Compute keras.layers.Conv1D(padding="causal").
 
     Out of bounds: every other padding, and more than one dimension; a stride with a dilation
     ("`strides > 1` not supported in conjunction with `dilation_rate > 1`"); empty sizes (an
@@ -135,7 +135,7 @@ JAX_LAYOUTS = {
 
 
 def _jax_function(conv: Conv) -> Callable[..., jax.Array]:
-    # lax has no causal padding; it is the amounts that make it so.
+    # lax has no causal padding, so it gets the amounts.
     padding = conv.pads if conv.padding == "causal" else conv.padding
 
     def convolve(input: Array, weight: Array, bias: Array | None) -> jax.Array:
@@ -154,7 +154,7 @@ def _jax_function(conv: Conv) -> Callable[..., jax.Array]:
 
 
 def compiled(function: Callable[..., Any]) -> Callable[..., Any]:
-    # Every case has shapes of its own and runs once: compiling is all the time it takes.
+    # Every case has its own shapes and runs once, so that compiling takes nearly all of the time.
     return jax.jit(function, compiler_options={"xla_backend_optimization_level": 0})
 
 
@@ -165,7 +165,7 @@ def jax_is_sound(conv: Conv) -> bool:
 
 
 def jax_conv(conv: Conv, input: Array, weight: Array, bias: Array | None) -> Array:
-    """lax.conv_general_dilated, for every padding.
+    """Compute lax.conv_general_dilated, for every padding.
 
     Out of bounds: cropping more elements than there are ("Negative padding is larger than the size
     of the corresponding dimension"). A kernel that does not fit the padded input gives an empty
@@ -175,14 +175,14 @@ def jax_conv(conv: Conv, input: Array, weight: Array, bias: Array | None) -> Arr
 
 
 def cotangent(shape: tuple[int, ...]) -> Array:
-    """What the gradients are of: the sum of the output's elements times these, all different."""
+    """Return factors, all different: gradients are of the sum of the output times these."""
     return np.cos(np.arange(np.prod(shape), dtype=np.float64)).reshape(shape)
 
 
 def jax_conv_and_gradients(
     conv: Conv, input: Array, weight: Array, bias: Array | None
 ) -> tuple[Array, Gradients]:
-    """The output of `jax_conv` and the gradients of input, weight and bias for its `cotangent`.
+    """Return `jax_conv` and the gradients of input, weight and bias for its `cotangent`.
 
     Out of bounds: as for `jax_conv`.
     """
@@ -206,12 +206,12 @@ def onnxruntime_is_sound(conv: Conv) -> bool:
 
 
 def onnxruntime_conv(conv: Conv, input: Array, weight: Array, bias: Array | None) -> Array:
-    """ONNX Runtime's Conv on the CPU, with `auto_pad` for a mode and `pads` for explicit pads.
+    """Run ONNX Runtime's Conv on the CPU, with `auto_pad` for a mode and `pads` for amounts.
 
-    It computes and returns float32: float64 is out of bounds ("Could not find an implementation for
-    Conv(11)"). So are causal, which it does not have; SAME with dilation ("Dilation not supported
-    for AutoPadType::SAME_UPPER or AutoPadType::SAME_LOWER"); SAME with k < s, which starts at a
-    negative padding; empty sizes ("Invalid input shape").
+    It computes and returns float32, because it has no float64 ("Could not find an implementation
+    for Conv(11)"). Out of bounds: causal, which it does not have; SAME with dilation ("Dilation not
+    supported for AutoPadType::SAME_UPPER or AutoPadType::SAME_LOWER"); SAME with k < s, where the
+    padding may be negative; empty sizes ("Invalid input shape").
     """
     if isinstance(conv.padding, str):
         padding: dict[str, Any] = {"auto_pad": AUTO_PADS[conv.padding]}
@@ -233,7 +233,8 @@ def onnxruntime_conv(conv: Conv, input: Array, weight: Array, bias: Array | None
     )
     values = [helper.make_tensor_value_info(name, TensorProto.FLOAT, None) for name in arrays]
     output = helper.make_tensor_value_info("output", TensorProto.FLOAT, None)
-    # Versions that every ONNX Runtime of the last years reads: the newest may be too new for it.
+    # Every ONNX Runtime of the last years reads these versions, whereas the newest may be too new
+    # for it.
     model = helper.make_model(
         helper.make_graph([node], "conv", values, [output]),
         opset_imports=[helper.make_opsetid("", 13)],

@@ -10,7 +10,7 @@ from benchmarks.published import lite0, timm
 
 
 def _calibrated(model: nn.Module) -> nn.Module:
-    """With statistics from an input: with those it is born with, random weights answer nothing."""
+    """Set statistics from an input: with the initial ones, random weights give no useful output."""
     norms = [layer for layer in model.modules() if isinstance(layer, nn.BatchNorm2d)]
     momenta = [norm.momentum for norm in norms]
     for norm in norms:
@@ -22,7 +22,7 @@ def _calibrated(model: nn.Module) -> nn.Module:
     return model
 
 
-#: By name: what makes the model.
+#: The functions that make the models, by the models' names.
 MODELS: dict[str, Any] = {
     "efficientnet-lite0": lite0,
     "efficientnet-b0": lambda: _calibrated(

@@ -17,7 +17,7 @@ from torch.utils.flop_counter import FlopCounterMode
 @pytest.fixture
 def _measuring() -> Iterator[None]:
     threads = torch.get_num_threads()
-    torch.set_num_threads(1)  # small calls on many threads wait for each other, above all
+    torch.set_num_threads(1)  # small calls on many threads mostly wait for each other
     backends.reset()
     backends.benchmark = True
     yield
@@ -27,26 +27,26 @@ def _measuring() -> Iterator[None]:
 
 
 SAME = samepad.SamePadConv2d
-#: Of which the kernels for dense convolutions take none.
+#: A type that the kernels for dense convolutions do not support.
 HALF = torch.bfloat16
 EXPLAINED: list[tuple[str, nn.Module, tuple[int, ...], str, int]] = [
-    # Nothing is copied where PyTorch pads both sides alike, nor by the kernels.
+    # Nothing is copied if PyTorch pads both sides equally, or if samepad's kernels run.
     ("symmetric", SAME(64, 64, 3), (2, 64, 24, 24), "equal on both sides", 0),
     ("symmetric", SAME(4, 8, 1, 1, groups=2), (2, 4, 9, 8), "equal on both sides", 0),
     ("dense", SAME(3, 8, 3), (2, 3, 9, 8), "small", 0),
-    # Of many elements of one channel, as audio has.
+    # A long kernel over one channel, as for audio.
     ("pad", samepad.SamePadConv1d(1, 8, 400, 160), (2, 1, 1601), "a copy costs less", 2 * 1602 * 4),
     ("symmetric", SAME(4, 4, 3, 2, 1, groups=4), (2, 4, 9, 8), "PyTorch's to compute", 0),
     ("depthwise", SAME(4, 8, 3, 2, groups=4), (2, 4, 9, 8), "kernels for depthwise", 0),
     ("depthwise", samepad.SamePadConv1d(4, 4, 3, 2, groups=4), (4, 8), "kernels", 0),
     ("dense", SAME(3, 64, 3, 2), (2, 3, 8, 8), "kernels that pad on the way", 0),
     ("dense", samepad.SamePadConv1d(4, 6, 3, 2, groups=2), (4, 8), "kernels", 0),
-    # A row and a column more of the input.
+    # The copy has one row and one column more than the input.
     ("pad", SAME(3, 64, 3, 2, dtype=HALF), (2, 3, 8, 8), "a copy costs less", 2 * 3 * 9 * 9 * 2),
-    # Of pads (1, 2) the convolution adds (1, 1) itself.
+    # Of the pads (1, 2), PyTorch's convolution adds (1, 1), so the copy adds only (0, 1).
     ("pad", SAME(3, 64, 5, 2, dtype=HALF), (2, 3, 8, 8), "a copy costs less", 2 * 3 * 9 * 9 * 2),
     ("pad", SAME(3, 4, 2, padding_mode="reflect"), (3, 8, 8), "no other plan", 3 * 9 * 9 * 4),
-    # The output, where it is smaller than the input.
+    # The output is copied if it is smaller than the input.
     ("crop", SAME(64, 1, 3, 2, dtype=HALF), (1, 64, 40, 40), "extra outputs", 20 * 20 * 2),
     ("pad", SAME(3, 8, 2).to("meta"), (1, 3, 8, 8), "every device", 3 * 9 * 9 * 4),
 ]
@@ -137,7 +137,7 @@ def test_plans_are_measured_once_and_the_fastest_runs() -> None:
         layer(input)
         layer(input[:1])
     assert len(backends.measurements()) == 3
-    # One plan alone needs no measurement.
+    # If only one plan can run, nothing is measured.
     SAME(3, 4, 2, padding_mode="reflect")(torch.randn(1, 3, 8, 8))
     SAME(3, 4, 3, dtype=HALF)(torch.randn(1, 3, 8, 8, dtype=HALF))
     assert len(backends.measurements()) == 3

@@ -1,4 +1,4 @@
-"""The benchmarks' machinery; nothing is timed that a test would compare."""
+"""Tests the benchmarks' code; no test depends on a measured time."""
 
 from dataclasses import replace
 
@@ -34,10 +34,10 @@ def outcome(first: float, second: float, target: Target = TARGET) -> bool | None
 
 def test_targets_bound_the_mean_and_the_worst() -> None:
     assert outcome(0.25, 0.9) is True
-    assert outcome(0.25, 0.91) is False  # the worst
-    assert outcome(0.6, 0.6) is False  # the mean
+    assert outcome(0.25, 0.91) is False  # the worst layer misses its target
+    assert outcome(0.6, 0.6) is False  # the mean misses its target
     assert outcome(0.25, 0.91, replace(TARGET, worst=None)) is True
-    assert outcome(0.25, 0.25, replace(TARGET, rows="")) is False  # of all rows, the dense one's
+    assert outcome(0.25, 0.25, replace(TARGET, rows="")) is False  # counts the dense row too
     assert outcome(0.25, 0.25, replace(TARGET, tables=("not made",))) is None
     assert outcome(0.25, 0.25, replace(TARGET, against="timm")) is None
 
@@ -47,7 +47,7 @@ def test_every_target_is_reported() -> None:
     text = markdown({}, [Table(str(VARIANTS[0]), rows)])
     lines = text.split("### Targets")[1].split("###")[0].splitlines()
     assert len([line for line in lines if line.startswith("| ")]) == len(TARGETS) + 2
-    assert sum("**not met**" in line for line in lines) == 3  # NCHW, depthwise, timm
+    assert sum("**not met**" in line for line in lines) == 3  # NCHW, depthwise and timm
 
 
 @pytest.mark.parametrize("variant", VARIANTS, ids=str)
@@ -59,7 +59,7 @@ def test_competitors_agree_and_are_timed(variant: Variant) -> None:
 
 @pytest.mark.parametrize("training", [False, True])
 def test_wrong_competitors_are_refused(training: bool, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Symmetric padding gives outputs of the same size, one pixel off."""
+    """Symmetric padding gives outputs of the same size that are one pixel off."""
     monkeypatch.setitem(MODULES, "timm", MODULES["sym"])
     with pytest.raises(WrongOutputError, match=r"^timm on .*, output: off by"):
         layer_case(LAYER, Variant(training=training), ("sym", "timm"))
@@ -93,7 +93,7 @@ def test_all_runs_have_their_turn() -> None:
 
 
 def test_layers_work() -> None:
-    """Elements and products, counted by hand."""
+    """The expected numbers of elements and multiplications are counted by hand."""
     assert LAYER.output_shape == (2, 4, 4, 5)
     assert LAYER.elements == 2 * 4 * 8 * 9 + 4 * 9 + 2 * 4 * 4 * 5
     assert LAYER.flops == 2 * (2 * 4 * 4 * 5) * 9

@@ -107,7 +107,7 @@ def test_convert_onnx(
 
 
 def refused(tmp_path: Path, capsys: pytest.CaptureFixture[str], file: Path) -> str:
-    """What is said of a file; nothing is left behind."""
+    """Return the error about a file, and check that no file is left behind."""
     before = sorted(tmp_path.iterdir())
     assert command.main(["convert", str(file), "-o", str(tmp_path / "net.py")]) == 1
     assert sorted(tmp_path.iterdir()) == before
@@ -130,7 +130,7 @@ def test_files_that_are_no_models(tmp_path: Path, capsys: pytest.CaptureFixture[
 
 
 class Own(layers.Layer):  # type: ignore[misc]
-    """A layer that is none of Keras's."""
+    """A custom layer."""
 
 
 def test_code_in_a_model_is_not_run(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -155,7 +155,7 @@ def test_unbuilt_models(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> N
 
 
 def test_the_whole_message_is_shown(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    """Keras names the layer after the first line."""
+    """Keras's message names the layer only after the first line."""
 
     @keras.saving.register_keras_serializable("mine")
     class Own(layers.Layer):  # type: ignore[misc]
@@ -198,7 +198,7 @@ def test_what_is_written_is_what_is_compared(
     capsys: pytest.CaptureFixture[str],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """Converted once: a module damaged for one layout alone is noticed."""
+    """The model is converted once, so a module that is damaged in one layout is noticed."""
     made = []
     convert = _files.converted
 
@@ -225,7 +225,7 @@ def test_what_is_written_is_what_is_compared(
 
 @pytest.mark.parametrize("policy", ["mixed_float16", "mixed_bfloat16", "float16", "bfloat16"])
 def test_half_precision_is_compared_in_single(policy: str, tmp_path: Path) -> None:
-    """With inputs of half precision too, shared layers, models in models, adapted layers."""
+    """This includes inputs in half precision, shared layers, nested models, adapted layers."""
     file = tmp_path / "half.keras"
     keras.utils.set_random_seed(0)
     shared, norm = layers.Dense(3, dtype=policy), layers.BatchNormalization(dtype=policy)
@@ -238,7 +238,7 @@ def test_half_precision_is_compared_in_single(policy: str, tmp_path: Path) -> No
 
 
 def test_other_backends_of_keras(tmp_path: Path) -> None:
-    """That on PyTorch averages wrongly where SAME pads one side more: it is no reference."""
+    """Keras's PyTorch backend averages wrongly if SAME pads one side more: it is not used."""
     keras.Sequential([layers.Input((8, 8, 3)), layers.AveragePooling2D(3, 2, "same")]).save(
         tmp_path / "saved.keras"
     )
@@ -257,7 +257,7 @@ def test_other_backends_of_keras(tmp_path: Path) -> None:
 def test_sizes_that_a_model_leaves_open(
     kind: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """64 is too small for these pools."""
+    """The default size of 64 is too small for these pools."""
     file = tmp_path / f"deep.{kind}"
     if kind == "keras":
         keras.Sequential(
@@ -292,7 +292,7 @@ def test_sizes_that_a_model_leaves_open(
 
 @pytest.mark.parametrize("shape", [(-1, 3, 8, 8), (-1, -1, -1, -1)])
 def test_sizes_that_are_open_as_minus_one(shape: tuple[int, ...], tmp_path: Path) -> None:
-    """ONNX Runtime reads them so."""
+    """ONNX Runtime takes -1 for an open size, and so does the command."""
     values = [
         onnx.helper.make_tensor_value_info(name, onnx.TensorProto.FLOAT, size)
         for name, size in (("x", shape), ("y", (-1, 4, -1, -1)))
@@ -309,7 +309,7 @@ def test_sizes_that_are_open_as_minus_one(shape: tuple[int, ...], tmp_path: Path
 
 
 def test_saved_models(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    """TensorFlow's folders."""
+    """TensorFlow's SavedModels, which are folders, are refused with advice."""
     import tensorflow
 
     folder = tmp_path / "saved"
@@ -333,7 +333,7 @@ def test_saved_models(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> Non
 
 
 def test_inputs_and_outputs_by_name(tmp_path: Path) -> None:
-    """In another order than that of the calls, and of the alphabet."""
+    """The names are neither in the order of the calls nor in alphabetical order."""
     inputs = {"b": layers.Input((4,), name="b"), "a": layers.Input((3,), name="a")}
     hidden = layers.Dense(5)(inputs["b"])
     outputs = {"z": layers.Dense(2)(hidden), "y": layers.Dense(2)(inputs["a"])}
@@ -380,7 +380,7 @@ def test_an_output_of_another_shape_fails(
 def test_all_or_nothing_is_written(
     fault: BaseException, call: int, present: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Whatever stops it, at whatever step."""
+    """This holds whatever error stops the command, at whatever step."""
     paths = [tmp_path / "net.py", tmp_path / "net.pt"]
     if present:
         for path in paths:
@@ -415,7 +415,7 @@ def test_interrupted(
 
 
 def test_a_folder_that_cannot_be_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The error names the files that were wanted."""
+    """The error names the files that were to be written."""
 
     def fail(path: str, *_: Any) -> None:
         raise PermissionError(errno.EACCES, "Permission denied", path)

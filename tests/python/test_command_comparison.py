@@ -21,7 +21,7 @@ from samepad import _comparison, _files
 
 
 def saved(folder: Path, text: str, opset: int = 19, **weights: Any) -> Path:
-    """A file of an ONNX model in onnx's notation, of which these are initializers."""
+    """Write a model, given in onnx's text notation and with these initializers, to a file."""
     model = onnx.parser.parse_model(f'<ir_version: 10, opset_import: ["" : {opset}]> {text}')
     for name, value in weights.items():
         model.graph.initializer.append(onnx.numpy_helper.from_array(np.asarray(value), name))
@@ -39,7 +39,7 @@ def weight(*shape: int) -> Any:
 
 
 def damaged(factor: float) -> Any:
-    """samepad.onnx.load, but with other parameters and constants."""
+    """Return a samepad.onnx.load that multiplies all parameters and constants by `factor`."""
     load = samepad.onnx.load
 
     def other(proto: Any) -> Any:
@@ -53,14 +53,14 @@ def damaged(factor: float) -> Any:
     return other
 
 
-#: ONNX Runtime's sigmoid is 0 below -18, whatever is made of it then.
+#: ONNX Runtime's sigmoid is 0 below -18, which the functions below make visible.
 LOW = "h = MatMul(x, w) k = Constant<value = float {-60}>() l = Add(h, k) s = Sigmoid(l)"
 IMPRECISE = {
     "small": "y = Identity(s)",
     "scaled": "f = Constant<value = float {1e20}>() y = Mul(s, f)",
     "infinite": "y = Log(s)",
 }
-#: The order of additions decides about the digits of such a sine.
+#: The digits of such a sine depend on the order of the additions before it.
 ILL_CONDITIONED = "h = MatMul(x, w) f = Constant<value = float {5e4}>() g = Mul(h, f) y = Sin(g)"
 
 
@@ -85,7 +85,7 @@ def test_a_wrong_module_is_as_close_to_its_own_float64(
     capsys: pytest.CaptureFixture[str],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """But not to the model's."""
+    """It is not close to the model in float64, however, and so is refused."""
     monkeypatch.setattr(samepad.onnx, "load", damaged(1.01))
     assert convert(saved(tmp_path, low(tail), w=weight(8, 4))) == 1
     assert "nothing is written" in capsys.readouterr().err
@@ -101,7 +101,7 @@ def test_ill_conditioned_models(
     capsys: pytest.CaptureFixture[str],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """Where nothing computes the model in float64, rounding is alike in both runtimes."""
+    """If nothing computes the model in float64, both runtimes' rounding has to be similar."""
     if not in_double:
         monkeypatch.setattr(_files, "_evaluator", None)
     monkeypatch.setattr(samepad.onnx, "load", damaged(factor))
@@ -118,7 +118,7 @@ def test_float64_of_keras(
     capsys: pytest.CaptureFixture[str],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """Models in models and adapted layers are computed in it too."""
+    """Nested models and adapted layers are computed in float64 too."""
     converted = _files.converted
 
     def other(model: Any, layout: Any) -> Any:
@@ -134,7 +134,7 @@ def test_float64_of_keras(
     dense = layers.Dense(4)
     inner = keras.Sequential([layers.Input((512,)), layers.Rescaling(1.0, offset=1e5), dense])
     kernel = dense.kernel.numpy()
-    dense.kernel.assign(kernel - kernel.mean(0))  # the offset cancels, its rounding does not
+    dense.kernel.assign(kernel - kernel.mean(0))  # the offset cancels out, not its rounding
     given = layers.Input((512,))
     file = tmp_path / "model.keras"
     keras.Model(given, layers.Dense(3, name="last")(inner(adapted(given)))).save(file)
@@ -163,7 +163,7 @@ def test_tolerances(
 
 @pytest.mark.parametrize("kind", ["float16", "double"])
 def test_types_that_runtimes_compute_otherwise(kind: str, tmp_path: Path) -> None:
-    """ONNX Runtime computes half precision in single, and has no convolution in double."""
+    """ONNX Runtime computes half in single precision, and has no convolution in double."""
     text = (
         f"net ({kind}[n, 3, 9, 9] x) => ({kind}[n, 8, 5, 5] y)"
         '{ h = Conv<auto_pad = "SAME_UPPER", strides = [2, 2]>(x, w) y = Relu(h) }'
@@ -178,7 +178,7 @@ def test_types_that_numpy_has_not(tmp_path: Path) -> None:
 
 
 def test_without_onnxruntime(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The evaluator's own normalization by a batch's statistics is none for inference."""
+    """The evaluator's own BatchNormalization uses the batch's statistics, even in inference."""
     monkeypatch.setitem(sys.modules, "onnxruntime", None)
     text = "net (float[n, 3, 5] x) => (float[n, 3, 5] y) { y = BatchNormalization(x, s, b, m, v) }"
     values = {name: np.arange(1, 4, dtype=np.float32) for name in "sbmv"}
@@ -189,7 +189,7 @@ def test_infinities_and_what_is_no_number(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     root = "net (float[n] x) => (float[n] y) { h = Constant<value = float {0.5}>() d = Sub(x, h) "
-    assert convert(saved(tmp_path, root + "y = Sqrt(d) }")) == 0  # of half of the inputs
+    assert convert(saved(tmp_path, root + "y = Sqrt(d) }")) == 0  # half of the inputs give NaN
     assert convert(saved(tmp_path, root + "z = Relu(d) y = Log(z) }"), "--force") == 0
     file = saved(tmp_path, root + "r = Relu(x) n = Neg(r) l = Sub(n, h) y = Log(l) }")
     assert convert(file, "--force") == 1
@@ -201,7 +201,7 @@ def test_infinities_and_what_is_no_number(
 
 
 def drawn(file: Path, *options: Any) -> list[Any]:
-    """The inputs for which a model is compared."""
+    """Return the inputs for which a model is compared."""
     model = _files.OPENERS[file.suffix](file)("torch")
     return _comparison._inputs(model, _comparison.Settings(1e-4, 0.0, *options))[0]
 
@@ -246,7 +246,7 @@ def test_ranges_that_are_given(tmp_path: Path, capsys: pytest.CaptureFixture[str
 @pytest.mark.parametrize(
     ("text", "shapes"),
     [
-        (  # a state fixes the batch, as in published models of speech
+        (  # the state's shape determines the batch, as in published models for speech
             "net (float[t, n, 4] x, float[1, 3, 5] h) => (float[t, 1, n, 5] y)"
             "{ y = GRU<hidden_size = 5>(x, w, r, , , h) }",
             [(2, 3, 4), (1, 3, 5)],
@@ -255,17 +255,17 @@ def test_ranges_that_are_given(tmp_path: Path, capsys: pytest.CaptureFixture[str
             "net (float[n, t, 4] x, float[1, 7, 1] m) => (float[n, t, 4] y) { y = Mul(x, m) }",
             [(2, 7, 4), (1, 7, 1)],
         ),
-        (  # two sizes that two inputs fix
+        (  # two inputs determine two open sizes
             "net (float[n, t] x, float[3, 4] a, float[7, 5] b) => (float[3, 5] y)"
             "{ p = Transpose(x) q = MatMul(a, c) z = Add(q, x) y = MatMul(z, b) }",
             [(3, 7), (3, 4), (7, 5)],
         ),
-        (  # one name, one size: whatever comes first
+        (  # sizes of one name are equal, whichever comes first
             "net (float[2, n, 4] h, float[n, t] x) => (float[2, n, 4] y, float[n, t] z)"
             "{ y = Relu(h) z = Relu(x) }",
             [(2, 2, 4), (2, 64)],
         ),
-        (  # the graph itself fixes the batch
+        (  # the graph itself requires one size of the batch
             "net (float[n, 4] x) => (float[1, 2, 2] y) { y = Reshape(x, s) }",
             [(1, 4)],
         ),
@@ -284,7 +284,7 @@ def test_open_sizes_that_the_graph_fixes(
 def test_a_module_that_fixes_what_the_model_leaves_open(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Other sizes are tried where the model does not run, not where the module does not."""
+    """Other sizes are tried only if the model does not run, not if the module does not."""
 
     class One(torch.nn.Module):
         def forward(self, x: Any) -> Any:

@@ -1,7 +1,7 @@
-"""What `python -m samepad convert` does with files that are broken, or made to hurt.
+"""Gives broken and malicious files to `python -m samepad convert`.
 
-One process, with limits to its memory and time, is given all of them: each has to end in one line
-and to leave nothing behind.
+One process with limited memory and time gets all of them. Each file has to give a one-line error
+and leave nothing behind.
 """
 
 import io
@@ -49,7 +49,7 @@ print(json.dumps(results))
 def onnx_model(
     *nodes: Any, shape: Any = (2,), constants: Any = (), sparse: Any = (), functions: Any = ()
 ) -> bytes:
-    """A model from x, of this shape, to y."""
+    """Make a model with the input x, of this shape, and the output y."""
     graph = helper.make_graph(
         list(nodes),
         "net",
@@ -81,7 +81,7 @@ def sparse(dims: list[int], index: int = 0) -> Any:
 
 
 def nested_functions(depth: int) -> bytes:
-    """Each calls the next."""
+    """Make functions of which each calls the next one."""
     functions = []
     for i in range(depth):
         inner = helper.make_node("Relu", ["a"], ["b"])
@@ -94,7 +94,7 @@ def nested_functions(depth: int) -> bytes:
 
 
 def nested_messages(depth: int) -> bytes:
-    """Graphs in a graph, as far as protobuf can tell."""
+    """Write graphs nested in graphs, directly as bytes of protobuf."""
 
     def number(value: int) -> bytes:
         more = value >> 7
@@ -137,7 +137,7 @@ ONNX = {
 def archive(
     whole: bytes, units: Any = 3, shape: Any = (None, 8), extra: str = "0", **members: Any
 ) -> bytes:
-    """A .keras file with another layer, or other contents of config.json or model.weights.h5."""
+    """Make a .keras file with another layer, config.json or model.weights.h5."""
     buffer = io.BytesIO()
     with zipfile.ZipFile(io.BytesIO(whole)) as file, zipfile.ZipFile(buffer, "w") as made:
         contents: dict[str, Any] = {name: file.read(name) for name in file.namelist()}
@@ -161,7 +161,7 @@ def hdf5(**attributes: str) -> bytes:
 
 
 def huge_weights() -> bytes:
-    """Declared, but not stored."""
+    """Make a file that declares huge weights, but does not store them."""
     buffer = io.BytesIO()
     with h5py.File(buffer, "w") as file:
         file.create_dataset("layers/dense/vars/0", (HUGE,), "f4", chunks=(1024,))
@@ -223,7 +223,7 @@ def test_each_ends_in_one_line(results: Any) -> None:
     wrong = {}
     for name, (status, said, left) in results.items():
         lines = [line for line in said.splitlines() if not line.startswith(("[", "usage: "))]
-        # What a model is refused for is listed below the line, a line for each node.
+        # The reasons for refusing a model are listed below that line, one for each node.
         lines = [line for line in lines if not line.startswith("  ")]
         if status not in (1, 2) or len(lines) != 1 or "error: " not in lines[0] or left:
             wrong[name] = status, said, left

@@ -1,4 +1,4 @@
-"""How `python -m samepad convert` writes files: all or none, never at the cost of old ones."""
+"""Tests that `python -m samepad convert` writes all files or none, and loses no old ones."""
 
 import json
 import os
@@ -33,7 +33,7 @@ def convert(model: Path, output: Path, *options: str) -> int:
 
 
 def contents(folder: Path) -> dict[str, str]:
-    """What is in the files of a folder and of those in it, by their paths in it."""
+    """Return the contents of all files below a folder, by their relative paths."""
     files = (path for path in folder.rglob("*") if path.is_file())
     return {str(path.relative_to(folder)): path.read_text() for path in files}
 
@@ -78,7 +78,7 @@ def test_a_file_that_appears_meanwhile(
 
 
 def test_permissions(tmp_path: Path) -> None:
-    """Of new files as the user has them by default, of others as they were."""
+    """New files get the user's default permissions; replaced files keep theirs."""
     paths = [tmp_path / name for name in OLD]
     mask = os.umask(0o027)
     try:
@@ -100,7 +100,7 @@ def test_permissions(tmp_path: Path) -> None:
 def test_links(
     target: str, model: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """The link is what is in the way; what it leads to is somebody else's."""
+    """A link is replaced; the file that it points to is not touched."""
     (tmp_path / "there").write_text("old")
     (tmp_path / "net.pt").symlink_to(tmp_path / target)
     assert convert(model, tmp_path / "net.py") == 2
@@ -145,12 +145,12 @@ def test_a_full_disk(
 
 
 def test_a_folder_of_the_system(model: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    """Where not even root may write."""
+    """Not even root may write there."""
     assert convert(model, Path("/proc/net.py")) == 1
     assert "error: cannot write /proc/net.py and /proc/net.pt: " in capsys.readouterr().err
 
 
-#: Writes the two files; each rename does first what `FAULTS` says of it.
+#: Writes the two files; before each rename it does what its faults say for that rename.
 CHILD = """
 import json, os, runpy, signal, sys
 from pathlib import Path
@@ -179,7 +179,7 @@ write({Path("net.py"): b"new", Path("net.pt"): b"new"}, force)
 
 
 def write(folder: Path, faults: dict[int, str], *options: str) -> Any:
-    """Write new files in a process of its own, which faults stop at some of its renames."""
+    """Write new files in another process, in which faults happen at some of the renames."""
     return subprocess.run(
         [sys.executable, "-c", CHILD, _writing.__file__, json.dumps(faults), *options],
         cwd=folder,
@@ -191,7 +191,7 @@ def write(folder: Path, faults: dict[int, str], *options: str) -> Any:
 
 @pytest.mark.parametrize("call", range(4))
 def test_killed_between_renames(call: int, tmp_path: Path) -> None:
-    """Never is one of the old files beside one of the new ones, and the old ones are somewhere."""
+    """No old file is ever beside a new one, and no old file is lost."""
     fill(tmp_path)
     assert write(tmp_path, {call: "kill"}, "--force").returncode == -9
     found = contents(tmp_path)
@@ -210,7 +210,7 @@ def test_killed_between_renames_of_first_files(call: int, tmp_path: Path) -> Non
 
 @pytest.mark.parametrize("fault", ["interrupt", "end"])
 def test_interrupts_wait_for_the_renames(fault: str, tmp_path: Path) -> None:
-    """However many come."""
+    """This holds for any number of interrupts."""
     fill(tmp_path)
     assert write(tmp_path, dict.fromkeys(range(100), fault), "--force").returncode == 0
     assert contents(tmp_path) == NEW
@@ -230,7 +230,7 @@ def test_interrupts_wait_for_the_old_files_to_be_back(call: int, tmp_path: Path)
 @pytest.mark.parametrize("second", ["error", "raise"])
 @pytest.mark.parametrize("call", range(1, 4))
 def test_old_files_that_cannot_be_put_back(call: int, second: str, tmp_path: Path) -> None:
-    """They are kept, and the error says where."""
+    """The old files are kept, and the error says where."""
     fill(tmp_path)
     result = write(tmp_path, {call: "error", call + 1: second}, "--force")
     (beside,) = (path for path in tmp_path.iterdir() if path.is_dir())
@@ -243,7 +243,7 @@ def test_old_files_that_cannot_be_put_back(call: int, second: str, tmp_path: Pat
 def test_interrupted_while_writing(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Nothing is renamed then."""
+    """If the interrupt comes while files are written, none is renamed."""
     fill(tmp_path)
     written = _writing._write
 

@@ -1,4 +1,4 @@
-"""Convolutions compiled: which are left to samepad's kernels until the graph runs, and equal."""
+"""Compiled convolutions: which of them call samepad's kernels, and that results are equal."""
 
 import itertools
 from collections.abc import Callable
@@ -19,7 +19,7 @@ FORMATS = [torch.contiguous_format, torch.channels_last]
 
 
 def recording(calls: set[str]) -> Any:
-    """A compiler that runs the graphs as they are and notes the operators in them."""
+    """Return a compiler backend that runs graphs unchanged and records their operators."""
 
     def note(graph: torch.fx.GraphModule, _: Any) -> Callable[..., Any]:
         calls.update(str(n.target) for n in graph.graph.nodes if n.op == "call_function")
@@ -100,7 +100,7 @@ def gradients(
 @pytest.mark.parametrize("groups", [1, 2, 4])
 @pytest.mark.parametrize("memory_format", FORMATS, ids=["planes", "pixels"])
 def test_compiled_as_eager(memory_format: torch.memory_format, groups: int, dynamic: bool) -> None:
-    """By Inductor: outputs, each set of gradients that may be wanted, and layouts."""
+    """With Inductor, outputs, every combination of gradients, and layouts are as in eager mode."""
     torch._dynamo.reset()
     compiled = torch.compile(conv2d, fullgraph=True, dynamic=dynamic)
     sizes = [(7, 8), (8, 9), (6, 10)] if dynamic else [(7, 8)]
@@ -121,7 +121,7 @@ def test_compiled_as_eager(memory_format: torch.memory_format, groups: int, dyna
 
 
 def test_the_layout_that_the_graph_runs_with_is_the_operators() -> None:
-    """Inductor lays convolutions of its own out as channels_last, and what follows with them."""
+    """Inductor uses channels_last for its own convolutions and for what follows them."""
     model = nn.Sequential(
         nn.Conv2d(3, 16, 1), samepad.SamePadConv2d(16, 16, 3, 2), nn.ReLU(), nn.Conv2d(16, 8, 3)
     )
@@ -173,7 +173,7 @@ def test_weights_of_open_shapes_are_exported() -> None:
 
 
 class OnlyATens(Tensor):
-    """A wrapper, as DTensor is one, that knows no operators but ATen's."""
+    """A wrapper subclass, such as DTensor, that supports only ATen's operators."""
 
     inner: Tensor
 
@@ -183,7 +183,7 @@ class OnlyATens(Tensor):
         wrapper.inner = inner
         return wrapper
 
-    def __repr__(self, **_: Any) -> str:  # the compiler's log has it, and no elements to show
+    def __repr__(self, **_: Any) -> str:  # for the compiler's log: there are no elements
         return type(self).__name__
 
     def __tensor_flatten__(self) -> Any:

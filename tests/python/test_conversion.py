@@ -1,4 +1,4 @@
-"""samepad.convert: what it replaces, what it leaves, and that nothing else changes."""
+"""Tests which layers samepad.convert replaces and leaves, and that nothing else changes."""
 
 import copy
 import sys
@@ -219,7 +219,7 @@ def test_a_wrong_choice_changes_nothing(error: Any, message: str, select: Any) -
         (ValueError, "Invalid padding string", "sane"),
         (RuntimeError, "expected padding to be a mode", (1, 2, 3)),
         (TypeError, "argument 'padding' must be", None),
-        # Fits the model's 1-D layer, which comes last, and no other.
+        # "causal" fits only the model's 1-D layer, which comes last.
         (ValueError, "Invalid padding string 'causal'", "causal"),
     ],
 )
@@ -299,7 +299,7 @@ def test_peers_max_pools_of_positive_input_give_what_they_gave(
 
 
 def test_says_where_a_peers_pool_was_wrong() -> None:
-    """The worked numbers: TensorFlow gives -1, -3 and 3.5."""
+    """The numbers are computed by hand: TensorFlow gives -1, -3 and 3.5."""
     window: dict[str, Any] = {"kernel_size": [1, 3], "stride": [1, 2]}
     zeros = peer("efficientnet_pytorch.utils.MaxPool2dDynamicSamePadding", **window)
     static = peer(
@@ -348,7 +348,7 @@ def test_chosen_pools_and_transposed_convolutions_become_same() -> None:
 
 
 class Conv2dSamePadding(nn.Module):
-    """What is copied around: a convolution inside a layer that pads in `forward`."""
+    """A layer that many copy: it holds a convolution and pads in `forward`."""
 
     def __init__(
         self,
@@ -376,7 +376,7 @@ class Conv2dSamePadding(nn.Module):
 
 
 class InheritedSamePadding(nn.Conv2d):
-    """The same as a subclass."""
+    """The same layer, as a subclass of nn.Conv2d."""
 
     def forward(self, input: Tensor) -> Tensor:
         (left, right), (top, bottom) = (

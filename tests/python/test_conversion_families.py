@@ -1,7 +1,7 @@
-"""samepad.convert on layers that other packages pad: it is the old layer that says what is right.
+"""Tests samepad.convert on layers as other packages pad them; the old layer is the reference.
 
-The classes here are written as people write them: the formulas and members differ, the results not,
-unless a test says so.
+The classes here imitate those that people write: their formulas and members differ, but their
+results do not, unless a test says so.
 """
 
 import copy
@@ -38,7 +38,7 @@ def padded(x: Tensor, kernel: Any, stride: Any, dilation: Any) -> Tensor:
 
 
 class Conv2dAdaptivePadding(nn.Conv2d):
-    """Pads by a formula of its own; the padding it is given is thrown away."""
+    """Pads by a formula of its own and ignores the argument `padding`."""
 
     def forward(self, x: Tensor) -> Tensor:
         x = padded(x, self.weight.shape[2:], self.stride, self.dilation)
@@ -46,7 +46,7 @@ class Conv2dAdaptivePadding(nn.Conv2d):
 
 
 class Conv2dSAME(nn.modules.conv._ConvNd):
-    """Adds one element where the total is odd, and leaves the rest to the convolution."""
+    """Adds one element if the total is odd, and lets the convolution add the rest."""
 
     def __init__(
         self, cin: int, cout: int, k: Any, stride: int = 1, dilation: int = 1, groups: int = 1
@@ -114,7 +114,7 @@ def padded_before(cin: int, cout: int, k: Any, **arguments: Any) -> nn.Module:
 
 
 class FlaggedBlock(nn.Module):
-    """Pads between its children, if a flag says so, and adds its input to what comes out."""
+    """Pads between its children if a flag says so, and adds its input to the output."""
 
     def __init__(self, cin: int, cout: int, k: Any, **arguments: Any) -> None:
         super().__init__()
@@ -133,7 +133,7 @@ class FlaggedBlock(nn.Module):
 
 
 class ConfiguredLayer(nn.Module):
-    """Asks a configuration, which others share, whether to pad."""
+    """Pads if its configuration, which other modules share, says so."""
 
     def __init__(self, cin: int, cout: int, k: Any, config: Any = None, **arguments: Any) -> None:
         super().__init__()
@@ -162,7 +162,7 @@ LAYERS: dict[str, Any] = {
 
 
 def converted(layer: nn.Module, **options: Any) -> tuple[nn.Module, Any]:
-    """A converted copy, and the report."""
+    """Return a converted copy, and the report."""
     return samepad.convert(copy.deepcopy(layer), return_report=True, **options)  # type: ignore[no-any-return]
 
 
@@ -186,7 +186,7 @@ def same_layers(module: nn.Module) -> list[Any]:
         (3, 1, 1, 1),
         (3, 2, 1, 4),
         ((2, 5), 2, 1, 1),
-        (2, 3, 1, 2),  # shorter than the stride
+        (2, 3, 1, 2),  # the kernel is shorter than the stride
         (3, 4, 2, 1),
         (4, 1, 2, 2),
         (5, 3, 2, 4),
@@ -204,7 +204,7 @@ def test_layers_of_every_family_are_replaced_and_answer_the_same(
     assert [layer.padding for layer in same_layers(new)] == ["same"]
     assert list(new.state_dict()) == list(old.state_dict())
     assert_equal(new, old)
-    # Nothing is padded twice.
+    # Converting again changes nothing, so nothing is padded twice.
     again, second = converted(new)
     assert not second.replaced
     assert_equal(again, old)
@@ -232,7 +232,7 @@ def test_gradients_are_those_of_standardized_weights() -> None:
 
 
 def test_blocks_whose_padding_mixes_up_the_dimensions() -> None:
-    """pytorchcv gives height's padding to the width: equal inputs are padded alike, others not."""
+    """pytorchcv swaps the padding of height and width, which matters if the two differ."""
     common: Any = (lambda_batchnorm2d(), lambda_swish(), True)
     old = nn.Sequential(
         EffiInitBlock(3, 8, *common),
@@ -245,7 +245,7 @@ def test_blocks_whose_padding_mixes_up_the_dimensions() -> None:
     assert [layer.name for layer in report.differing] == [names[0], names[2]]
     assert all("mixed up the dimensions" in layer.note for layer in report.differing)
     assert_equal(new, old, [(n, n) for n in (16, 17, 18, 19)], 3)
-    # What each pads by itself is right, and SAME.
+    # The amounts for each dimension are SAME's; only their places are wrong.
     input = torch.randn(2, 3, 9, 8)
     init: Any = old[0]
     expected = init.conv(padded(input, (3, 3), (2, 2), (1, 1)))
@@ -292,7 +292,7 @@ class SameLower(Conv2dAdaptivePadding):
 
 
 class StaticSameLower(SameLower):
-    """Is no more static than it is SAME."""
+    """Its name says static and SAME, but it is neither."""
 
 
 class SameWithoutDilation(nn.Conv2d):
@@ -302,7 +302,7 @@ class SameWithoutDilation(nn.Conv2d):
 
 
 class SameGated(Conv2dAdaptivePadding):
-    """Has a factor that is 0 when it is born."""
+    """Has a factor that is 0 in a new layer."""
 
     def __init__(self, *arguments: Any, **others: Any) -> None:
         super().__init__(*arguments, **others)
@@ -313,7 +313,7 @@ class SameGated(Conv2dAdaptivePadding):
 
 
 class SameMasked(Conv2dAdaptivePadding):
-    """Has a mask of ones when it is born."""
+    """Has a mask that is all ones in a new layer."""
 
     def __init__(self, *arguments: Any, **others: Any) -> None:
         super().__init__(*arguments, **others)
@@ -340,7 +340,7 @@ class SameBroken(nn.Conv2d):
 
 
 class SameWithChild(Conv2dAdaptivePadding):
-    """A switch turns its child on."""
+    """Has a child that a switch turns on."""
 
     def __init__(self, *arguments: Any, **others: Any) -> None:
         super().__init__(*arguments, **others)
@@ -374,7 +374,7 @@ def test_what_only_looks_like_same_is_left(cls: Any) -> None:
 
 
 class Conv2dSamePadding(nn.Conv2d):
-    """Pads as much for every input."""
+    """Pads every input by the same amounts."""
 
     def __init__(self, *arguments: Any, **others: Any) -> None:
         super().__init__(*arguments, **others)
@@ -478,7 +478,7 @@ class Unrunnable(nn.Module):
 
 
 class Corner(nn.Module):
-    """Pads at the end alone, which is not SAME."""
+    """Pads only at the end, which is not SAME."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -553,7 +553,7 @@ def test_a_registered_conversion_is_compared_too() -> None:
 def test_weights_that_hooks_compute_go_on(make: Any, change: Any) -> None:
     old = make(4, 4, 3, stride=2)
     change(old.conv if make is SameWrapper else old)
-    with torch.no_grad():  # or the weight could not be copied
+    with torch.no_grad():  # with gradients, deepcopy would refuse the weight
         old(torch.randn(2, 4, 9, 8))
     new, report = samepad.convert(copy.deepcopy(old.eval()), return_report=True)
     assert len(report.replaced) == 1

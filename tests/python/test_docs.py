@@ -1,4 +1,4 @@
-"""The guides' Python runs, block after block, as a reader would run it."""
+"""Runs the Python blocks of each guide in order, as a reader would."""
 
 import os
 
@@ -22,7 +22,7 @@ def test_there_are_guides() -> None:
     assert {"porting-from-keras.md", "porting-from-onnx.md", "why-other-numbers.md"} <= set(GUIDES)
 
 
-# Of torch's ONNX exporter's own making.
+# torch's ONNX exporter itself causes these warnings.
 @pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::FutureWarning")
 @pytest.mark.parametrize("guide", GUIDES)
 def test_guide(guide: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -30,7 +30,7 @@ def test_guide(guide: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> N
     assert blocks
     monkeypatch.chdir(tmp_path)
     monkeypatch.syspath_prepend(tmp_path)
-    # What a guide writes and imports, of which another may have left its own.
+    # Another guide may have imported its own modules of these names.
     for module in ("model", "onnx_net"):
         monkeypatch.delitem(sys.modules, module, raising=False)
     namespace: dict[str, Any] = {}

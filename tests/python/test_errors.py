@@ -1,5 +1,8 @@
-"""Wrong arguments, one row each: the exception is the one that PyTorch raises for the same mistake,
-and its message names the argument."""
+"""Tests wrong arguments, one row each.
+
+The exception has the class that PyTorch raises for the same mistake, and its message names the
+argument.
+"""
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -19,7 +22,7 @@ HUGE = 2**63 - 1
 
 @dataclass
 class Row:
-    """A call: tensors that differ from the good ones, and other arguments."""
+    """A wrong call: the arguments that differ from those of a good call, and the error."""
 
     error: type[Exception]
     message: str
@@ -107,14 +110,14 @@ ROWS = {
         RuntimeError,
         "Expected input of a floating point or complex type, but got Long",
         {"input": INPUT.long(), "weight": WEIGHT.long()},
-        # PyTorch's own convolution of integers happens to work on CPU, nowhere else.
+        # PyTorch's convolution of integers happens to work on CPUs, but nowhere else.
         same_in_torch=False,
     ),
     "device": Row(
         RuntimeError,
         "Input device .cpu. and weight device .meta.",
         {"weight": WEIGHT.to("meta")},
-        # PyTorch's reads memory that is not there.
+        # PyTorch's convolution reads out of bounds.
         same_in_torch=False,
     ),
     "input None": Row(TypeError, "'input' must be Tensor", {"input": None}),
@@ -140,7 +143,7 @@ def test_conv2d_refuses(name: str) -> None:
 
 
 def of_integers(argument: str, **others: Any) -> dict[str, Row]:
-    """Rows for an argument that is an int or one per dimension, each at least 1."""
+    """Return rows for an argument of one int, or one per dimension, each at least 1."""
     must = f"'{argument}' must be .*int or tuple of ints"
     rows = {
         "str": Row(TypeError, must, {argument: "2"}),
@@ -153,19 +156,19 @@ def of_integers(argument: str, **others: Any) -> dict[str, Row]:
         "count": Row(RuntimeError, f"{argument} to be .* a list of 2", {argument: (1, 1, 1)}),
         "past int64": Row(ValueError, f"'{argument}' must fit int64", {argument: 2**70}),
     }
-    if argument != "stride" or "weight" in others:  # a pool's is the kernel's size by default
+    if argument != "stride" or "weight" in others:  # a pool's stride may be None
         rows["None"] = Row(TypeError, must, {argument: None})
         rows["none given"] = Row(RuntimeError, rf"expected {argument} to be .*\[\]", {argument: ()})
     return {f"{argument} {name}": row for name, row in rows.items()}
 
 
 def of_padding(function: str) -> dict[str, Row]:
-    """Rows for the `padding` of a function that has no causal one and does not crop."""
+    """Return rows for `padding` of a function that has no "causal" and does not crop."""
     must = "'padding' must be str, int, tuple of ints or tuple of .before, after. pairs"
     negative = "negative padding is not supported"
     count = "a list of 2 integers or a list of 2 .before, after. pairs, but got padding="
     return {
-        # PyTorch's has no names.
+        # PyTorch's function takes no names.
         "padding name": Row(RuntimeError, "string: 'sane'", {"padding": "sane"}, False),
         "padding causal": Row(
             RuntimeError, f"'causal' is for conv1d .* {function}", {"padding": "causal"}, False
@@ -194,7 +197,7 @@ def of_padding(function: str) -> dict[str, Row]:
 
 
 def of_input(function: str) -> dict[str, Row]:
-    """Rows for an input of shape (N, C, H, W) or (C, H, W)."""
+    """Return rows for an input of shape (N, C, H, W) or (C, H, W)."""
     must = "'input' must be Tensor"
     rank = f"Expected 3D .unbatched. or 4D .batched. input to {function}"
     return {
@@ -207,7 +210,7 @@ def of_input(function: str) -> dict[str, Row]:
 
 
 def of_pool(function: str) -> dict[str, Row]:
-    """Rows for what both kinds of pools have."""
+    """Return rows for the arguments that both kinds of pools have."""
     return {
         **of_input(function),
         **of_integers("kernel_size"),
@@ -240,7 +243,7 @@ def of_pool(function: str) -> dict[str, Row]:
         "complex input": Row(
             NotImplementedError, "'ComplexFloat'", {"input": INPUT.to(torch.complex64)}
         ),
-        # PyTorch's pools count with int.
+        # PyTorch's pools compute with 32-bit integers.
         "kernel_size past int": Row(
             RuntimeError, "kernel_size to be at most 2147483647", {"kernel_size": HUGE}
         ),
@@ -283,7 +286,7 @@ CONV_TRANSPOSE_ROWS = {
     "input type": Row(
         RuntimeError, "Input type .Double. and weight type .Float.", {"input": INPUT.double()}
     ),
-    # PyTorch's computes these on the CPU, some from memory that is not there.
+    # PyTorch's function computes these on CPUs, in some cases by reading out of bounds.
     "integers": Row(
         RuntimeError,
         "Expected input of a floating point or complex type, but got Long",
@@ -357,7 +360,7 @@ CONV_TRANSPOSE_ROWS = {
         {"output_padding": (0, 1), "stride": 2, "padding": "same_lower"},
         same_in_torch=False,
     ),
-    # PyTorch's function has no output_size.
+    # PyTorch's function has no argument output_size.
     **{
         name: Row(error, message, arguments, same_in_torch=False)
         for name, error, message, arguments in (
@@ -425,7 +428,7 @@ CONV_TRANSPOSE_ROWS = {
             ),
         )
     },
-    # PyTorch's transposed convolutions and pools are of ints, and not all of them check that.
+    # PyTorch's transposed convolutions and pools use 32-bit ints; not all of them check that.
     "stride past int": Row(RuntimeError, "stride to be at most 2147483647", {"stride": 2**31}),
     "dilation past int": Row(RuntimeError, "dilation to be at most 2147483647", {"dilation": HUGE}),
 }
@@ -437,7 +440,7 @@ MAX_POOL_ROWS = {
         RuntimeError, "Output size is too small", {"dilation": 4, "padding": 0}
     ),
     "dilation past int": Row(RuntimeError, "dilation to be at most 2147483647", {"dilation": HUGE}),
-    # PyTorch's takes anything.
+    # PyTorch's function accepts any value.
     **{
         f"return_indices {value!r}": Row(
             TypeError, "'return_indices' must be bool", {"return_indices": value}, False
@@ -468,7 +471,7 @@ AVG_POOL_ROWS = {
     ),
 }
 
-# PyTorch's pad takes amounts.
+# PyTorch's pad takes amounts, so it has no corresponding errors.
 PAD_ROWS = {
     name: Row(row.error, row.message, row.arguments, same_in_torch=False)
     for name, row in {
@@ -538,7 +541,7 @@ FAMILY = {
 
 @pytest.mark.parametrize("function", GOOD)
 def test_good_arguments_are_good(function: str) -> None:
-    """What the rows differ from."""
+    """The calls from which the rows differ are correct."""
     assert getattr(samepad.functional, function)(**GOOD[function]).numel() > 0
 
 
@@ -557,11 +560,11 @@ def test_the_family_refuses(function: str, name: str) -> None:
 
 
 class Sub(torch.Tensor):
-    """Calls with one are traced: the operator is called, not the binding."""
+    """A tensor subclass, with which calls are traced: they call the operator, not the binding."""
 
 
 def traced_message(row: Row) -> str:
-    """Of wrong types the dispatcher may speak, which names the argument too."""
+    """Return what the message must contain; for wrong types it may be the dispatcher's."""
     return next(iter(row.arguments)) if row.error in (TypeError, ValueError) else row.message
 
 
@@ -583,7 +586,7 @@ def test_traced_calls_of_the_family_refuse_too(function: str, name: str) -> None
 
 @pytest.mark.parametrize(("function", "name"), TRACEABLE)
 def test_compiled_calls_of_the_family_refuse_too(function: str, name: str) -> None:
-    """The compiler reports an error in its own class."""
+    """The compiler wraps an error in its own class."""
     row = FAMILY[function, name]
     torch.compiler.reset()
     compiled = torch.compile(getattr(samepad.functional, function), backend="eager", fullgraph=True)
@@ -714,7 +717,7 @@ def test_what_no_memory_could_hold_is_an_error() -> None:
         samepad.functional.conv1d(
             torch.ones(1, 1, 4), torch.ones(1, 1, 2), padding="causal", dilation=2**62 - 1
         )
-    # An empty dimension needs none.
+    # An empty dimension needs no padding, so nothing can overflow.
     output = samepad.functional.conv1d(torch.ones(1, 1, 0), torch.ones(1, 1, 3), dilation=2**40)
     assert output.shape == (1, 1, 0)
 
@@ -725,7 +728,7 @@ def test_layouts_that_cannot_be_padded() -> None:
         samepad.functional.conv2d(input, weight, stride=2)
 
 
-# The operator sees a flat list, in which one pair is two amounts.
+# The operator gets a flat list, in which one pair looks like two amounts.
 OPERATOR_ROWS = [
     name for name, row in ROWS.items() if row.error is RuntimeError and name != "padding pair count"
 ]
@@ -733,7 +736,7 @@ OPERATOR_ROWS = [
 
 @pytest.mark.parametrize("name", OPERATOR_ROWS)
 def test_the_operator_refuses_too(name: str) -> None:
-    """What compiled and scripted programs call has no Python in front of it."""
+    """Compiled and scripted programs call the operators without samepad's Python code."""
     row = ROWS[name]
     arguments = {"input": INPUT, "weight": WEIGHT, **row.arguments}
     for argument in ("stride", "padding", "dilation"):
@@ -766,7 +769,7 @@ MODULES: dict[str, tuple[type[Exception], str, dict[str, Any]]] = {
 @pytest.mark.parametrize("name", MODULES)
 @pytest.mark.filterwarnings("ignore:Initializing zero-element tensors is a no-op:UserWarning")
 def test_module_refuses(name: str) -> None:
-    """As nn.Conv2d, some when it is made and some when it is called."""
+    """As nn.Conv2d, it refuses some arguments in the constructor and some in the call."""
     error, message, arguments = MODULES[name]
 
     def make_and_call(cls: Callable[..., nn.Module]) -> None:
@@ -779,7 +782,7 @@ def test_module_refuses(name: str) -> None:
         make_and_call(nn.Conv2d)
 
 
-#: Of every other module: what it is made with, and a row for each mistake.
+#: For every other module its constructor's arguments, and a row for each mistake.
 OTHER_MODULES: dict[
     str, tuple[dict[str, Any], dict[str, tuple[type[Exception], str, dict[str, Any]]]]
 ]
@@ -832,7 +835,7 @@ OTHER_MODULES = {
         },
     ),
 }
-#: What all of them refuse.
+#: The mistakes that all of them refuse.
 for _, rows in OTHER_MODULES.values():
     shared = ("padding None", "padding float", "padding count", "stride zero", "stride count")
     rows.update({name: MODULES[name] for name in (*shared, "padding name", "padding causal")})
@@ -842,14 +845,14 @@ MODULE_ROWS = [(name, row) for name, (_, rows) in OTHER_MODULES.items() for row 
 @pytest.mark.parametrize(("name", "row"), MODULE_ROWS)
 @pytest.mark.filterwarnings("ignore:Initializing zero-element tensors is a no-op:UserWarning")
 def test_other_modules_refuse(name: str, row: str) -> None:
-    """As torch.nn's, some when they are made and some when they are called."""
+    """As torch.nn's, they refuse some arguments in the constructor and some in the call."""
     good, rows = OTHER_MODULES[name]
     error, message, arguments = rows[row]
     ours, theirs = getattr(samepad, f"SamePad{name}"), getattr(nn, name)
     with pytest.raises(error, match=message) as raised:
         ours(**{**good, **arguments})(INPUT)
     assert raised.type is error
-    with pytest.raises((error, TypeError)):  # of names for its padding PyTorch says the type
+    with pytest.raises((error, TypeError)):  # PyTorch raises TypeError for names
         theirs(**{**good, **arguments})(INPUT)
 
 
@@ -906,7 +909,7 @@ def test_transposed_layers_refuse_output_sizes() -> None:
             layer(INPUT, size)
     with pytest.raises(TypeError, match="'output_size' must be"):
         layer(INPUT, [16, 15.5])
-    # Of an unbatched input, three values are all its dimensions.
+    # For an unbatched input, three values are the sizes of all its dimensions.
     assert layer(INPUT[0], [6, 15, 16]).shape == (6, 15, 16)
 
 
@@ -929,7 +932,7 @@ def test_depthwise_and_separable_layers_refuse(dimensions: int) -> None:
 
 @pytest.mark.parametrize("name", ["Conv2d", "ConvTranspose2d"])
 def test_lazy_layers_refuse(name: str) -> None:
-    """What their twins do, when they are made or once they have an input's channels."""
+    """They raise as the other layers do, in the constructor or once the channels are known."""
     cls = getattr(samepad, f"LazySamePad{name}")
     with pytest.raises(ValueError, match="groups must be a positive integer"):
         cls(6, 3, groups=0)

@@ -1,4 +1,4 @@
-"""The examples: equal to their Keras twins with the same weights, and running to the end."""
+"""Tests that the examples run to the end and equal Keras models with the same weights."""
 
 import os
 
@@ -106,7 +106,7 @@ def test_the_classifier_equals_its_keras_twin() -> None:
 
 
 def test_the_first_step_of_the_classifier_equals_its_keras_twins() -> None:
-    # In float64: the sums of the first gradients are over 100,000 elements.
+    # In float64, because the gradients of the first layer are sums of 100,000 elements.
     keras.config.set_dtype_policy("float64")
     try:
         model = keras_classifier()
@@ -134,7 +134,7 @@ def test_the_first_step_of_the_classifier_equals_its_keras_twins() -> None:
         theirs = np.asarray(gradient)
         if theirs.ndim == 4:
             theirs = theirs.transpose(3, 2, 0, 1)
-        elif theirs.shape == (16 * 16 * 64, 64):  # Keras flattens height, width, channels
+        elif theirs.shape == (16 * 16 * 64, 64):  # Keras flattens as (H, W, C)
             theirs = theirs.reshape(16, 16, 64, 64).transpose(3, 2, 0, 1).reshape(64, -1)
         elif theirs.ndim == 2:
             theirs = theirs.T

@@ -1,4 +1,4 @@
-"""Transposed convolutions, pools and Keras's layers against the libraries in family_oracles.py."""
+"""Compares transposed convolutions, pools and Keras's layers with other libraries."""
 
 from collections.abc import Callable
 from typing import Any
@@ -22,10 +22,10 @@ PADDINGS = ["same", "same_lower", "valid", "pairs"]
 
 @st.composite
 def windows(draw: st.DrawFn, dilated: bool = True) -> tuple[Shape, Shape, Shape]:
-    """Kernel, stride and dilation of one to three dimensions."""
+    """Draw kernel, stride and dilation of one to three dimensions."""
     dimensions = draw(st.integers(1, 3))
     largest = 5 if dimensions < 3 else 3
-    # A stride and a dilation meet in one case of three only, as some oracles refuse them together.
+    # Only one case in three has both stride and dilation, because some oracles refuse that.
     kinds = [(True, False), (False, True), (True, True)] if dilated else [(True, False)]
     strided, spread = draw(st.sampled_from(kinds))
 
@@ -68,11 +68,11 @@ def transposeds(draw: st.DrawFn, padding: str) -> Transposed:
 
 @st.composite
 def pools(draw: st.DrawFn, maximum: bool, padding: str, rounded: bool = False) -> Pool:
-    """A pool; with `rounded`, some round up and some averages count their padding."""
+    """Draw a pool; with `rounded`, some round up and some averages count their padding."""
     kernel, stride, dilation = draw(windows(dilated=maximum))
     extents = extents_of(kernel, dilation)
     most = 9 if len(kernel) < 3 else 5
-    # The kernel has to fit where there may be no padding.
+    # Without SAME there may be no padding, so the kernel has to fit the input.
     least = [1 if "same" in padding else e for e in extents]
     sizes = tuple(draw(st.integers(n, max(n, most))) for n in least)
     pairs = tuple((draw(st.integers(0, e - 1)), draw(st.integers(0, e - 1))) for e in extents)
@@ -91,7 +91,7 @@ def pools(draw: st.DrawFn, maximum: bool, padding: str, rounded: bool = False) -
 
 
 def arrays(*shapes: Shape | None) -> list[Any]:
-    """Arrays of these shapes: the same for the same, exact in float32, no two elements equal."""
+    """Make reproducible arrays, exact in float32, in which no two elements are equal."""
     random = np.random.default_rng(0)
     return [
         None if shape is None else random.uniform(-1, 1, shape).astype("f4").astype("f8")
@@ -111,7 +111,7 @@ def transposed_arrays(case: Transposed) -> Arrays:
 def run_transposed(case: Transposed, tensors: Tensors) -> torch.Tensor:
     options: dict[str, Any] = {"output_padding": case.change}
     if case.is_same:
-        # What is left out by default.
+        # The output_size is passed only if it differs from the default.
         options = {"output_size": case.output_sizes} if any(case.change) else {}
     function = getattr(functional, f"conv_transpose{case.dimensions}d")
     return function(
@@ -179,7 +179,7 @@ def test_transposed_agrees_with_keras(padding: str, data: st.DataObject) -> None
 
 
 def test_transposed_worked_numbers() -> None:
-    """TensorFlow's numbers, and the common idiom, which is one pixel off them: SAME_LOWER."""
+    """The numbers are TensorFlow's; the common idiom is SAME_LOWER, which is one pixel off."""
     ones = torch.tensor([[[1.0, 2.0, 3.0]]])
     same = functional.conv_transpose1d(ones, ones, stride=2)
     lower = functional.conv_transpose1d(ones, ones, stride=2, padding="same_lower")
@@ -201,7 +201,7 @@ def test_transposed_ends_in_bias_where_the_stride_exceeds_the_kernel() -> None:
 
 
 def run_pool(case: Pool, tensor: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor | None]:
-    """The result and, of a max pool, the indices."""
+    """Return the result and, for a max pool, the indices."""
     name = f"{'max' if case.maximum else 'avg'}_pool{case.dimensions}d"
     if case.maximum:
         return getattr(functional, name)(
@@ -306,16 +306,16 @@ def test_avg_pool_worked_numbers() -> None:
 
 @st.composite
 def keras_convolutions(draw: st.DrawFn) -> dict[str, Any]:
-    """What a depthwise convolution of Keras's and of samepad's have in common.
+    """Draw arguments that depthwise convolutions of Keras and samepad share.
 
-    Keras refuses strides that are not equal and, as TensorFlow, a stride with a dilation.
+    Keras refuses unequal strides and, as TensorFlow, a stride with a dilation.
     """
     dimensions = draw(st.integers(1, 2))
     stride = draw(st.integers(1, 4))
     return {
         "channels": draw(st.integers(1, 3)),
         "depth_multiplier": draw(st.integers(1, 3)),
-        # The kernel fits with "valid" too.
+        # These sizes are large enough for the kernel with "valid" too.
         "sizes": tuple(draw(st.integers(7, 12)) for _ in range(dimensions)),
         "kernel": tuple(draw(st.integers(1, 4)) for _ in range(dimensions)),
         "stride": stride,
@@ -343,7 +343,7 @@ def samepad_options(case: dict[str, Any]) -> dict[str, Any]:
 
 
 def depthwise_weight(kernel: Array) -> torch.Tensor:
-    """As the docstring says: (kernel..., C, M) moved to (C M, 1, kernel...)."""
+    """Convert (kernel..., C, M) to (C M, 1, kernel...), as the layer's docstring says."""
     sizes = kernel.shape[:-2]
     d = len(sizes)
     return torch.tensor(kernel).permute(d, d + 1, *range(d)).reshape(-1, 1, *sizes)
@@ -382,7 +382,7 @@ def test_separable_agrees_with_keras(case: dict[str, Any], out_channels: int) ->
     )
     parameters = {
         "depthwise.weight": depthwise_weight(kernel),
-        # (1..., C M, O) moved to (O, C M, 1...).
+        # Convert (1..., C M, O) to (O, C M, 1...).
         "pointwise.weight": torch.tensor(pointwise).permute(d + 1, d, *range(d)),
         "pointwise.bias": torch.tensor(bias),
     }

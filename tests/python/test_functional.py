@@ -1,4 +1,4 @@
-"""samepad.functional against PyTorch itself: what both can compute must be equal."""
+"""Compares samepad.functional with PyTorch: what both can compute must be equal."""
 
 import contextlib
 from collections.abc import Callable
@@ -22,7 +22,7 @@ SIZES = (11, 8, 7)
 def tensors(
     dimensions: int, kernel: int = 3, dtype: torch.dtype = torch.float32
 ) -> tuple[Tensor, Tensor, Tensor]:
-    """Input, weight and bias: 4 channels to 6."""
+    """Make input, weight and bias of a convolution from 4 to 6 channels."""
     torch.manual_seed(0)
     input = torch.randn(2, 4, *SIZES[:dimensions], dtype=dtype)
     weight = torch.randn(6, 4, *[kernel] * dimensions, dtype=dtype)
@@ -30,7 +30,7 @@ def tensors(
 
 
 def padded(input: Tensor, pads: tuple[tuple[int, int], ...], mode: str = "constant") -> Tensor:
-    """F.pad, with the first dimension first."""
+    """Call F.pad with the pads of the first dimension first."""
     return F.pad(input, [amount for pair in reversed(pads) for amount in pair], mode)
 
 
@@ -183,7 +183,7 @@ def test_output_is_dense_in_the_layout_of_nn_conv2d(
     assert ours.shape == theirs.shape
     assert ours.stride() == theirs.stride()
     assert ours.is_contiguous(memory_format=memory_format)
-    # Nothing of a larger result is kept alive behind it.
+    # The output must not be a view that keeps a larger result alive.
     assert ours.untyped_storage().nbytes() == ours.numel() * ours.element_size()
 
 
@@ -207,7 +207,7 @@ def test_inference_mode() -> None:
 
 
 def test_warnings_are_pythons() -> None:
-    """PyTorch's own warning, raised in C++ under the operator, can be caught and silenced."""
+    """PyTorch's warning from C++ inside the operator can be caught and silenced in Python."""
     torch.set_warn_always(True)
     try:
         with pytest.warns(UserWarning, match="ComplexHalf support is experimental"):
@@ -227,7 +227,7 @@ def test_transposed_and_strided_inputs(plan: Any) -> None:
 
 
 def saved_shapes(plan: Any, **arguments: Any) -> list[torch.Size]:
-    """Shapes of what autograd keeps of a convolution of an 8x8 input, by `plan` if one is given."""
+    """Return the shapes that autograd saves for a convolution of an 8x8 input, by `plan`."""
     shapes = []
     input = torch.randn(2, 4, 8, 8, requires_grad=True)
     weight = torch.randn(6, 4, 3, 3, requires_grad=True)
@@ -245,7 +245,7 @@ def saved_shapes(plan: Any, **arguments: Any) -> list[torch.Size]:
 @pytest.mark.parametrize("plan", ["crop", "pad"])
 def test_autograd_keeps_the_input_and_no_padded_copy(plan: str) -> None:
     assert sorted(saved_shapes(plan, stride=2)) == [(2, 4, 8, 8), (6, 4, 3, 3)]
-    # torch keeps what its other padding modes make, so this test sees what it looks for.
+    # In other padding modes the padded copy is saved, so the test is able to see copies.
     kept = saved_shapes(plan, stride=2, padding_mode="replicate")
     assert (2, 4, 9, 9) in kept
 

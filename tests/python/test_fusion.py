@@ -1,4 +1,4 @@
-"""samepad.fuse_conv_bn, and torch's own fusers on samepad's layers."""
+"""Tests samepad.fuse_conv_bn, and torch's own fusers on samepad's layers."""
 
 import copy
 from typing import Any
@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 
 def trained(model: nn.Module, *size: int) -> nn.Module:
-    """`model` in eval mode, its normalizations with statistics and parameters of their own."""
+    """Put `model` in eval mode, and give its normalizations random statistics and parameters."""
     for norm in model.modules():
         if isinstance(norm, nn.modules.batchnorm._BatchNorm) and norm.affine:
             nn.init.uniform_(norm.weight, 0.5, 2)
@@ -44,7 +44,7 @@ def test_the_fused_layer_computes_what_both_did(
 ) -> None:
     pair = nn.Sequential(conv, norm)
     if isinstance(norm, nn.SyncBatchNorm):
-        norm.running_mean = torch.randn(4)  # it trains on GPUs alone
+        norm.running_mean = torch.randn(4)  # it trains only on GPUs, so its statistics are set here
         model = copy.deepcopy(pair).double().eval()
     else:
         model = trained(copy.deepcopy(pair).double().float(), *size).double()
@@ -57,7 +57,7 @@ def test_the_fused_layer_computes_what_both_did(
 
 
 class Block(nn.Module):
-    """Convolutions by name, a residual connection, and code that torch.fx can't trace around it."""
+    """Has convolutions, a residual connection and, if not `traceable`, code that fx can't trace."""
 
     def __init__(self, traceable: bool) -> None:
         super().__init__()
@@ -85,7 +85,7 @@ def test_finds_pairs_as_far_as_torch_fx_sees(traceable: bool, left: int) -> None
 
 
 class Branching(nn.Module):
-    """The convolution's result is used beside the normalization."""
+    """Uses the convolution's result not only in the normalization."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -114,7 +114,7 @@ def parametrized() -> nn.Module:
 
 
 class ReadsTheWeight(nn.Module):
-    """Something else in the model uses the convolution's weight."""
+    """Uses the convolution's weight elsewhere too."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -131,7 +131,7 @@ class Doubled(samepad.SamePadConv2d):
 
 
 class NormAndActivation(nn.BatchNorm2d):
-    """Such as timm's BatchNormAct2d."""
+    """A normalization with an activation, such as timm's BatchNormAct2d."""
 
     def forward(self, input: Tensor) -> Tensor:
         return super().forward(input).relu()  # type: ignore[no-any-return]

@@ -1,6 +1,6 @@
-"""Differential fuzzing: random calls against what NumPy makes of the definitions.
+"""Differential fuzzing: compares random calls with the definitions, computed in NumPy.
 
-`pytest tests/python/test_fuzz.py --fuzz-cases 1000000 --fuzz-seed 7` for more, and for others.
+To run more and other cases: `pytest tests/python/test_fuzz.py --fuzz-cases 1000000 --fuzz-seed 7`.
 """
 
 from collections import Counter
@@ -10,7 +10,8 @@ import pytest
 
 BATCHES = 20
 
-#: How many of 20,000 cases have to be of each kind: the generator must not draw easy cases alone.
+#: How many of 20,000 cases there must be of each kind, so that the generator does not draw only
+#: easy cases.
 COVERAGE = {
     **{f"{f}{d}d": 300 for f in ("conv", "max_pool", "avg_pool") for d in (1, 2, 3)},
     **{f"conv_transpose{d}d": 300 for d in (1, 2, 3)},
@@ -47,6 +48,6 @@ def test_the_cases_are_of_every_kind() -> None:
 
 
 def test_a_wrong_result_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
-    """One element of padding on the other side, and the fuzzer sees it."""
+    """The fuzzer notices an element of padding on the wrong side."""
     monkeypatch.setattr("naive.pads", lambda *_: (1, 0))
     assert any(fuzzing.problem(case) for case in fuzzing.cases(0, 50))

@@ -1,4 +1,4 @@
-"""samepad.keras against Keras: models and weights, layer by layer."""
+"""Compares modules of samepad.keras with Keras, layer by layer and for whole models."""
 
 import os
 
@@ -207,7 +207,7 @@ LAYERS: dict[str, tuple[Any, Callable[[], Any]]] = {
         (name, layout)
         for name, (shape, _) in LAYERS.items()
         for layout in ("torch", "keras")
-        # How a sequence is taken depends on the layer: another test.
+        # The layout of a sequence depends on the layer, which another test checks.
         if layout == "keras" or len(shape) != 2
     ],
 )
@@ -290,12 +290,12 @@ def test_sequences_and_states_by_name() -> None:
 
 
 def stack_of_types(given: str, *dtypes: str) -> Any:
-    """Dense layers that compute in types of their own."""
+    """Make Dense layers that each compute in another type."""
     return sequential((4,), *(layers.Dense(3, dtype=dtype) for dtype in dtypes), dtype=given)
 
 
 def step_types() -> Any:
-    """Wrappers and what they wrap, models in models and functions, each in a type of its own."""
+    """Make a model of wrappers, nested models and functions that compute in several types."""
     x = keras.Input((5, 4), dtype="float64")
     inner = sequential((5, 4), layers.Dense(4, dtype="float64"))
     y = layers.TimeDistributed(layers.Dense(4, dtype="float64"))(inner(x)) + layers.ReLU()(x)
@@ -323,7 +323,7 @@ def test_each_layer_computes_in_its_type(model: Any) -> None:
 
 @pytest.mark.parametrize("policy", ["float16", "mixed_float16", "bfloat16", "mixed_bfloat16"])
 def test_half_precision_is_computed_in_single(policy: str) -> None:
-    """From Keras's own, as far as that is from single."""
+    """The difference from Keras is no larger than Keras's own from single precision."""
     model = stack_of_types("float32", policy, "float32", policy)
     module = samepad.keras.to_torch(model)
     (array,) = inputs_for(model)
@@ -377,12 +377,12 @@ def test_functions(name: str, input_layout: Any, tmp_path: Path) -> None:
     x = layers.MaxPooling2D(2)(given)
     model = keras.Model(given, FUNCTIONS[name](x))
     assert_equal(model, input_layout)
-    model.save(tmp_path / "saved.keras")  # of tuples, files make lists
+    model.save(tmp_path / "saved.keras")  # files store tuples as lists
     assert_equal(keras.saving.load_model(tmp_path / "saved.keras"), input_layout)
 
 
 def test_functions_of_integers_of_numpy() -> None:
-    """Which Keras takes, and does not save."""
+    """Keras accepts NumPy's integers as arguments, although it cannot save them."""
     given = keras.Input((4, 6))
     x = keras.ops.softmax(keras.ops.reshape(given, np.array([-1, 3, 8])), np.int64(1))
     assert_equal(keras.Model(given, keras.ops.sum(x, axis=(np.int64(1), np.int64(2)))))
@@ -436,7 +436,7 @@ def test_models_in_models() -> None:
 
 
 def two_inputs(names: list[str], structure: type) -> Any:
-    """A model that tells its inputs apart."""
+    """Make a model in which swapped inputs change the output."""
     a, b = (keras.Input((5,), name=name) for name in names)
     output = layers.Dense(3)(a) + 2 * layers.Dense(3, use_bias=False)(b)
     return keras.Model(
@@ -564,7 +564,7 @@ def test_what_is_frozen_stays_as_it_is_in_training() -> None:
 
 @pytest.mark.parametrize("shape", [(3,), IMAGE])
 def test_training_keeps_the_unbiased_variance_where_keras_keeps_the_biased(shape: Any) -> None:
-    """docs/why-other-numbers.md says so; all else of a step in training is equal."""
+    """docs/why-other-numbers.md says so; everything else in a training step is equal."""
     model = sequential(shape, layers.BatchNormalization(momentum=0.0))
     module = samepad.keras.to_torch(model).train()
     (array,) = inputs_for(model)
@@ -603,7 +603,7 @@ def test_structures_of_outputs() -> None:
 
 
 def channels_first_twin(last: Any) -> Any:
-    """A model of the same weights with its channels first; TensorFlow on CPU cannot run it."""
+    """Make a model with channels first, which TensorFlow cannot run on CPUs, and its weights."""
     model = sequential(
         (6, 13, 10),
         layers.Conv2D(4, 3, 2, "same", data_format="channels_first"),
@@ -652,7 +652,7 @@ def test_gradients() -> None:
     )
 
 
-# Of what torch.fx.GraphModule's constructor annotates.
+# The warning is about an annotation in torch.fx.GraphModule's constructor.
 @pytest.mark.filterwarnings("ignore:The TorchScript type system doesn't support:UserWarning")
 def test_modules_pickle_and_script() -> None:
     module = samepad.keras.to_torch(small()).eval()
@@ -694,7 +694,7 @@ def test_keras_is_not_imported() -> None:
 
 
 def test_channels_first_with_jax_as_the_backend() -> None:
-    """TensorFlow cannot run them on a CPU."""
+    """JAX runs layers with channels first, whereas TensorFlow cannot run them on CPUs."""
     script = Path(__file__).with_name("keras_channels_first.py")
     environment = os.environ | {"KERAS_BACKEND": "jax"}
     subprocess.run([sys.executable, script], check=True, env=environment)
@@ -728,7 +728,7 @@ def test_published_architectures(name: str, size: int) -> None:
         if type(layer).__name__ == "BatchNormalization":
             layer.moving_mean.assign(generator.normal(0, 0.1, layer.moving_mean.shape))
             layer.moving_variance.assign(generator.uniform(0.5, 1.5, layer.moving_variance.shape))
-    model.layers[-1].activation = keras.activations.linear  # whose outputs show more than softmax's
+    model.layers[-1].activation = keras.activations.linear  # softmax would hide differences
     array = generator.uniform(0, 255, (2, size, size, 3)).astype(np.float32)
     expected = np.asarray(model(array, training=False))
     with torch.no_grad():

@@ -1,4 +1,4 @@
-"""What samepad.keras.to_torch refuses, and what it says."""
+"""Tests which models samepad.keras.to_torch refuses, and its messages."""
 
 import os
 
@@ -117,7 +117,7 @@ def test_a_model_called_otherwise_than_by_its_inputs() -> None:
     inner = keras.Model({"a": x}, layers.Dense(3)(x), name="inner")
     wide = sequential((4, 1), layers.Flatten())
     wide.name = "wide"
-    model = keras.Model(x, wide(x))  # for which Keras adds a dimension
+    model = keras.Model(x, wide(x))  # Keras adds a dimension to the input
     with pytest.raises(ValueError, match=r"wide .*: called with 1 inputs of ranks \[2\]"):
         samepad.keras.to_torch(model)
     y = keras.Input((4,))
@@ -143,14 +143,14 @@ def test_models_without_a_graph() -> None:
 
 
 class Hundredfold(keras.Sequential):
-    """A model with a computation of its own around that of its layers."""
+    """A custom model that computes more than its layers."""
 
     def call(self, *args: Any, **kwargs: Any) -> Any:
         return super().call(*args, **kwargs) * 100
 
 
 def tanh(x: Any) -> Any:
-    """Called as one of Keras's activations, but none of them."""
+    """A custom function that has the name of one of Keras's activations."""
     return x / 2
 
 
@@ -177,7 +177,7 @@ def test_what_would_give_other_numbers_is_refused() -> None:
 
 
 def test_masks_are_refused_where_they_are_made_and_taken() -> None:
-    """And not the functions that Keras makes them with."""
+    """The functions by which Keras makes masks are not listed."""
     steps, words = keras.Input(SEQUENCE), keras.Input((7,))
     masked = layers.Masking(name="masking")(steps)
     embedded = layers.Embedding(5, 3, mask_zero=True, name="words")(words)

@@ -1,4 +1,4 @@
-"""samepad.keras.load_weights: Keras's weights into modules that someone has written."""
+"""Tests samepad.keras.load_weights on modules that someone has written."""
 
 import os
 
@@ -24,7 +24,7 @@ from torch import Tensor, nn
 
 
 class HandWritten(nn.Module):
-    """What someone wrote by hand for `small`."""
+    """A module that corresponds to `small` as someone might write it."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -43,7 +43,7 @@ def test_weights_into_a_module_written_by_hand() -> None:
     module = samepad.keras.load_weights(HandWritten(), model).eval()
     found = module(torch.from_numpy(array).movedim(-1, 1))
     np.testing.assert_allclose(found.detach(), model(array), rtol=1e-4, atol=1e-5)
-    # In Keras's order the rows stay as they are.
+    # With flatten="keras" the rows are not reordered.
     samepad.keras.load_weights(module, model, flatten="keras")
     np.testing.assert_array_equal(module.linear.weight.detach().T, model.layers[-1].kernel)
 
@@ -89,7 +89,7 @@ def test_weights_that_do_not_fit() -> None:
 
 
 def assert_loads(model: Any, module: nn.Module, *, sequence: bool = False) -> None:
-    """With the model's weights the module computes what Keras does, channels first."""
+    """Check that the module, with channels first and the model's weights, equals Keras."""
     randomize(model)
     samepad.keras.load_weights(module, model).eval()
     arrays = inputs_for(model)
@@ -101,7 +101,7 @@ def assert_loads(model: Any, module: nn.Module, *, sequence: bool = False) -> No
 
 
 class Wired(nn.Module):
-    """Modules by name, and a function of them and the inputs."""
+    """A module with submodules by name, whose forward is a function of them and the inputs."""
 
     def __init__(self, forward: Callable[..., Tensor], **modules: nn.Module) -> None:
         super().__init__()
@@ -243,7 +243,7 @@ def test_images_flattened_at_each_step() -> None:
 
 
 class Block(nn.Module):
-    """Layers called as those of a separable convolution are, and others."""
+    """Has children with the names of those of a separable convolution, and other children."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -392,8 +392,10 @@ def test_no_weights_are_skipped_for_their_names() -> None:
 
 
 class KerasBlock(layers.Layer):  # type: ignore[misc]
-    """Layers in a class of one's own, in a list too; called by Keras's operations or TensorFlow's,
-    which Keras cannot follow."""
+    """A custom layer that holds layers, also in a list.
+
+    Its code uses operations of Keras, or of TensorFlow, which Keras cannot follow.
+    """
 
     def __init__(self, filters: int, relu: Any = keras.ops.relu) -> None:
         super().__init__()
@@ -408,7 +410,7 @@ class KerasBlock(layers.Layer):  # type: ignore[misc]
 
 
 class KerasHead(layers.Layer):  # type: ignore[misc]
-    """Flattens in its own code."""
+    """A custom layer whose own code flattens."""
 
     def __init__(self, flatten: bool) -> None:
         super().__init__()
@@ -455,7 +457,7 @@ class OfBlocks(nn.Module):
         super().__init__()
         self.blocks = nn.Sequential(TorchBlock(3, 4), TorchBlock(4, 5))
         features = 5 * 3 * 3 if flatten else 5
-        # In the order in which Keras's block has them.
+        # The order is that of the layers in KerasHead.
         self.head = nn.ModuleList([nn.Linear(features, 3), nn.LayerNorm(features, eps=1e-3)])
         self.flatten = flatten
 
@@ -479,7 +481,7 @@ def test_layers_in_layers_of_ones_own(make: Any, flatten: bool, relu: Any) -> No
 
 
 class Hidden(keras.Model):  # type: ignore[misc]
-    """Whose code cannot be followed."""
+    """A model whose code cannot be followed."""
 
     def __init__(self, flatten: bool, scale: bool = False) -> None:
         super().__init__()
@@ -529,7 +531,7 @@ def test_what_has_no_weights_to_give() -> None:
 
 
 def with_constants(mean: float = 1.0) -> Any:
-    """Constants by channel of an image, of a model inside, and weights that are constants."""
+    """Make a model with constants per channel, in a nested model, and as weights."""
     adapted = layers.Normalization()
     adapted.adapt(np.random.default_rng(0).normal(mean, 2, (8, 3)))
     inner = sequential((3, 3, 4), layers.Normalization(mean=[1, 2, 3, 4], variance=[1, 2, 3, 4]))
@@ -558,7 +560,7 @@ def converted_copy(model: Any, input_layout: Any) -> nn.Module:
 @pytest.mark.parametrize("input_layout", ["torch", "keras"])
 @pytest.mark.parametrize("make", [from_source, from_source_held, converted_copy])
 def test_modules_made_of_a_model_take_all_of_it(make: Any, input_layout: Any) -> None:
-    """Constants too, and flattened as Keras does without being told; of a model trained anew."""
+    """Constants are set too, and the flattening order is known, for a retrained model."""
     model = with_constants(3.0)
     randomize(model)
     flatten: Any = "keras" if make is from_source_held else None

@@ -1,4 +1,4 @@
-"""The kernels of our own: every layout, type, stride and instruction set, with gradients.
+"""Tests samepad's kernels in every layout, type, stride and instruction set, with gradients.
 
 The reference is PyTorch's convolution of an explicitly padded input in float64.
 """
@@ -19,7 +19,7 @@ import torch.nn.functional as F
 from samepad import _C
 from torch import Tensor
 
-#: Largest error, as a part of the largest value of the result.
+#: Largest error, relative to the largest value of the result.
 BOUNDS = {
     torch.float32: 2e-6,
     torch.float64: 1e-14,
@@ -67,7 +67,7 @@ class Case:
         ]
         tensors = [torch.randn(shape, dtype=self.dtype) for shape in shapes]
         if self.layout == "channels_last":
-            # In a network all is channels_last; one such tensor is enough for PyTorch.
+            # In a network all tensors are channels_last, but one is enough for PyTorch.
             which = [[0, 1], [0], [1]][self.filters % 3]
             for i in which:
                 tensors[i] = tensors[i].to(memory_format=torch.channels_last)
@@ -88,14 +88,14 @@ def draw(rng: random.Random) -> Case | None:
     kernel = each(1, 6)
     layout = rng.choice(["contiguous", "transposed", *["channels_last"] * (d == 2)])
     if rng.random() < 0.5:
-        # Fewer and more than fill a vector, or two, of any instruction set.
+        # Fewer and more channels than fill one or two vectors of any instruction set.
         groups = channels = rng.choice([1, 2, 3, 8, 16, 17, 40, 70])
         filters = channels * (1 if layout == "channels_last" else rng.choice([1, 1, 2, 3]))
         dtype = rng.choice([torch.float32, *BOUNDS])
     else:
         groups = 1 if layout == "channels_last" else rng.choice([1, 1, 2, 3])
         channels = groups * rng.choice([2, 3, 5, 8, 17, 40])
-        # And fewer and more than are computed together.
+        # Also fewer and more filters than are computed together.
         filters = groups * rng.choice([1, 2, 5, 6, 16, 33, 64, 70, 130])
         dtype = rng.choice([torch.float32, torch.float64])
     case = Case(
@@ -116,13 +116,13 @@ def draw(rng: random.Random) -> Case | None:
         n + sum(pair) > (k - 1) * r
         for n, pair, k, r in zip(case.size, case.pairs, case.kernel, case.dilation, strict=True)
     )
-    # Equal amounts are left to PyTorch, which rounds at other times.
+    # PyTorch computes equal amounts, and rounds differently.
     ours = isinstance(case.padding, str) or any(before != after for before, after in case.pairs)
     return case if fits and ours else None
 
 
 def run(case: Case, tensors: list[Tensor]) -> tuple[Tensor, ...]:
-    """The output, and the gradients of all tensors."""
+    """Return the output and the gradients of all tensors."""
     convolution = getattr(samepad.functional, f"conv{len(case.size)}d")
     bias = tensors[2] if case.bias else None
     with _C._force_plan(case.plan):
@@ -136,20 +136,20 @@ def run(case: Case, tensors: list[Tensor]) -> tuple[Tensor, ...]:
 def reference(
     case: Case, tensors: list[Tensor], dtype: torch.dtype = torch.float64
 ) -> tuple[Tensor, ...]:
-    """What PyTorch computes in this type."""
+    """Return what PyTorch computes in this type."""
     theirs = [tensor.detach().to(dtype).contiguous().requires_grad_() for tensor in tensors]
     padded = F.pad(theirs[0], [amount for pair in reversed(case.pairs) for amount in pair])
     bias = theirs[2] if case.bias else None
     convolution = getattr(F, f"conv{len(case.size)}d")
     output = convolution(padded, theirs[1], bias, case.stride, 0, case.dilation, case.groups)
     cotangent = torch.linspace(-1, 1, output.numel(), dtype=torch.float64).view(output.shape).sin()
-    # What the other was given.
+    # Round the cotangent as for the other computation.
     cotangent = cotangent.to(case.dtype).to(dtype)
     return output, *torch.autograd.grad(output, theirs, cotangent)
 
 
 def order(tensor: Tensor) -> list[int]:
-    """Dimensions from the innermost, those of one element left out."""
+    """Return dimensions from the innermost one, without those of one element."""
     wide = [i for i in range(tensor.dim()) if tensor.shape[i] > 1]
     return sorted(wide, key=tensor.stride)
 
@@ -159,7 +159,7 @@ def problem(case: Case) -> str | None:
     results = run(case, tensors)
     names = ["output", "input's gradient", "weight's gradient", "bias's gradient"]
     for name, result, expected in zip(names, results, reference(case, tensors), strict=False):
-        # Rounding errors of sums of terms of either sign add up to about the root of their number.
+        # The rounding error of a sum of terms of both signs grows with the root of their number.
         terms = {
             "output": tensors[1][0].numel(),
             "input's gradient": tensors[1][:, 0].numel(),
@@ -191,7 +191,7 @@ def test_random_cases_agree_with_float64() -> None:
 
 @pytest.mark.parametrize("capability", ["default", "avx2", "avx512"])
 def test_every_instruction_set(capability: str) -> None:
-    """PyTorch and samepad use what this variable allows and the CPU has."""
+    """PyTorch and samepad use the best instruction set that the variable and the CPU allow."""
     known = ["default", "avx2", "avx512"]
     has = torch.backends.cpu.get_cpu_capability().lower()
     if has not in known or known.index(has) < known.index(capability):
@@ -214,7 +214,7 @@ def test_every_instruction_set(capability: str) -> None:
     assert not found.strip()
 
 
-#: Of planes that are wide, narrow, and as wide as a vector but of several bands of rows.
+#: Sizes, kernels and strides: planes are wide, narrow, or one vector wide with several bands.
 SHAPES = [((9, 40), 3, 2), ((30, 31), 2, 3), ((14, 14), 5, 2), ((7, 7), 3, 1), ((300, 16), 4, 2)]
 every_shape = pytest.mark.parametrize(("size", "kernel", "stride"), SHAPES, ids=str)
 every_format = pytest.mark.parametrize(
@@ -222,7 +222,7 @@ every_format = pytest.mark.parametrize(
 )
 
 
-#: Groups of layers of 20 channels that each plan computes.
+#: The groups for which each plan computes a layer of 20 channels.
 every_plan = pytest.mark.parametrize("groups", [20, 1], ids=["depthwise", "dense"])
 
 
@@ -260,7 +260,7 @@ def test_any_number_of_threads_gives_the_same(
 def test_bands_of_few_channels_go_on_where_the_last_one_ended(
     memory_format: Any, kernel: int
 ) -> None:
-    """Each image takes several; a thread begins with any of them."""
+    """Each image takes several bands, and a thread may begin with any of them."""
     case = replace(layer_case((90, 61), kernel, 2, memory_format, 1), channels=3)
     assert problem(case) is None
     check_threads(case)
@@ -288,7 +288,7 @@ def test_long_sums_are_about_as_exact_as_pytorchs(
     groups: int,
     memory_format: Any,
 ) -> None:
-    """Sums of 10,000 products and more; PyTorch's are those of contiguous tensors, its best."""
+    """Sums have 10,000 and more products; PyTorch is most exact with contiguous tensors."""
     case = replace(
         layer_case((size, size), kernel, 2, memory_format, groups),
         batch=1,
@@ -319,7 +319,7 @@ print(len(os.listdir("/proc/self/task")) - before)
 
 @pytest.mark.parametrize("groups", [1, 64])
 def test_threads_are_made_use_of(groups: int) -> None:
-    """Those of OpenMP's, which the first kernel that is shared out starts."""
+    """The first kernel that is divided among threads starts OpenMP's threads."""
     program = [sys.executable, "-c", COUNT.format(groups=groups)]
     assert subprocess.run(program, check=True, capture_output=True, text=True).stdout == "2\n"
 
@@ -329,7 +329,7 @@ def check_threads(case: Case) -> None:
     results = []
     for count in (1, 2, 3):
         torch.set_num_threads(count)
-        # The bias's gradient is PyTorch's sum.
+        # The bias's gradient is not compared: PyTorch sums it up.
         results.append(run(case, case.tensors())[:3])
     torch.set_num_threads(threads)
     for other in results[1:]:
@@ -373,11 +373,11 @@ def test_nan_and_infinity_go_where_a_window_sees_them(
             tensors[1][channel] = value
     output, input_gradient, weight_gradient, _ = run(case, tensors)
     theirs = reference(case, tensors)
-    # What a weight that is not finite makes of padding differs between PyTorch's own kernels: a
-    # NaN, or nothing. Of the channels with such weights, compare the inside.
+    # PyTorch's own kernels differ in what a weight that is not finite gives with padding, a NaN or
+    # nothing. For channels with such weights, compare only the inside.
     inside = (..., slice(kernel, -kernel), slice(kernel, -kernel))
     finite = (slice(None), [channel for channel in range(20) if channel % 5])
-    # Every input channel of a dense layer meets such weights.
+    # Every input channel of a dense layer is multiplied by such weights.
     parts = [(inside, finite), (inside, finite) if groups > 1 else (inside,)]
     for mine, expected, some in zip((output, input_gradient), theirs, parts, strict=False):
         for part in some:
@@ -392,7 +392,7 @@ def test_nan_and_infinity_go_where_a_window_sees_them(
 @every_format
 @every_plan
 def test_what_no_window_sees_does_not_matter(memory_format: Any, groups: int) -> None:
-    """With stride 3 and a kernel of 1, two of three rows and columns are never read."""
+    """With stride 3 and a kernel of 1, two in three rows and columns are never read."""
     case = layer_case((13, 29), 1, 3, memory_format, groups)
     tensors = case.tensors()
     expected = run(case, tensors)
@@ -440,11 +440,11 @@ raise SystemExit(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))
 
 @every_plan
 def test_a_child_process_can_go_on(groups: int) -> None:
-    """After a fork, as in DataLoader workers; in a process where no other library has threads."""
+    """A forked child, as a DataLoader worker, can run kernels; no other library has threads."""
     subprocess.run([sys.executable, "-c", CHILD.format(groups=groups)], check=True)
 
 
-# PyTorch's own backward pass crashes for a dense convolution with a stride of 2**20.
+# There is no (2**20, 1), for which PyTorch's own backward pass crashes.
 @pytest.mark.parametrize(
     ("stride", "groups"), [(2**12, 8), (2**12, 1), (2**20, 8), (2**40, 8), (2**40, 1), (2**62, 8)]
 )
@@ -454,7 +454,7 @@ def test_enormous_strides(stride: int, groups: int, layout: torch.memory_format)
     input = torch.randn(2, 8, 7, 6).to(memory_format=layout).requires_grad_()
     weight = torch.randn(8, 8 // groups, 3, 3, requires_grad=True)
     output = samepad.functional.conv2d(input, weight, stride=stride, groups=groups)
-    # The one window begins at the input's first pixel, as any stride of at least 7 has it.
+    # Any stride of at least 7 gives a single window, at the input's first pixel.
     expected = F.conv2d(input, weight, stride=7, groups=groups)
     torch.testing.assert_close(output, expected)
     for ours, theirs in zip(
@@ -471,7 +471,7 @@ def test_enormous_dilations(groups: int) -> None:
     output = samepad.functional.conv1d(
         input, weight, padding="causal", dilation=2**20, groups=groups
     )
-    # The other tap meets padding alone.
+    # The other kernel element is multiplied only by padding.
     torch.testing.assert_close(output, F.conv1d(input, weight[:, :, 1:], groups=groups))
 
 

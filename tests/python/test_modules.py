@@ -1,4 +1,4 @@
-"""The modules: torch.nn's but for the padding."""
+"""Tests that the modules equal torch.nn's except for their padding."""
 
 import copy
 import inspect
@@ -16,7 +16,7 @@ from torch import Tensor, nn
 
 SIZES = {1: (10,), 2: (11, 8), 3: (5, 8, 7)}
 FAMILIES = ("Conv", "ConvTranspose", "MaxPool", "AvgPool")
-#: All layers that stand in for one of torch.nn's, by that one's name.
+#: The names of torch.nn's layers that have a replacement.
 LAYERS = [f"{family}{dimensions}d" for family in FAMILIES for dimensions in (1, 2, 3)]
 CONVOLUTIONS = [name for name in LAYERS if "Conv" in name]
 TRANSPOSED = [name for name in LAYERS if "Transpose" in name]
@@ -36,7 +36,7 @@ def size_of(name: str) -> tuple[int, ...]:
 
 
 def arguments_of(name: str) -> tuple[int, ...]:
-    """Channels, if it has any, and kernel size."""
+    """Return the constructor's arguments: channels, if the layer has any, and kernel size."""
     return (4, 6, 3) if name in CONVOLUTIONS else (3,)
 
 
@@ -52,7 +52,7 @@ def theirs(name: str, *args: Any, **kwargs: Any) -> Any:
     return getattr(nn, name)(*(args or arguments_of(name)), **kwargs)
 
 
-#: Every layer there is, with arguments; separable ones have no twin in torch.nn.
+#: Makes each layer of samepad; separable ones have no counterpart in torch.nn.
 EVERY: dict[str, Callable[..., Any]] = {
     **{name: lambda name=name, **kwargs: ours(name, **kwargs) for name in LAYERS},
     "DepthwiseConv1d": lambda **kwargs: samepad.SamePadDepthwiseConv1d(4, 3, **kwargs),
@@ -64,7 +64,7 @@ by_every = pytest.mark.parametrize("name", EVERY)
 
 
 def forms(dimensions: int) -> list[Any]:
-    """Paddings of every form."""
+    """Return paddings of every form."""
     pairs = ((0, 1), (1, 2), (1, 1))[:dimensions]
     return ["same", "same_lower", "valid", 1, (1, 0, 1)[:dimensions], pairs]
 
@@ -131,7 +131,7 @@ def test_state_dict_goes_both_ways(name: str) -> None:
     torch.testing.assert_close(mine(input), other(input))
 
 
-#: All arguments by position, none its default but those that only one value is good for.
+#: All arguments by position, none with its default value unless there is no other valid one.
 POSITIONAL: dict[str, tuple[Any, ...]] = {
     "Conv": (4, 6, 3, 2, 1, 1, 2, False, "circular", "cpu", torch.float64),
     "ConvTranspose": (4, 6, 3, 2, 1, 1, 2, False, 2, "zeros", "cpu", torch.float64),
@@ -178,7 +178,7 @@ def test_padding_reads_back_and_shows(padding: Any, kept: Any, shown: str) -> No
     assert layer.padding == kept
     expected = f"SamePadConvTranspose2d(3, 8, kernel_size=(3, 3), stride=(2, 2), {shown})"
     assert repr(layer) == expected
-    # torch.nn's pools keep an int as it is.
+    # torch.nn's pools keep an int as an int.
     kept = padding if isinstance(padding, int) else kept
     for layer in (samepad.SamePadMaxPool2d(3, 2, padding), samepad.SamePadAvgPool2d(3, 2, padding)):
         assert layer.padding == kept
@@ -194,7 +194,7 @@ def test_padding_of_zero_shows_as_torchs(name: str) -> None:
 @by_layer
 @pytest.mark.parametrize("kind", ["same", "same_lower", "pairs"])
 def test_a_plain_layer_rebuilt_from_its_attributes_fails_loudly(name: str, kind: str) -> None:
-    """Tools rebuild layers from these; computing something else would be worse than failing."""
+    """Tools rebuild layers from attributes; wrong results would be worse than an error."""
     padding = ((0, 1),) * dimensions_of(name) if kind == "pairs" else kind
     layer = ours(name, stride=2, padding=padding)
     channels = (layer.in_channels, layer.out_channels) if name in CONVOLUTIONS else ()
@@ -266,7 +266,7 @@ def test_causal_sees_nothing_later() -> None:
 
 @by_transposed
 def test_output_size_is_what_the_call_asks_for(name: str) -> None:
-    """In the SAME modes, each of those that a convolution of stride 3 makes as small."""
+    """In the SAME modes, every size is accepted that a stride of 3 reduces to the input's."""
     for padding in ("same", "same_lower"):
         layer = ours(name, stride=3, padding=padding)
         input = input_of(name)
@@ -279,7 +279,7 @@ def test_output_size_is_what_the_call_asks_for(name: str) -> None:
 @by_transposed
 @pytest.mark.parametrize("batched", [True, False], ids=["batched", "unbatched"])
 def test_output_size_is_taken_as_torchs(name: str, batched: bool) -> None:
-    """Spatial sizes alone or all dimensions', of which only the spatial ones are read."""
+    """It may hold the spatial sizes or those of all dimensions; only the former are read."""
     mine, other = ours(name, stride=3, padding=1), theirs(name, stride=3, padding=1)
     mine.load_state_dict(other.state_dict())
     input = input_of(name) if batched else input_of(name)[0]
@@ -292,7 +292,7 @@ def test_output_size_is_taken_as_torchs(name: str, batched: bool) -> None:
         for given in (size, tuple(size), torch.Size(size), [*outer, *size], expected.shape):
             assert torch.equal(mine(input, given), expected)
     assert torch.equal(mine(input, None), other(input, None))
-    # PyTorch's error is a ValueError of its Python code; here the operator checks.
+    # PyTorch's Python code raises ValueError; here the operator checks.
     for wrong in (
         [n - 1 for n in least],
         [n + 3 for n in least],
@@ -320,7 +320,7 @@ def test_output_padding_counts_where_no_output_size_is_asked_for(name: str) -> N
 
 @pytest.mark.parametrize("dimensions", [1, 2, 3])
 def test_return_indices(dimensions: int) -> None:
-    """With them, nn.MaxUnpool puts the maxima back where they were."""
+    """With the indices, nn.MaxUnpool puts the maxima back into their places."""
     name = f"MaxPool{dimensions}d"
     pool = ours(name, 3, stride=3, return_indices=True)
     input = input_of(name)
@@ -336,14 +336,14 @@ def test_return_indices(dimensions: int) -> None:
 @pytest.mark.parametrize("dimensions", [1, 2, 3])
 @pytest.mark.parametrize("given", [None, False, True])
 def test_count_include_pad_follows_the_padding_unless_given(dimensions: int, given: Any) -> None:
-    """False in the modes, as in TensorFlow; true for amounts, as in torch.nn."""
+    """It is False for modes, as in TensorFlow, and True for amounts, as in torch.nn."""
     name = f"AvgPool{dimensions}d"
     ones = torch.ones(1, 1, *[5] * dimensions)
     for padding in forms(dimensions):
         layer = ours(name, stride=1, padding=padding, count_include_pad=given)
         expected = not isinstance(padding, str) if given is None else given
         assert layer.count_include_pad is expected
-        # Zeros that are counted make means of ones smaller; "valid" pads none.
+        # Counted zeros make the means of ones smaller; "valid" adds none.
         assert bool((layer(ones) < 1).any()) == (expected and padding != "valid")
 
 
@@ -443,7 +443,7 @@ def test_lazy_layers_become_what_they_are_twins_of(name: str) -> None:
 
 @by_convolution
 def test_lazy_positional_arguments_are_torchs(name: str) -> None:
-    # All but the input's channels.
+    # All arguments except the input's channels.
     arguments = POSITIONAL[name[:-2]][1:]
     mine = getattr(samepad, f"LazySamePad{name}")(*arguments)
     other = getattr(nn, f"Lazy{name}")(*arguments)
@@ -484,7 +484,7 @@ def test_lazy_layers_copy_and_pickle_before_an_input(name: str) -> None:
 
 @by_every
 def test_torchscript_of_every_padding(name: str) -> None:
-    """Scripted, saved and loaded: the same outputs, of another size than the first too."""
+    """After scripting, saving and loading, outputs are the same, also for another input size."""
     dimensions = dimensions_of(name)
     extra = ["causal"] if name.endswith("Conv1d") else []
     for padding in forms(dimensions) + extra:

@@ -1,4 +1,4 @@
-"""samepad.nn: torch.nn with convolutions and pools that take 'same' at every stride."""
+"""Tests samepad.nn: torch.nn whose convolutions and pools take "same" at every stride."""
 
 import abc
 import copy
@@ -115,7 +115,7 @@ def test_means_leave_sames_padding_out_unless_asked() -> None:
 
 @pytest.mark.parametrize("name", CLASSES)
 def test_layers_of_torch_nn_count_as_instances(name: str) -> None:
-    """A script that initialises by class must not miss the layers that other packages made."""
+    """A script that initialises layers by class must not miss layers of other packages."""
     ours, theirs = getattr(nn, name), getattr(torch.nn, name)
     assert isinstance(theirs(*arguments(name)), ours)
     if not name.startswith("Lazy"):

@@ -1,4 +1,4 @@
-"""torch.onnx.export(dynamo=False) of samepad's operators, run by ONNX Runtime."""
+"""Exports samepad's operators by torch.onnx.export(dynamo=False), and runs ONNX Runtime."""
 
 import itertools
 from pathlib import Path
@@ -14,7 +14,7 @@ import torch
 from onnx_models import run
 from torch import Tensor, nn
 
-# Of the exporter's own making.
+# The exporter itself causes these warnings.
 pytestmark = pytest.mark.filterwarnings(
     "ignore::DeprecationWarning", "ignore::FutureWarning", "ignore::torch.jit.TracerWarning"
 )
@@ -25,7 +25,7 @@ NAMES = ("first", "second", "third")
 
 
 class Called(nn.Module):
-    """A function of the input, with these arguments."""
+    """A module that calls a function with the input and these arguments."""
 
     def __init__(self, function: Any, *args: Any, **options: Any) -> None:
         super().__init__()
@@ -56,7 +56,7 @@ def exported(
 
 
 def assert_exports(module: nn.Module, *inputs: Tensor, path: Path, opset: int = 13) -> None:
-    """The first input's sizes are the ones in the file, unless there are more inputs."""
+    """Check an export for all inputs; its sizes are fixed if there is only one input."""
     exported(module, inputs[0], path, open_sizes=len(inputs) > 1, opset=opset)
     for input in inputs:
         with torch.no_grad():
@@ -73,7 +73,7 @@ def images(dimensions: int) -> list[Tensor]:
 
 
 def window(dimensions: int, seed: int) -> tuple[list[int], list[int], list[int]]:
-    """A kernel, strides and dilations."""
+    """Draw a kernel, strides and dilations."""
     generator = np.random.default_rng(seed)
     draw = lambda low, high: generator.integers(low, high, dimensions).tolist()  # noqa: E731
     return draw(1, 4), draw(1, 4), draw(1, 3)

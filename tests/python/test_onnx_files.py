@@ -1,4 +1,4 @@
-"""What an ONNX file may hold: tensors of all types, names of all kinds, and what is no model."""
+"""Tests the contents of ONNX files: tensors of all types, unusual names, invalid models."""
 
 from pathlib import Path
 from typing import Any
@@ -29,7 +29,7 @@ def floats(name: str, *shape: Any) -> Any:
 
 
 def cast_to_float(tensor: Any) -> onnx.ModelProto:
-    """A model that adds a tensor, which it casts, to its input."""
+    """Make a model that casts a tensor and adds it to its input."""
     nodes = [
         helper.make_node("Cast", ["w"], ["v"], to=TensorProto.FLOAT),
         helper.make_node("Add", ["x", "v"], ["y"]),
@@ -96,7 +96,7 @@ NAMES = ["self", "class", "torch", "nn", "x.1", "1", "//", "café", "forward", "
 
 @pytest.mark.parametrize("name", NAMES)
 def test_names(name: str) -> None:
-    """Of inputs, weights, nodes and outputs, all alike as far as ONNX lets them be."""
+    """Inputs, weights, nodes and outputs have nearly the same name."""
     weight = numpy_helper.from_array(np.ones((1, 1, 2), np.float32), name + "w")
     nodes = [
         helper.make_node("Conv", [name, name + "w"], ["a"], name=name),
@@ -134,7 +134,7 @@ def test_everything_unsupported_is_named_at_once() -> None:
 
 
 def test_what_does_not_fit_names_the_node() -> None:
-    """Its operator, attributes and what is wrong with them."""
+    """The message also has the operator, the attributes and what is wrong with them."""
     weight = np.zeros((4, 3, 3), np.float32)
     model = one_node("Conv", (1, 9, 8), [weight], group=3)
     model.graph.node[0].name = "first"
@@ -154,7 +154,7 @@ def test_old_opsets(opset: int) -> None:
 
 
 def test_a_model_that_is_none() -> None:
-    """ONNX's checker says what is wrong, of models and of files."""
+    """ONNX's checker says what is wrong with models and files."""
     model = one_node("Relu", (1, 2), [])
     model.graph.node[0].input[0] = "missing"
     with pytest.raises(ValueError, match=r"the model is no ONNX model that can be read.*missing"):
@@ -164,7 +164,7 @@ def test_a_model_that_is_none() -> None:
 
 
 def test_functions_of_the_model() -> None:
-    """Their nodes stand where they are called."""
+    """The nodes of a function replace each of its calls."""
     opsets = [helper.make_opsetid("", 19), helper.make_opsetid("my.own", 1)]
     body = [helper.make_node("Mul", ["a", "a"], ["b"]), helper.make_node("Add", ["a", "b"], ["c"])]
     function = helper.make_function("my.own", "Mine", ["a"], ["c"], body, opsets[:1])
@@ -178,7 +178,7 @@ def test_functions_of_the_model() -> None:
 
 
 def test_functions_have_attributes() -> None:
-    """Given, by default, and passed on."""
+    """Attributes may be given, have a default, or be passed on to another function."""
     text = """
     <ir_version: 9, opset_import: ["": 18, "my.own": 1]>
     net (float[2, 3, 4] x) => (float[2, 3, 4] y)
@@ -195,7 +195,7 @@ def test_functions_have_attributes() -> None:
 
 
 def test_a_product_that_a_function_uses_twice() -> None:
-    """A bias becomes the layer's own only where nothing else sees the product."""
+    """A bias becomes part of the layer only if nothing else uses the product."""
     weight = numpy_helper.from_array(np.eye(2, dtype=np.float32), "w")
     bias = numpy_helper.from_array(np.ones(2, np.float32), "bias")
     opsets = [helper.make_opsetid("", 19), helper.make_opsetid("my.own", 1)]
@@ -232,7 +232,7 @@ def test_errors_end() -> None:
 
 
 def saved_beside(folder: Path, array: NDArray[Any]) -> Path:
-    """A model whose weight is in a file beside it."""
+    """Write a model whose weight is in a separate file."""
     folder.mkdir()
     model = one_node("Add", array.shape, [array])
     options = {"save_as_external_data": True, "size_threshold": 0, "location": "weights.bin"}
@@ -251,7 +251,7 @@ def test_weights_beside_the_model(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("location", ["../secret.bin", "/secret.bin", "link.bin", "missing.bin"])
 def test_weights_elsewhere_are_not_read(location: str, tmp_path: Path) -> None:
-    """A path out of the model's folder."""
+    """The weight's path leads out of the model's folder."""
     array = np.ones((2, 3), np.float32)
     path = saved_beside(tmp_path / "there", array)
     secret = (path.parent / "weights.bin").rename(tmp_path / "secret.bin")

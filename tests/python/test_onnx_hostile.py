@@ -1,4 +1,4 @@
-"""Small ONNX files that ask for more than any machine has: refused in a line, in little time."""
+"""Small ONNX files that ask for too much memory are refused quickly, with a short message."""
 
 import json
 import signal
@@ -28,7 +28,7 @@ def model_of(nodes: list[Any], functions: Any = (), constants: Any = ()) -> Any:
 
 
 def function(name: str, *calls: str) -> Any:
-    """A function of one value that passes it through others."""
+    """Make a function of one value that passes it through other functions."""
     values = ["a", *(f"v{i}" for i in range(len(calls) - 1)), "b"]
     nodes = [
         helper.make_node(kind, [given], [result], domain="" if kind == "Relu" else "own")
@@ -42,7 +42,7 @@ def calling(name: str, *functions: Any) -> Any:
 
 
 def functions_of_functions(count: int, calls: int) -> list[Any]:
-    """Each calls the one before so many times."""
+    """Make functions of which each calls the previous one `calls` times."""
     return [
         function("F0", "Relu"),
         *(function(f"F{i}", *[f"F{i - 1}"] * calls) for i in range(1, count)),
@@ -50,7 +50,7 @@ def functions_of_functions(count: int, calls: int) -> list[Any]:
 
 
 def in_a_branch() -> Any:
-    """A function that calls itself from a branch of an If."""
+    """Make a function that calls itself from a branch of an If."""
     call = helper.make_node("F0", ["a"], ["c"], domain="own")
     branch = helper.make_graph([call], "branch", [], [helper.make_tensor_value_info("c", 1, [2])])
     nodes = [
@@ -61,7 +61,7 @@ def in_a_branch() -> Any:
     return calling("F0", body)
 
 
-#: What makes the constant `t`, of which y is made; of n, m and o, some large numbers.
+#: Code that computes the constant `t`, on which y depends, from the large numbers n, m and o.
 FOLDED = {
     "ConstantOfShape": "t = ConstantOfShape(n)",
     "ConstantOfShape, many small ones": "a = ConstantOfShape(m)  b = Add(a, f)"
@@ -116,7 +116,7 @@ def sparse() -> Any:
 
 
 CYCLE = (function("F0", "F1"), function("F1", "F2"), function("F2", "F0"))
-#: Models, and what the error says of them.
+#: Models, and a part of the error's message for each.
 HOSTILE: dict[str, tuple[Any, str]] = {
     "thirty functions": (calling("F29", *functions_of_functions(30, 2)), "1,610,612,735 nodes"),
     "a hundred functions": (
@@ -153,8 +153,10 @@ for path in sorted(Path(sys.argv[1]).iterdir()):
 
 @pytest.fixture(scope="module")
 def answers(tmp_path_factory: pytest.TempPathFactory) -> dict[str, tuple[str, float, int]]:
-    """What a child process with little memory says of each model, in which CPU time, with how many
-    MiB at most."""
+    """Load each model in a child process with little memory.
+
+    The result for each model is the error, the CPU seconds, and the most memory in MiB.
+    """
     folder = tmp_path_factory.mktemp("hostile")
     for name, (model, _) in HOSTILE.items():
         content = model.SerializeToString()
@@ -178,7 +180,7 @@ def test_hostile_models_are_refused(name: str, answers: dict[str, tuple[str, flo
     assert answer != "loaded"
     assert not answer.startswith("raw")
     assert HOSTILE[name][1] in answer
-    # A title, and a line for each node that is refused.
+    # The message has a title, and a line for each node that is refused.
     assert len(answer.splitlines()) <= 3
     assert len(answer) < 600
     assert megabytes < 3000
@@ -187,7 +189,7 @@ def test_hostile_models_are_refused(name: str, answers: dict[str, tuple[str, flo
 
 
 def test_an_interrupt_stops_loading(tmp_path: Path) -> None:
-    """A quarter of a million nodes, which are not too many."""
+    """Ctrl-C ends the loading of 250,000 nodes, which are not refused as too many."""
     large = calling("F2", *functions_of_functions(3, 500))
     (tmp_path / "large.onnx").write_bytes(large.SerializeToString())
     command = [sys.executable, "-c", LOAD, tmp_path]
@@ -212,7 +214,7 @@ def test_functions_that_are_within_the_limits() -> None:
 
 
 def test_many_equal_names() -> None:
-    """In the time that as many different ones take: by squares, this would take hours."""
+    """Equal names take no longer than different ones; in quadratic time, this would take hours."""
     names = Names()
     assert len({names("same") for _ in range(50_000)}) == 50_000
     builder = GraphBuilder()

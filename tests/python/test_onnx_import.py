@@ -1,4 +1,4 @@
-"""samepad.onnx against ONNX's own tests of its operators, ONNX Runtime and published models."""
+"""Compares samepad.onnx with ONNX's own operator tests, ONNX Runtime and published models."""
 
 import importlib.util
 import pickle
@@ -23,7 +23,7 @@ from samepad.onnx.operators import OPERATORS
 from samepad.source import write_source
 from torch import nn
 
-#: What the converter refuses in the cases below, by the case's name, and why.
+#: Patterns for the names of cases that the converter refuses, and the reasons.
 REFUSED = {
     "averagepool_.*dilations": "torch's average pools have none",
     "precomputed_strides": "max pool indices by columns",
@@ -33,9 +33,9 @@ REFUSED = {
     "blocked": "quantization by blocks",
     "peepholes": "torch's LSTM has none",
 }
-#: Cases that allow less than the rounding of their own outputs, of many sums.
+#: Cases whose tolerance is less than the rounding errors of their long sums.
 ROUNDED = "dft_inverse|attention.*fp16_expanded"
-#: Numbers that torch computes with.
+#: The types that torch computes with.
 TYPES = set(
     map(
         np.dtype,
@@ -53,8 +53,8 @@ def all_cases() -> dict[str, Any]:
         for case in cases
         if {node.op_type for node in case.model.graph.node} <= set(OPERATORS)
         and all(node.domain == "" for node in case.model.graph.node)
-        and "flexattention" not in case.name  # whose graphs hold functions of their own
-        # Where ONNX Runtime and torch take the output's size, these take a fraction.
+        and "flexattention" not in case.name  # their graphs contain functions
+        # These use a fractional output size where ONNX Runtime and torch use the real one.
         and not re.search("downsample_scales_.*_align_corners", case.name)
         and all(
             np.asarray(array).dtype in TYPES
@@ -70,15 +70,15 @@ CASES = all_cases()
 
 def test_there_are_cases_for_every_operator() -> None:
     tested = {node.op_type for case in CASES.values() for node in case.model.graph.node}
-    # Upsample's case and Resize's are refused or have their scales as inputs.
+    # The cases of Upsample and Resize are refused, or have their scales as inputs.
     assert set(OPERATORS) <= tested
     assert len(CASES) > 700
 
 
 def with_constants(case: Any, weights: bool = False) -> tuple[Any, list[int]]:
-    """The model whose shapes, axes and scales are constants, as models have them; its inputs.
+    """Make shapes, axes and scales constant, as real models have them; return the inputs too.
 
-    With `weights` all but the first input are.
+    With `weights`, all inputs except the first become constants.
     """
     model = onnx.ModelProto()
     model.CopyFrom(case.model)
@@ -95,7 +95,7 @@ def with_constants(case: Any, weights: bool = False) -> tuple[Any, list[int]]:
 
 
 def reason(name: str) -> str | None:
-    """Why a case may be refused."""
+    """Return why a case may be refused, or None if it must not be."""
     return next((why for pattern, why in REFUSED.items() if re.search(pattern, name)), None)
 
 
@@ -111,7 +111,7 @@ def test_reasons_to_refuse_are_needed() -> None:
 
 
 def from_source(module: Any) -> nn.Module:
-    """The module as its written source makes it, with its weights."""
+    """Return an instance of the class in a module's source, with the module's weights."""
     namespace: dict[str, Any] = {}
     exec(write_source(module), namespace)
     twin: nn.Module = namespace["Model"]().eval()
@@ -150,7 +150,7 @@ def test_padding(kind: str, padding: str) -> None:
     for _ in range(12):
         dimensions = int(generator.integers(1, 4))
         kernel = generator.integers(1, 5, dimensions).tolist()
-        # Where k < s ONNX Runtime shifts what it pads.
+        # ONNX Runtime shifts the padding if k < s, so there are no such strides.
         strides = [int(generator.integers(1, k + 1)) for k in kernel]
         sizes = [int(generator.integers(k, k + 6)) for k in kernel]
         attributes: dict[str, Any] = {"kernel_shape": kernel, "strides": strides}
@@ -177,7 +177,7 @@ def test_padding(kind: str, padding: str) -> None:
 
 
 def basic_pitch() -> Path:
-    """Basic Pitch of Spotify, made by TensorFlow with SAME, strided convolutions among them."""
+    """Find Spotify's Basic Pitch, made in TensorFlow with strided SAME convolutions."""
     spec = importlib.util.find_spec("basic_pitch")  # not imported: it needs librosa and more
     assert spec is not None
     assert spec.origin is not None
@@ -195,7 +195,7 @@ def test_a_published_model() -> None:
 
 @pytest.mark.parametrize("how", ["export", "strict export", "compile"])
 def test_a_published_model_exports_and_compiles(how: str) -> None:
-    """For every batch: shapes, axes and amounts are numbers in it, not tensors."""
+    """The batch stays open, because shapes, axes and amounts are numbers, not tensors."""
     module = samepad.onnx.load(basic_pitch())
     sounds = [torch.rand(n, 43844, 1) for n in (2, 3)]
     candidate: Any
@@ -215,7 +215,7 @@ def test_a_published_model_exports_and_compiles(how: str) -> None:
 
 
 class Shapes(nn.Module):
-    """What exporters write about sizes: products, quotients, comparisons, parts of shapes."""
+    """Computes with sizes as exported models do: products, quotients, comparisons, slices."""
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         n, c, h, w = x.shape
@@ -247,7 +247,7 @@ def test_sizes_stay_open(dynamo: bool, tmp_path: Path) -> None:
             torch.testing.assert_close(candidate(other), Shapes()(other))
 
 
-#: What computes `t`, a shape or a number of it, from the shape `s` of `x`.
+#: Code that computes `t`, a shape or one of its numbers, from the shape `s` of `x`.
 OF_SIZES = {
     "Size": "k = Size(x)  t = Reshape(k, one)",
     "ReduceProd": "t = ReduceProd(s)",
@@ -267,7 +267,7 @@ OF_SIZES = {
 
 @pytest.mark.parametrize("name", OF_SIZES)
 def test_sizes_are_numbers(name: str) -> None:
-    """Not tensors, whose values no exporter can see."""
+    """They are not tensors, whose values no exporter can see."""
     text = f"""
     <ir_version: 10, opset_import: ["": 19]>
     net (float[a, b, c] x) => (float[] y)
@@ -275,7 +275,7 @@ def test_sizes_are_numbers(name: str) -> None:
      int64[1] first = {{1}}, int64[3] rest = {{1, 1, 1}}, int64[3] order = {{2, 0, 1}}>
     {{ s = Shape(x)  {OF_SIZES[name]}  y = Reshape(x, t) }}
     """
-    if name == "Cast":  # to the first size three times: of a cube
+    if name == "Cast":  # x is a cube, whose sizes are all equal to the first one
         text = text.replace("float[a, b, c]", "float[a, a, a]")
     model = onnx.parser.parse_model(text)
     shape = (2, 2, 2) if name == "Cast" else (2, 3, 4)
@@ -350,7 +350,7 @@ def test_batch_size_by_gather_of_a_scalar() -> None:
 def test_onnx_is_not_imported() -> None:
     code = "import sys, samepad; assert 'onnx' not in sys.modules"
     subprocess.run([sys.executable, "-c", code], check=True)
-    # What a written source imports is there without onnx.
+    # The source's imports work without the package onnx.
     hidden = """
 import sys
 sys.modules["onnx"] = None

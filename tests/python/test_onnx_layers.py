@@ -1,4 +1,4 @@
-"""What becomes a layer of torch.nn, against ONNX Runtime: recurrent, normalizations, Resize."""
+"""Compares operators that become layers with ONNX Runtime: recurrent, normalizations, Resize."""
 
 import pickle
 from typing import Any
@@ -26,7 +26,7 @@ def normal(*shape: int) -> NDArray[Any]:
 GATES = {"LSTM": 4, "GRU": 3, "RNN": 1}
 
 
-# torch.export's, of every nn.LSTM.
+# torch.export warns so about every nn.LSTM.
 @pytest.mark.filterwarnings("ignore:The tensor attributes .*_flat_weights:UserWarning")
 @pytest.mark.parametrize("state", [False, True])
 @pytest.mark.parametrize("bias", [False, True])
@@ -80,7 +80,7 @@ def test_recurrent(
 @pytest.mark.parametrize("batch_first", [False, True])
 @pytest.mark.parametrize("bidirectional", [False, True])
 def test_gru_that_resets_before(batch_first: bool, bidirectional: bool) -> None:
-    """It equals nn.GRU where the reset gate is one."""
+    """It equals nn.GRU if the reset gate is one."""
     torch.manual_seed(0)
     plain = nn.GRU(3, 4, batch_first=batch_first, bidirectional=bidirectional)
     with torch.no_grad():
@@ -110,7 +110,7 @@ def test_recurrent_settings_that_torch_has_not(options: dict[str, Any], message:
 
 @pytest.mark.parametrize("kind", ["LSTM", "GRU", "RNN"])
 def test_recurrent_layers_compile(kind: str) -> None:
-    """As torch.nn's do: where a setting of torch allows it, which its error names else."""
+    """They compile if a setting of torch allows it; otherwise torch's error names the setting."""
     weights: list[Any] = [normal(1, GATES[kind] * 2, 3), normal(1, GATES[kind] * 2, 2)]
     module = samepad.onnx.load(one_node(kind, (5, 2, 3), weights, hidden_size=2))
     sound = torch.from_numpy(normal(5, 2, 3))
@@ -125,7 +125,7 @@ def test_recurrent_layers_compile(kind: str) -> None:
 
 @pytest.mark.parametrize("kind", ["LSTM", "GRU", "RNN"])
 def test_lengths_of_sequences(kind: str) -> None:
-    """Those that are the input's own say nothing."""
+    """Lengths equal to the input's are accepted, because they change nothing."""
     gates = {"LSTM": 4, "GRU": 3, "RNN": 1}[kind]
     weights: list[Any] = [normal(1, gates * 2, 3), normal(1, gates * 2, 2), None]
     array = normal(5, 2, 3)
@@ -140,7 +140,7 @@ def test_lengths_of_sequences(kind: str) -> None:
 def misfit(
     kind: str, shape: Any, *weights: tuple[int, ...], opset: int = 21, **attributes: Any
 ) -> Any:
-    """A node of that name whose weights have these shapes."""
+    """Make a model of one node, called odd_one, whose weights have these shapes."""
     model = one_node(kind, shape, [normal(*size) for size in weights], opset, **attributes)
     model.graph.node[0].name = "odd_one"
     return model
@@ -184,7 +184,7 @@ def misfit(
     ],
 )
 def test_weights_of_other_sizes(model: Any, message: str) -> None:
-    """ONNX's checker accepts them; what is refused is named, with its attributes."""
+    """ONNX's checker accepts them; samepad refuses the node by its name and attributes."""
     node = model.graph.node[0]
     with pytest.raises(ValueError, match=rf"odd_one \({node.op_type} \{{.*{message}") as raised:
         samepad.onnx.load(model)
@@ -223,7 +223,7 @@ def test_attributes_of_other_dimensions(model: Any, message: str) -> None:
 
 
 def test_weights_that_broadcast() -> None:
-    """Where ONNX lets them."""
+    """Weights may be broadcast where ONNX allows it."""
     array = normal(2, 3, 4)
     for scale, bias in (((1,), (4,)), ((4,), (1,)), ((3, 4), (4,))):
         model = misfit("LayerNormalization", array.shape, scale, bias, axis=-len(scale))
@@ -235,7 +235,7 @@ def test_weights_that_broadcast() -> None:
 @pytest.mark.parametrize("sizes", [(1,), (1, 1), ("h", "w")])
 @pytest.mark.parametrize("kind", ["InstanceNormalization", "GroupNormalization"])
 def test_one_value_for_each_channel(kind: str, sizes: Any) -> None:
-    """As after a global pool: the bias."""
+    """A single value, as after a global pool, gives the bias."""
     attributes = {"num_groups": 4} if kind == "GroupNormalization" else {}
     model = misfit(kind, (1, 4, *sizes), (4,), (4,), **attributes)
     module = assert_as_onnxruntime(model, normal(1, 4, *[1] * len(sizes)), tolerance=1e-4)
@@ -276,13 +276,13 @@ def test_one_value_for_each_channel_and_weights_that_are_computed() -> None:
     ],
 )
 def test_integers(kind: str, attributes: dict[str, Any]) -> None:
-    array = np.array([[5, -8], [-2, 90_001]], np.int32)  # whose square is none of int32
+    array = np.array([[5, -8], [-2, 90_001]], np.int32)  # the last square overflows
     weights: list[Any] = [] if kind.startswith("Reduce") else [np.array([[1, 2], [3, 4]], np.int32)]
     model = one_node(kind, (2, 2), weights, 13, **attributes)
     for value in (*model.graph.input, *model.graph.output):
         value.type.tensor_type.elem_type = TensorProto.INT32
     found = samepad.onnx.load(model)(torch.from_numpy(array))
-    # ONNX Runtime multiplies no integers by Gemm.
+    # ONNX Runtime's Gemm does not multiply integers.
     runs = (
         ReferenceEvaluator(model).run(None, {"x": array}) if kind == "Gemm" else run(model, array)
     )
@@ -300,7 +300,7 @@ def test_which_of_equal_elements(kind: str, last: int, axis: int) -> None:
 
 
 def test_the_mask_of_a_dropout() -> None:
-    """In inference all of it is kept, whether or not it is used."""
+    """In inference, the mask keeps everything, whether or not the model uses it."""
     array = normal(2, 3)
     model = one_node("Dropout", array.shape, [], 13, outputs=2)
     model.graph.output[1].type.tensor_type.elem_type = TensorProto.BOOL
@@ -372,12 +372,12 @@ def test_layers_of_known_ranks(
     module = samepad.onnx.load(model)
     (found,) = module.children()
     assert type(found) is layer
-    if opset <= 18:  # ONNX Runtime has no Swish yet
+    if opset <= 18:  # ONNX Runtime does not have Swish, of opset 24, yet
         assert_as_onnxruntime(model, array)
 
 
 def test_of_nothing() -> None:
-    """An empty batch, in each way to flatten."""
+    """An empty batch can be flattened at each axis."""
     for axis in (0, 1, 2, -1):
         module = samepad.onnx.load(one_node("Flatten", ("n", 2, 3), [], axis=axis))
         assert module(torch.zeros(0, 2, 3)).numel() == 0
@@ -385,7 +385,7 @@ def test_of_nothing() -> None:
 
 @pytest.mark.parametrize("uses", [1, 2])
 def test_a_product_and_its_bias_are_one_layer(uses: int) -> None:
-    """Where nothing else takes the product."""
+    """This holds if nothing else uses the product."""
     nodes = [
         helper.make_node("MatMul", ["x", "w"], ["p"]),
         helper.make_node("Add", ["b", "p"], ["a"]),
@@ -422,7 +422,7 @@ def test_resize(mode: str, transform: str, by: str) -> None:
         attributes: dict[str, Any] = {"mode": mode, "coordinate_transformation_mode": transform}
         if mode == "nearest":
             roundings = ["round_prefer_floor", "floor", "ceil"]
-            if transform != "asymmetric":  # where ONNX Runtime's halves are not halves
+            if transform != "asymmetric":  # ONNX Runtime rounds positions that should be halves
                 roundings.append("round_prefer_ceil")
             attributes["nearest_mode"] = str(generator.choice(roundings))
         elif mode == "cubic":
@@ -436,7 +436,7 @@ def test_resize(mode: str, transform: str, by: str) -> None:
                 attributes["exclude_outside"] = 0
         weights: list[Any] = [roi]
         if by == "sizes":
-            # ONNX Runtime does not crop along a dimension that keeps its size.
+            # ONNX Runtime does not crop along a dimension whose size does not change.
             sizes = [
                 m + (m == n) for m, n in zip(generator.integers(1, 14, 2), shape[2:], strict=True)
             ]
@@ -456,7 +456,7 @@ def test_resize(mode: str, transform: str, by: str) -> None:
 )
 @pytest.mark.parametrize("scales", [(0.6, 0.6), (2, 0.6), (1.3, 1.7), (2.2, 2), (3, 2)])
 def test_resize_by_any_scale(opset: int, mode: str, scales: tuple[float, float]) -> None:
-    """Before opset 11 what is nearest depends on the scale; 2 by 1.3 is 2, but no copy."""
+    """Before opset 11 rounding depends on the scale; a size of 2 times 1.3 is 2, but no copy."""
     given: list[Any] = [np.array([1, 1, *scales], np.float32)]
     attributes = {"mode": mode}
     if opset > 10:
@@ -470,7 +470,7 @@ def test_resize_by_any_scale(opset: int, mode: str, scales: tuple[float, float])
 @pytest.mark.parametrize("mode", ["nearest", "linear", "cubic"])
 @pytest.mark.parametrize("scale", [1.3, 2.2])
 def test_resize_that_keeps_or_doubles_a_size(mode: str, scale: float) -> None:
-    """Of one dimension: where all are kept, ONNX Runtime copies."""
+    """Only one dimension keeps its size, because ONNX Runtime just copies if all do."""
     attributes = {"mode": mode}
     if mode == "nearest":
         attributes["nearest_mode"] = "round_prefer_ceil"
@@ -480,7 +480,7 @@ def test_resize_that_keeps_or_doubles_a_size(mode: str, scale: float) -> None:
 
 
 def test_resize_to_another_tensors_size() -> None:
-    """As decoders do, for every size."""
+    """Decoders do this; it must work for every size."""
     nodes = [
         helper.make_node("Shape", ["x"], ["s"]),
         helper.make_node("Slice", ["s", "zero", "two"], ["first"]),
@@ -510,7 +510,7 @@ def test_resize_to_another_tensors_size() -> None:
 
 
 def test_local_response_normalization_of_an_even_size() -> None:
-    """ONNX Runtime takes odd sizes alone: by ONNX's formula, one channel more after the middle."""
+    """ONNX Runtime takes only odd sizes, so the reference is ONNX's formula."""
     x = normal(2, 6, 5, 4)
     expected = np.empty_like(x)
     for channel in range(6):

@@ -1,4 +1,4 @@
-"""ONNX's own tests of its operators, which the onnx package ships: inputs and expected outputs."""
+"""Runs ONNX's own operator tests, whose inputs and outputs are in the package onnx."""
 
 from collections import Counter
 from collections.abc import Callable, Sequence
@@ -24,25 +24,25 @@ from onnx.backend.test.case.test_case import TestCase
 from torch import Tensor
 
 MODES = {b"SAME_UPPER": "same", b"SAME_LOWER": "same_lower", b"VALID": "valid"}
-#: The fewest cases that there are of each operator: as many as in onnx 1.23.2.
+#: The least number of cases for each operator: those of onnx 1.23.2.
 LEAST = {"Conv": 6, "ConvTranspose": 11, "MaxPool": 19, "AveragePool": 20, "CausalConvWithState": 8}
 
 
 def operator(case: TestCase) -> str:
-    """Of the case's only node, or nothing."""
+    """Return the operator of the case's only node, or "" if there are several nodes."""
     nodes = case.model.graph.node
     return nodes[0].op_type if len(nodes) == 1 else ""
 
 
 def attributes(case: TestCase) -> dict[str, Any]:
-    """Of the case's node, by name."""
+    """Return the attributes of the case's node, by name."""
     return {
         each.name: helper.get_attribute_value(each) for each in case.model.graph.node[0].attribute
     }
 
 
 def is_for_samepad(case: TestCase) -> bool:
-    """Whether samepad, like PyTorch, has the arguments: not an average's dilation or a state."""
+    """Whether samepad has the arguments: not dilated average pools, and no state."""
     if operator(case) == "AveragePool":
         return set(attributes(case).get("dilations", [1])) == {1}
     return operator(case) in LEAST and "past_state" not in case.model.graph.node[0].input
@@ -64,18 +64,18 @@ def padding_for(
     stride: Sequence[int],
     output_padding: Sequence[int],
 ) -> dict[str, Any]:
-    """What ConvTranspose's text derives from an `output_shape` where there is no `auto_pad`."""
+    """Derive the padding from `output_shape` without `auto_pad`, as ConvTranspose's text says."""
     pairs, extra = [], []
     for m, n, k, s, p in zip(output_shape, sizes, kernel, stride, output_padding, strict=True):
         total = s * (n - 1) + p + k - m
         end = max(total, 0) // 2
         pairs.append((max(total, 0) - end, end))
-        extra.append(p + max(-total, 0))  # a negative total adds to the output's end
+        extra.append(p + max(-total, 0))  # a negative total lengthens the output
     return {"padding": pairs, "output_padding": extra}
 
 
 def run_samepad(case: TestCase, tensors: Sequence[Tensor]) -> tuple[Tensor, ...]:
-    """What samepad computes for the case's node."""
+    """Return what samepad computes for the case's node."""
     given = attributes(case)
     dimensions = tensors[0].dim() - 2
     ones, zeros = [1] * dimensions, [0] * dimensions
@@ -114,19 +114,20 @@ def run_samepad(case: TestCase, tensors: Sequence[Tensor]) -> tuple[Tensor, ...]
         counts = bool(given.get("count_include_pad", 0))
         return (function("avg_pool", dimensions)(*tensors, count_include_pad=counts, **arguments),)
     values, indices = function("max_pool", dimensions)(*tensors, return_indices=True, **arguments)
-    if given.get("storage_order"):  # columns first
+    if given.get("storage_order"):  # indices count columns first
         height, width = tensors[0].shape[2:]
         indices = indices % width * height + indices // width
-    # ONNX's indices count over all channels, which is the same in the cases that have indices.
+    # ONNX's indices count over all channels too; in the cases with indices there is only one
+    # channel.
     assert len(case.model.graph.node[0].output) == 1 or tensors[0].shape[:2] == (1, 1)
     return values, indices
 
 
 def run_onnxruntime(case: TestCase) -> list[NDArray[Any]]:
-    """What ONNX Runtime computes for the case's model."""
+    """Return what ONNX Runtime computes for the case's model."""
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = 1
-    options.log_severity_level = 3  # it warns of old opsets
+    options.log_severity_level = 3  # no warnings about old opsets
     session = onnxruntime.InferenceSession(
         case.model.SerializeToString(), options, providers=["CPUExecutionProvider"]
     )
@@ -136,7 +137,7 @@ def run_onnxruntime(case: TestCase) -> list[NDArray[Any]]:
 
 
 def check(case: TestCase, outputs: Sequence[NDArray[Any]]) -> None:
-    """Compare with the case's outputs, by its own tolerances; a state's update is not computed."""
+    """Compare with the case's outputs by its own tolerances; updated states are left out."""
     for output, expected in zip(outputs, case.data_sets[0][1], strict=False):
         assert output.dtype == expected.dtype
         np.testing.assert_allclose(output, expected, case.rtol, case.atol, strict=True)
@@ -161,5 +162,5 @@ def test_samepad_gives_the_shipped_outputs(name: str) -> None:
 
 @pytest.mark.parametrize("name", AUTO_PADDED)
 def test_onnxruntime_gives_the_shipped_outputs(name: str) -> None:
-    """A second opinion on them, should they and samepad ever disagree."""
+    """This tells which side is right if the outputs and samepad ever disagree."""
     check(CASES[name], run_onnxruntime(CASES[name]))

@@ -1,5 +1,7 @@
-"""Sizes that an ONNX file leaves open, against ONNX Runtime: they stay open, whatever computes with
-them."""
+"""Tests that sizes that an ONNX file leaves open stay open, whatever computes with them.
+
+The outputs are compared with ONNX Runtime's.
+"""
 
 import itertools
 from typing import Any
@@ -16,7 +18,7 @@ from samepad.source import write_source
 
 
 class Net:
-    """A graph that is being made for some opset, as exporters make it: each shape is computed."""
+    """Builds a graph for an opset as exporters do: it computes every shape."""
 
     def __init__(self, opset: int, seed: int) -> None:
         self.opset, self.random = opset, np.random.default_rng(seed)
@@ -36,13 +38,13 @@ class Net:
         return name
 
     def size(self, value: str, axis: int) -> str:
-        """A size as a tensor of one number, the way of one exporter or another's."""
+        """Write a size as a tensor of one number, in the way of a randomly chosen exporter."""
         shape = self.op("Shape", value)
         how = self.random.integers(3)
-        if how == 0:  # PyTorch's
+        if how == 0:  # PyTorch's way
             scalar = self.op("Gather", shape, self.constant(np.int64(axis)), axis=0)
             return self.with_axes("Unsqueeze", scalar, [0])
-        if how == 1:  # Paddle's
+        if how == 1:  # Paddle's way
             shape = self.op("Cast", shape, to=TensorProto.INT32)
             if self.opset < 10:
                 part = self.op("Slice", shape, starts=[axis], ends=[axis + 1], axes=[0])
@@ -64,7 +66,7 @@ class Net:
         return self.op("Reshape", value, self.op("Concat", *parts, axis=0))
 
     def flattened(self, value: str) -> str:
-        """(n, c, h, w) to (n, h w, c), with a product of sizes, and some layers."""
+        """Turn (n, c, h, w) into (n, h w, c), by a product of sizes, and apply some layers."""
         n, h, w = (self.size(value, axis) for axis in (0, 2, 3))
         value = self.reshape(value, n, self.numbers(4), self.op("Mul", h, w))
         value = self.op("Transpose", value, perm=[0, 2, 1])
@@ -75,7 +77,7 @@ class Net:
         return self.op("Softmax", value, axis=2)
 
     def heads(self, value: str) -> str:
-        """(n, l, c) to (n, l, 2, c / 2), turned around and back."""
+        """Split (n, l, c) into (n, l, 2, c / 2), permute it, and undo both."""
         n, length = self.size(value, 0), self.size(value, 1)
         split = self.reshape(value, n, self.numbers(-1, 2, 2))
         split = self.op("Transpose", split, perm=[0, 2, 1, 3])
@@ -84,7 +86,7 @@ class Net:
         return self.reshape(back, n, length, self.numbers(4))
 
     def image(self, value: str, like: str) -> str:
-        """(n, l, c) to (n, c, h, w), the sizes of another value."""
+        """Turn (n, l, c) into (n, c, h, w), with the sizes of another value."""
         sizes = [self.size(like, axis) for axis in (0, 2, 3)]
         value = self.op("Transpose", value, perm=[0, 2, 1])
         value = self.reshape(value, sizes[0], self.numbers(4), *sizes[1:])
@@ -105,7 +107,7 @@ class Net:
 
 
 def recognizer(opset: int, seed: int) -> Any:
-    """Flattened and unflattened time and again, as text recognizers and transformers are."""
+    """Make a model that flattens and unflattens repeatedly, as text recognizers do."""
     net = Net(opset, seed)
     value = "x"
     for _ in range(2):
@@ -117,7 +119,7 @@ def recognizer(opset: int, seed: int) -> Any:
 
 
 def assert_stays_open(model: Any, *shapes: Any, how: Any = ("export", "strict", "compile")) -> Any:
-    """Of the sizes of x, those that differ between the shapes."""
+    """Check that the sizes of x that differ between the shapes stay open."""
     arrays = [np.random.default_rng(0).random(shape, np.float32) for shape in shapes]
     for array in arrays:
         module = assert_as_onnxruntime(model, array)
@@ -157,7 +159,7 @@ def text_model(body: str, constants: str = "", opset: int = 13, sizes: str = "n,
     return onnx.parser.parse_model(text)
 
 
-#: Of the float32 f, a size, what k is.
+#: Code that computes k from f, a size in float32, and the constant c.
 IN_FLOATS = {
     "twice": ("g = Mul(f, c)  k = Floor(g)", 2.0),
     "half, down": ("g = Mul(f, c)  k = Floor(g)", 0.5),
@@ -181,7 +183,7 @@ IN_FLOATS = {
 
 @pytest.mark.parametrize("name", IN_FLOATS)
 def test_sizes_through_floats(name: str) -> None:
-    """Of every size, as ONNX Runtime's float32 has them."""
+    """The results equal ONNX Runtime's in float32 for every size."""
     steps, constant = IN_FLOATS[name]
     body = f"""
       a = Slice(s, three, four)  f = Cast<to = 1>(a)  {steps}  t = Cast<to = 7>(k)
@@ -212,7 +214,7 @@ def test_quotients_of_sizes() -> None:
 
 @pytest.mark.parametrize("constant", [float(np.float32(1 / 49)), 0.9999999, 1e-12, 3e20])
 def test_floats_that_no_integers_say(constant: float) -> None:
-    """Their rounding decides; they are computed as ONNX says."""
+    """The result depends on the rounding of floats, which has to be ONNX's."""
     body = """
       a = Slice(s, three, four)  f = Cast<to = 1>(a)  g = Mul(f, c)  k = Floor(g)
       z = Cast<to = 1>(zero)  m = Min(k, z)  d = Mul(f, z)  e = Add(m, d)  y = Add(k, e)
@@ -222,7 +224,7 @@ def test_floats_that_no_integers_say(constant: float) -> None:
         assert_as_onnxruntime(model, np.zeros((1, 1, 1, n), np.float32))
 
 
-#: What y is, of x and its shape s.
+#: Code that computes y from x and its shape s.
 SHAPES = {
     "Resize by floats": "a = Slice(s, two, four)  f = Cast<to = 1>(a)  g = Mul(f, c)  h = Floor(g)"
     "  t = Cast<to = 7>(h)  b = Slice(s, zero, two)  u = Concat<axis = 0>(b, t)"
@@ -258,7 +260,7 @@ def shapeless(model: Any) -> Any:
 
 @pytest.mark.parametrize("before", ["Identity(x)", "Mul(x, c)", "Relu(x)", "Sub(c, x)"])
 def test_inputs_without_a_shape(before: str) -> None:
-    """What is done with them tells the rank."""
+    """The number of dimensions is inferred from what the model does with the input."""
     body = f"""
       p = {before}  q = MaxPool<kernel_shape = [2, 2], strides = [1, 1]>(p)  r = Shape(q)
       a = Slice(s, zero, one)  b = Slice(r, one, four)  t = Concat<axis = 0>(a, b)

@@ -1,7 +1,7 @@
-"""Sizes that a graph leaves open: the symbols of what follows from them stay short.
+"""Tests that symbolic expressions for sizes that a graph leaves open stay short.
 
-A symbol that holds the one before it twice doubles with every layer, and so does the time that it
-takes to compile or to export.
+If the expression for a size contains the one for the previous layer's size twice, its length
+doubles with every layer, and so does the time for compiling or exporting.
 """
 
 import itertools
@@ -22,15 +22,15 @@ from torch.fx.experimental.symbolic_shapes import (
 )
 
 MODES = ["same", "same_lower"]
-#: Kernels and strides of two dimensions.
+#: Kernels and strides in two dimensions.
 WINDOWS = [((1, 2), 1), ((3, 4), 2), ((5, 3), (3, 1)), ((1, 2), (2, 3)), ((3, 2), 5)]
-#: Characters that one more layer may add to a symbol, such as "(((" and " - 1)//2)) + 1".
+#: Characters that a layer may add to an expression, such as "(((" and " - 1)//2)) + 1".
 GROWTH = 30
 Layer = Callable[[Tensor], Tensor]
 
 
 def layers() -> list[nn.Module]:
-    """Of every kind, mode, dilation and fill; all have as many channels as go in."""
+    """Make layers of every kind, mode, dilation and padding_mode; all keep the channels."""
     found: list[nn.Module] = []
     for (kernel, stride), mode in itertools.product(WINDOWS, MODES):
         found += [
@@ -64,7 +64,7 @@ def layers() -> list[nn.Module]:
 
 
 class Compiled(nn.Module):
-    """The operator that graphs of torch.compile have for a layer."""
+    """Calls the operator that graphs of torch.compile contain for a layer."""
 
     def __init__(self, layer: nn.Conv2d) -> None:
         super().__init__()
@@ -90,7 +90,7 @@ def compiled_layers() -> list[nn.Module]:
 
 
 def symbols(layer: Layer, dimensions: int, depth: int) -> list[tuple[Any, ...]]:
-    """Those of the open sizes after 0 to `depth` applications of the layer."""
+    """Return the expressions of the open sizes after 0 to `depth` calls of the layer."""
     mode = FakeTensorMode(shape_env=ShapeEnv(), allow_non_fake_inputs=True)
     sizes = [DimDynamic.STATIC] * 2 + [DimDynamic.DYNAMIC] * dimensions
     x = mode.from_tensor(
@@ -114,7 +114,7 @@ def test_symbols_grow_by_a_constant_at_most(layer: nn.Module) -> None:
         lengths = [len(str(symbol)) for symbol in dimension]
         growth = [after - before for before, after in itertools.pairwise(lengths)]
         assert max(growth) <= GROWTH, dimension
-    # And they are right, for every remainder that strides leave.
+    # The expressions are also right, for every remainder by the stride.
     for n in range(50, 65):
         x = torch.zeros(1, 2, *(n, n + 1, 6)[:dimensions])
         values = dict(zip(sizes, x.shape[2:], strict=True))
@@ -143,7 +143,7 @@ GAPS = [
     ("net", "least"), [(STRIDED, 33), (POOLED, 24), (GAPS, 19)], ids=["strided", "pooled", "gaps"]
 )
 def test_exports_between_bounds(net: list[nn.Module], least: int, strict: bool) -> None:
-    """As nn.Conv2d's: no layer meets a size of 1, which the exporter could see from the symbols."""
+    """The bounds of nn.Conv2d suffice: the symbols show that no layer gets a size of 1."""
     model = nn.Sequential(*net).eval()
     height = torch.export.Dim("height", min=least, max=512)
     width = torch.export.Dim("width", min=least, max=512)
@@ -162,9 +162,10 @@ def test_exports_between_bounds(net: list[nn.Module], least: int, strict: bool) 
 @pytest.mark.parametrize("padding_mode", ["reflect", "replicate", "circular"])
 @pytest.mark.parametrize("mode", MODES)
 def test_gaps_between_windows_are_not_filled(mode: Any, padding_mode: Any) -> None:
-    """Where e < s, what fills the padding is asked for no more than SAME has.
+    """If e < s, no more elements are filled in than SAME adds.
 
-    The zeros that follow, which no window reads, are more than "reflect" and "circular" could add.
+    More elements follow, which no window reads. They are zeros, because "reflect" and "circular"
+    could not provide that many.
     """
     layer = samepad.SamePadConv2d(2, 2, (2, 3), (7, 9), mode, padding_mode=padding_mode)
     counter = CompileCounter()
@@ -173,7 +174,7 @@ def test_gaps_between_windows_are_not_filled(mode: Any, padding_mode: Any) -> No
     for size in [(8, 11), (2, 3), (9, 12)]:
         input = torch.randn(1, 2, *size)
         torch.testing.assert_close(compiled(input), layer(input))
-    # PyTorch's circular padding has a graph for no padding, and one for some.
+    # PyTorch's circular padding takes separate graphs without and with padding.
     assert counter.frame_count == 1 or padding_mode == "circular"
 
 

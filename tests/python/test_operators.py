@@ -1,4 +1,4 @@
-"""What PyTorch does with each operator; test_transforms.py has more on convolutions."""
+"""Tests each operator under PyTorch's transforms; test_transforms.py has more for convolutions."""
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
@@ -13,14 +13,14 @@ from torch._dynamo.testing import CompileCounter
 
 
 def doubles(*shape: int) -> Tensor:
-    """A float64 tensor of different elements, so that no maximum is a tie, that needs gradients."""
+    """Make a float64 tensor that needs gradients; its elements differ, so maxima have no ties."""
     elements = torch.randperm(int(torch.tensor(shape).prod()), dtype=torch.float64) / 7
     return elements.reshape(shape).sub(3).requires_grad_()
 
 
 @dataclass(frozen=True)
 class Sample:
-    """An operator and arguments for it, tensors first."""
+    """An operator and its arguments, tensors first."""
 
     operator: str
     tensors: tuple[Tensor, ...]
@@ -44,7 +44,7 @@ class Sample:
 def samples() -> Iterator[Sample]:
     for d in (1, 2, 3):
         size = (5, 4, 3)[:d]
-        # A kernel of 2 with stride 1 is padded on one side; one of 3 with stride 2 on one or both.
+        # Kernel 2 with stride 1 is padded on one side, kernel 3 with stride 2 on one or both.
         paddings: list[dict[str, Any]] = [
             {"stride": [2] * d},
             {"stride": [1] * d, "padding": "same_lower"},
@@ -75,7 +75,7 @@ SAMPLES = list(samples())
 every_sample = pytest.mark.parametrize("sample", SAMPLES, ids=str)
 
 
-#: What compiled graphs alone call, and no other transform: test_compiled.py.
+#: Operators that only compiled graphs call, which test_compiled.py tests.
 DEFERRED = {"deferred_conv", "deferred_conv_backward"}
 
 
@@ -99,7 +99,7 @@ def test_opcheck(sample: Sample) -> None:
 
 
 def differentiable(sample: Sample) -> tuple[Callable[..., Tensor], tuple[Tensor, ...]]:
-    """The sample as a function of its tensors to its first result."""
+    """Return the sample as a function from its tensors to its first result, and the tensors."""
     tensors = tuple(tensor for tensor in sample.tensors if tensor is not None)
     missing = [None] * (len(sample.tensors) - len(tensors))
 
@@ -125,7 +125,7 @@ def test_gradients(sample: Sample) -> None:
 
 @pytest.fixture
 def _no_vmap_loop() -> Iterator[None]:
-    """An operator that vmap knows no rule for raises, rather than running once a sample."""
+    """Make vmap raise for operators without a rule, instead of looping over the samples."""
     torch._C._functorch._set_vmap_fallback_enabled(False)
     yield
     torch._C._functorch._set_vmap_fallback_enabled(True)
@@ -217,7 +217,7 @@ def test_torch_function_modes_and_subclasses_see_the_call(layer: nn.Module) -> N
 
 
 class Decoder(nn.Module):
-    """A transposed convolution that is asked for a size that differs from call to call."""
+    """Calls a transposed convolution with an output_size that differs from call to call."""
 
     def __init__(self, padding: str) -> None:
         super().__init__()

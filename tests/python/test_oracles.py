@@ -1,4 +1,4 @@
-"""Convolutions against TensorFlow, Keras, JAX, ONNX Runtime and the definition.
+"""Compares convolutions with TensorFlow, Keras, JAX, ONNX Runtime and the definition.
 
 Each generated case runs under every plan that samepad may choose for it.
 """
@@ -32,7 +32,7 @@ PADDINGS = ["same", "same_lower", "valid", "causal", "signed pairs"]
 
 
 def examples(count: int) -> settings:
-    """As many cases, drawn without chance."""
+    """Return settings for this many cases, the same ones in each run."""
     return settings(max_examples=count, derandomize=True, deadline=None, print_blob=True)
 
 
@@ -52,12 +52,13 @@ def axes(draw: st.DrawFn, padding: str, strided: bool, dilated: bool, largest: i
     stride = draw(st.integers(1, largest + 1)) if strided else 1
     dilation = draw(st.integers(1, 3)) if dilated else 1
     extent = (kernel - 1) * dilation + 1
-    # "valid" has no output where the kernel does not fit.
+    # With "valid" there is no output unless the kernel fits the input.
     smallest = extent if padding == "valid" else 1
     size = draw(st.integers(smallest, smallest + 2 * largest - 1))
     if "pairs" not in padding:
         return Axis(size, kernel, stride, dilation)
-    # Negative amounts crop, even more than there is; what is left and added holds the kernel.
+    # Negative amounts crop, and one of them may even crop more than there is. What remains after
+    # both amounts has to be large enough for the kernel.
     most_cropped = size + 2 if padding == "signed pairs" else 0
     before = draw(st.integers(-most_cropped, 4))
     least = max(-most_cropped, extent - size - before)
@@ -67,9 +68,9 @@ def axes(draw: st.DrawFn, padding: str, strided: bool, dilated: bool, largest: i
 
 @st.composite
 def convs(draw: st.DrawFn, padding: str) -> Conv:
-    """A convolution with a mode, "pairs" of amounts or "signed pairs", which also crop."""
+    """Draw a convolution with a mode, "pairs" of amounts, or "signed pairs", which also crop."""
     dimensions = 1 if padding == "causal" else draw(st.integers(1, 3))
-    # A stride and a dilation meet in one case of three only, as some oracles refuse them together.
+    # Only one case in three has both stride and dilation, because some oracles refuse that.
     strided, dilated = draw(st.sampled_from([(True, False), (False, True), (True, True)]))
     axis = axes(padding, strided, dilated, largest=5 if dimensions < 3 else 3)
     sizes, kernel, stride, dilation, pairs = zip(
@@ -90,7 +91,7 @@ def convs(draw: st.DrawFn, padding: str) -> Conv:
 
 
 def arrays_for(conv: Conv) -> Arrays:
-    """Input, weight and bias: the same for the same shapes, and exact in float32 too."""
+    """Make input, weight and bias: reproducible, and exact in float32 too."""
     random = np.random.default_rng(0)
 
     def array(*shape: int) -> Array:
@@ -123,7 +124,8 @@ def assert_close(actual: torch.Tensor | None, expected: Array | None, message: s
         return
     result = actual.detach().numpy()
     assert result.shape == expected.shape, message
-    # A sum is within a few thousand roundings of its value; a misplaced element is far from it.
+    # A sum is off by at most a few thousand rounding errors, which is far less than a misplaced
+    # element.
     tolerance = 2**12 * max(np.finfo(array.dtype).eps for array in (result, expected))
     np.testing.assert_allclose(result, expected, tolerance, tolerance, err_msg=message)
 
@@ -191,7 +193,7 @@ def naive_conv(conv: Conv, input: Array, weight: Array, bias: Array | None) -> A
 
 
 def is_quick(conv: Conv) -> bool:
-    """Whether a loop over taps and outputs ends soon."""
+    """Whether a loop over kernel elements and outputs takes little time."""
     return math.prod(conv.input_shape) * math.prod(conv.weight_shape) < 20_000
 
 
@@ -239,12 +241,12 @@ def test_empty(conv: Conv) -> None:
         check_output(oracles.tensorflow_conv, conv)
 
 
-# The padding modes, and how numpy.pad names them.
+# The padding modes, with numpy.pad's names for them.
 FILLS: dict[str, Any] = {"reflect": "reflect", "replicate": "edge", "circular": "wrap"}
 
 
 def can_fill(conv: Conv, padding_mode: str) -> bool:
-    """Whether samepad's limits allow the mode: it adds no element twice, and never crops."""
+    """Whether samepad allows the mode: no element is added twice, and nothing is cropped."""
     if padding_mode == "replicate":
         return min(map(min, conv.pads)) >= 0
     spare = 1 if padding_mode == "reflect" else 0
@@ -255,7 +257,7 @@ def can_fill(conv: Conv, padding_mode: str) -> bool:
 
 
 def filled(conv: Conv, input: Array, padding_mode: str) -> tuple[Conv, Array]:
-    """The same convolution of an input that is padded already."""
+    """Return the same convolution for an input that is padded beforehand."""
     padded = np.pad(input, ((0, 0), (0, 0), *conv.pads), FILLS[padding_mode])
     return replace(conv, sizes=padded.shape[2:], padding="valid"), padded
 

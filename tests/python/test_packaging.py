@@ -1,4 +1,4 @@
-"""The package as its users meet it: another PyTorch, none, a type checker, a C++ program."""
+"""Tests the package as users see it: with another or no PyTorch, a type checker, in C++."""
 
 import importlib.metadata
 import json
@@ -23,7 +23,7 @@ CONSUMER = ROOT / "tests" / "consumer"
 def run(
     *command: str | Path, check: bool = True, **environment: str
 ) -> subprocess.CompletedProcess[str]:
-    """Run a command and keep what it prints, which a failed assertion then shows."""
+    """Run a command and capture its output, which a failed assertion then shows."""
     result = subprocess.run(
         [str(part) for part in command],
         capture_output=True,
@@ -59,7 +59,7 @@ def test_another_torch_is_one_clear_import_error() -> None:
 
 
 def test_a_build_without_torch_says_what_to_install(tmp_path: Path) -> None:
-    """-S leaves only the standard library; setuptools is put beside it."""
+    """-S leaves only the standard library, to which the path of setuptools is added."""
     code = (
         "import sys, sysconfig\n"
         f"sys.path.append({str(tmp_path)!r})\n"
@@ -119,7 +119,7 @@ def test_a_users_program_type_checks_strictly(tmp_path: Path) -> None:
 
 
 def cmake(source: Path, build: Path, *options: str, check: bool = True) -> str:
-    """Configure, and say what was printed."""
+    """Configure a CMake project, and return what was printed."""
     result = run(
         "cmake",
         "-S",
@@ -146,7 +146,7 @@ TORCH = Path(torch.utils.cmake_prefix_path)
 
 @pytest.fixture(scope="module")
 def prefix(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A CMake install of the library alone."""
+    """Install only the library, by CMake, and return the folder."""
     folder = tmp_path_factory.mktemp("install")
     directory = build(ROOT, folder / "build", f"-DCMAKE_PREFIX_PATH={TORCH}")
     run("cmake", "--install", directory, "--prefix", folder / "prefix")
@@ -155,7 +155,7 @@ def prefix(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def scripted(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str]:
-    """A TorchScript file, and what the C++ program must print for ones of 9x12."""
+    """Return a TorchScript file, and what the C++ program must print for an input of ones."""
     torch.manual_seed(0)
     model = torch.nn.Sequential(
         samepad.SamePadConv2d(3, 8, 3, stride=2),
@@ -175,7 +175,7 @@ def scripted(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str]:
 def test_cpp_example_builds_and_runs(
     where: str, prefix: Path, scripted: tuple[Path, str], tmp_path: Path
 ) -> None:
-    """As a project of its own, against the installed package and against a CMake install."""
+    """The example is a separate project that uses the Python package or a CMake install."""
     ours = samepad.cmake_prefix_path if where == "package" else prefix
     directory = build(EXAMPLE, tmp_path / "build", f"-DCMAKE_PREFIX_PATH={ours};{TORCH}")
     trained = run(directory / "train", tmp_path / "net.pt").stdout
@@ -189,7 +189,7 @@ def test_cpp_example_builds_and_runs(
 
 
 def test_add_subdirectory_builds(tmp_path: Path) -> None:
-    """The other way to use a CMake project: as a part of one's own."""
+    """A CMake project can also be used as a part of another one."""
     directory = build(
         CONSUMER, tmp_path / "build", f"-DCMAKE_PREFIX_PATH={TORCH}", f"-DSAMEPAD_SOURCE={ROOT}"
     )
@@ -197,7 +197,7 @@ def test_add_subdirectory_builds(tmp_path: Path) -> None:
 
 
 def test_find_package_refuses_another_torch(prefix: Path, tmp_path: Path) -> None:
-    """A LibTorch that says it is another version, the real one behind it."""
+    """The real LibTorch is used, but it claims to have another version."""
     other = tmp_path / "share" / "cmake" / "Torch"
     other.mkdir(parents=True)
     (other / "TorchConfig.cmake").write_text(f"include({TORCH}/Torch/TorchConfig.cmake)\n")
@@ -210,7 +210,7 @@ def test_find_package_refuses_another_torch(prefix: Path, tmp_path: Path) -> Non
 
 
 def test_cuda_build_without_a_toolkit_needs_none(tmp_path: Path) -> None:
-    """Folders that look like a CUDA build of LibTorch, whose own CMake package would stop."""
+    """The folder looks like a CUDA build of LibTorch, whose own CMake package would fail."""
     fake = tmp_path / "torch"
     (fake / "share" / "cmake" / "Torch").mkdir(parents=True)
     (fake / "lib").mkdir()
@@ -231,7 +231,7 @@ def test_cuda_build_without_a_toolkit_needs_none(tmp_path: Path) -> None:
 
 
 def test_benchmark_layers_are_asymmetric() -> None:
-    """Every layer of the benchmark is one where SAME is not what nn.Conv2d can pad."""
+    """SAME pads every layer of the benchmark in a way that nn.Conv2d cannot."""
     rows = json.loads((ROOT / "benchmarks" / "layers.json").read_text())["conv2d"]
     for _, _, size, _, kernel, stride, dilation, _ in rows:
         pads = samepad.same_padding(size, kernel, stride, dilation)

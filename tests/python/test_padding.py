@@ -1,4 +1,4 @@
-"""samepad.same_padding against counting, for every small case and some huge ones."""
+"""Compares samepad.same_padding with counting for all small cases; tests some huge ones."""
 
 import itertools
 from collections.abc import Callable
@@ -69,9 +69,9 @@ def test_defaults_are_same_with_stride_and_dilation_one() -> None:
         (((28, 28), (3, 5)), ((1, 1), (2, 2))),
         ((224, 7, 2), ((2, 3),)),
         ((224, 7, 2, 1, "same_lower"), ((3, 2),)),
-        ((2, 5, 3), ((1, 2),)),  # a kernel larger than the input
+        ((2, 5, 3), ((1, 2),)),  # the kernel is larger than the input
         ((7, 2, 3), ((0, 1),)),  # the last window starts at the last element
-        ((6, 2, 3), ((0, 0),)),  # windows with gaps between them
+        ((6, 2, 3), ((0, 0),)),  # there are gaps between the windows
         ((10, 3, 2, 4, "causal"), ((8, 0),)),
     ],
 )
@@ -82,18 +82,18 @@ def test_worked_values(arguments: tuple[Any, ...], expected: tuple[naive.Pair, .
 @pytest.mark.parametrize(
     ("arguments", "expected"),
     [
-        # Input sizes: the padding depends on them through n mod s alone.
+        # Huge input sizes: the padding depends only on n mod s.
         ((MAX, 3), (1, 1)),
         ((MAX, 3, 2), (1, 1)),
         ((MAX - 1, 3, 2), (0, 1)),
         ((MAX - 1, 3, 2, 1, "same_lower"), (1, 0)),
         ((MAX, 4, 2**62), (0, 0)),  # n = s - 1 mod s
         ((2**62 + 1, 4, 2**62), (1, 2)),  # n = 1 mod s
-        # Strides.
+        # Huge strides.
         ((MAX, 3, MAX), (0, 0)),
         ((1, 3, MAX), (1, 1)),
         ((0, 3, MAX), (0, 0)),
-        # Extents: (k - 1) d + 1 may be as large as int64 is.
+        # Huge extents: (k - 1) d + 1 may be as large as the largest int64.
         ((1, MAX), (2**62 - 1, 2**62 - 1)),
         ((1, MAX - 1), (2**62 - 2, 2**62 - 1)),
         ((1, MAX - 1, 1, 1, "same_lower"), (2**62 - 1, 2**62 - 2)),
@@ -101,7 +101,7 @@ def test_worked_values(arguments: tuple[Any, ...], expected: tuple[naive.Pair, .
         ((1, 2, 1, MAX - 1), (2**62 - 1, 2**62 - 1)),
         ((5, 2**31, 1, 2**32), (2**62 - 2**31, 2**62 - 2**31)),
         ((5, 1, 1, MAX), (0, 0)),
-        # All of them.
+        # All of these are huge.
         ((MAX, MAX, MAX), (0, 0)),
         ((1, MAX, MAX), (2**62 - 1, 2**62 - 1)),
         ((MAX, MAX, MAX, 1, "valid"), (0, 0)),

@@ -1,4 +1,4 @@
-"""Whole published models, converted: in Python, and in C++ as TorchScript and compiled packages."""
+"""Converts whole published models, and runs them in Python and, exported, in C++."""
 
 import copy
 import subprocess
@@ -17,11 +17,11 @@ pytestmark = pytest.mark.parametrize("name", MODELS)
 
 
 def both(name: str) -> tuple[nn.Module, nn.Module]:
-    """The published model and the converted one, to be compared in evaluation."""
+    """Return the published model and the converted one, both in eval mode."""
     torch.manual_seed(0)
     theirs = MODELS[name]().eval()
     if hasattr(theirs, "set_swish"):
-        theirs.set_swish(memory_efficient=False)  # the other one, by hand, does not export
+        theirs.set_swish(memory_efficient=False)  # or it does not export
     ours, report = samepad.convert(copy.deepcopy(theirs), return_report=True)
     assert report.replaced
     assert list(ours.state_dict()) == list(theirs.state_dict())
@@ -35,7 +35,7 @@ def assert_close(found: Tensor, expected: Tensor, tolerance: float) -> None:
 
 
 def test_outputs_and_gradients(name: str) -> None:
-    """In float64, where rounding hides nothing. EfficientNet-PyTorch's pads are for one size."""
+    """Compares in float64, to see small errors. EfficientNet-PyTorch pads for one size."""
     theirs, ours = both(name)
     size = (224, 224) if name.startswith("efficientnet-") else SIZE
     images = torch.randn(2, 3, *size, dtype=torch.float64)
@@ -50,13 +50,13 @@ def test_outputs_and_gradients(name: str) -> None:
         )
         results.append([output, *gradients])
     for expected, found in zip(*results, strict=True):
-        if expected.abs().max() > 1e-9:  # not: a bias before a normalization by the batch
+        if expected.abs().max() > 1e-9:  # 0 for a bias before a normalization by the batch
             assert_close(found, expected, 1e-9)
 
 
 @pytest.fixture(scope="module")
 def run_torchscript(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The C++ example that runs TorchScript."""
+    """Build the C++ example that runs TorchScript, and return its path."""
     build = tmp_path_factory.mktemp("build")
     prefix = f"-DCMAKE_PREFIX_PATH={samepad.cmake_prefix_path};{torch.utils.cmake_prefix_path}"
     for command in (
@@ -86,7 +86,7 @@ def test_aot_inductor_in_cpp(name: str, run_package: Path, tmp_path: Path) -> No
     image = torch.arange(2 * 3 * SIZE[0] * SIZE[1], dtype=torch.float32).sin().view(2, 3, *SIZE)
     with torch.no_grad():
         program = torch.export.export(ours, (image,))
-        # EfficientNet-PyTorch's own layers know one size.
+        # EfficientNet-PyTorch's own layers pad for one input size only.
         expected = (ours if name.startswith("efficientnet-") else theirs)(image)
     file = tmp_path / "model.pt2"
     torch._inductor.aoti_compile_and_package(program, package_path=str(file))

@@ -1,4 +1,4 @@
-"""Every plan of the table, forced on random convolutions, against a loop in float64."""
+"""Forces every plan of the table on random convolutions, and compares with a float64 loop."""
 
 from pathlib import Path
 from typing import Any
@@ -14,7 +14,7 @@ README = Path(__file__).parents[2] / "README.md"
 
 
 def draw(rng: np.random.Generator, plan: str) -> tuple[Any, ...]:
-    """A convolution, its shape chosen so that the plan is often one that can run."""
+    """Draw a convolution, of a shape that the plan can often run."""
     dimensions = int(rng.integers(1, 3))
     groups = int(rng.choice([1, 1, 2, 4]))
     per_group = 1 if plan == "depthwise" else int(rng.integers(1, 4))
@@ -75,8 +75,9 @@ def test_plan_agrees_with_the_loop(plan: str) -> None:
         np.testing.assert_allclose(
             output.detach().numpy(), expected, rtol=1e-10, atol=1e-10, err_msg=message
         )
-        # The convolution is linear in each argument, so an argument times its gradient is the
-        # output (without the bias's part, for input and weight) times what came to backward.
+        # The convolution is linear in each argument. So the sum of an argument times its gradient
+        # equals the sum of the output (without the bias, for input and weight) times the output's
+        # gradient.
         gradient = torch.tensor(rng.standard_normal(output.shape))
         gradients = torch.autograd.grad(output, tensors, gradient)
         total = float((gradient * output.detach()).sum())

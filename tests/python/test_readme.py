@@ -1,4 +1,4 @@
-"""README's table of what samepad works with says what is tested, no more and no less."""
+"""Tests that README's table "Works with" has exactly the rows that tests are marked with."""
 
 import ast
 import re
@@ -8,7 +8,7 @@ ROOT = Path(__file__).parents[2]
 
 
 def row_names() -> set[str]:
-    """The names given to `pytest.mark.row` in the tests."""
+    """Return the names that tests pass to `pytest.mark.row`."""
     names = set()
     for path in Path(__file__).parent.glob("test_*.py"):
         for node in ast.walk(ast.parse(path.read_text())):
@@ -21,6 +21,6 @@ def row_names() -> set[str]:
 
 def test_the_table_has_a_row_for_each_tested_tool() -> None:
     section = (ROOT / "README.md").read_text().split("## Works with\n")[1].split("\n## ")[0]
-    rows = re.findall(r"^\| (.+?) \|", section, re.MULTILINE)[1:]  # below the heads
+    rows = re.findall(r"^\| (.+?) \|", section, re.MULTILINE)[1:]  # without the header
     assert set(rows) == row_names()
     assert len(rows) == len(set(rows))

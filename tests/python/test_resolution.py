@@ -1,4 +1,4 @@
-"""samepad.resolve_static: plain torch.nn layers that compute the same for one size."""
+"""Tests samepad.resolve_static: plain torch.nn layers that compute the same for one size."""
 
 import copy
 from typing import Any
@@ -46,7 +46,7 @@ def test_plain_layers_compute_what_the_same_layer_computes(
     try:
         resolved = samepad.resolve_static(layer, input)
     except ValueError as error:
-        # The one thing that no plain layer does: an average that skips padding on one side only.
+        # The only case without a plain layer: an average that excludes one-sided padding.
         assert "out of its means" in str(error)  # noqa: PT017
         assert isinstance(layer, samepad.SamePadAvgPool2d)
         assert padding == ((0, 1), (1, 0))
@@ -93,7 +93,7 @@ def test_the_model_itself_stays_as_it_was() -> None:
     assert torch.equal(torch.random.get_rng_state(), state)
     assert isinstance(model[0], samepad.SamePadConv2d)
     assert resolved.training
-    # Neither the running statistics of the copy: it ran only to see its sizes.
+    # Running the copy, to see its sizes, must not have changed its statistics either.
     for name, value in model.state_dict().items():
         assert torch.equal(value, before[name])
     for (_, value), (_, twin) in zip(model.named_buffers(), resolved.named_buffers(), strict=True):
@@ -110,7 +110,7 @@ def test_hooks_and_attributes_come_along() -> None:
 
 
 class Twice(nn.Module):
-    """One layer that sees two sizes."""
+    """Calls one layer with inputs of two sizes."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -134,7 +134,7 @@ def test_two_sizes_with_different_pads_are_refused_by_name() -> None:
 
 
 class UNet(nn.Module):
-    """A transposed convolution that is asked for its output's size."""
+    """Calls a transposed convolution with an output_size."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -156,13 +156,13 @@ def test_calls_with_an_output_size(size: tuple[int, int]) -> None:
 @pytest.mark.parametrize(
     ("layer", "size", "output_size"),
     [
-        # An output_padding longer than the stride, which nn.ConvTranspose2d gives no output_size.
+        # Needs an output_padding above the stride, with which nn.ConvTranspose2d takes no size.
         (
             samepad.SamePadConvTranspose2d(3, 4, 2, 1, "same_lower", dilation=3),
             (17, 18),
             (17, 18),
         ),
-        # Windows that would start in the padding after.
+        # Windows that would start in the padding after the input.
         (samepad.SamePadAvgPool2d(4, 4, ((0, 3), (1, 2)), ceil_mode=True), (2, 2), None),
         (samepad.SamePadMaxPool2d(4, 4, ((0, 3), (1, 2)), ceil_mode=True), (2, 2), None),
         (samepad.SamePadAvgPool2d(4, 3, ((0, 3), (1, 2)), divisor_override=3), (5, 6), None),
@@ -242,14 +242,14 @@ def test_refuses(error: type[Exception], message: str, call: Any) -> None:
 
 
 class Scaled(samepad.SamePadConv2d):
-    """Computes more than its base."""
+    """A subclass that computes more than its base."""
 
     def forward(self, input: Tensor) -> Tensor:
         return 2 * super().forward(input)
 
 
 class Named(samepad.SamePadConv2d):
-    """Computes what its base computes."""
+    """A subclass that computes the same as its base."""
 
 
 def test_subclasses_that_compute_more_are_refused() -> None:

@@ -1,4 +1,4 @@
-"""Names in generated Python, and samepad.source on modules that torch.fx made."""
+"""Tests names in generated code, and samepad.source on modules made by torch.fx."""
 
 import ast
 import enum
@@ -19,7 +19,7 @@ from torch import fx, nn
 
 
 def written(module: fx.GraphModule) -> Any:
-    """An instance of the class in the module's source, with the module's weights."""
+    """Return an instance of the class in a module's source, with the module's weights."""
     namespace: dict[str, Any] = {}
     exec(write_source(module), namespace)
     twin = namespace["Model"]()
@@ -85,7 +85,7 @@ def test_types_of_weights(dtype: torch.dtype) -> None:
 
 
 class Nested(nn.Module):
-    """Layers in containers, whose names are numbers, and parameters in one."""
+    """Has layers in containers, whose names are numbers, and parameters in a container."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -123,7 +123,7 @@ def test_text_in_the_meta_of_a_module_is_written() -> None:
     assert written(module).meta == {"origin": "here"}
 
 
-#: What text is made of that may break out of a string, or is read as other text.
+#: Pieces of text that may end a string literal, or that Python reads as other text.
 PIECES = [
     *(
         "a",
@@ -208,12 +208,12 @@ def value(rng: random.Random, nodes: list[fx.Node], depth: int = 0) -> Any:
 
 
 def keep(*args: Any, **kwargs: Any) -> Any:
-    """A function that returns what it is called with."""
+    """Return all arguments."""
     return args, kwargs
 
 
 def assert_same(found: Any, expected: Any) -> None:
-    """Equal, bit for bit, and of Python's own types where NumPy's and others were given."""
+    """Check that values are equal bit for bit, and of Python's own types."""
     if isinstance(expected, torch.Tensor):
         assert found is expected or torch.equal(found, expected)
     elif isinstance(expected, dict):
@@ -239,7 +239,7 @@ def assert_same(found: Any, expected: Any) -> None:
 
 
 def calls(source: str, function: str) -> Iterator[str]:
-    """What a method of the class in a source calls."""
+    """Yield what a method of the class in a source calls."""
     (kind,) = (node for node in ast.parse(source).body if isinstance(node, ast.ClassDef))
     (method,) = (m for m in kind.body if isinstance(m, ast.FunctionDef) and m.name == function)
     for node in ast.walk(method):
@@ -248,12 +248,14 @@ def calls(source: str, function: str) -> Iterator[str]:
 
 
 def hostile(rng: random.Random) -> fx.GraphModule:
-    """A module with names and arguments that nobody gives. torch.fx writes code of its own of them,
-    which may not even parse: they are put in when that is done."""
+    """Make a module with names and arguments that nobody would choose.
+
+    torch.fx would write code with them that may not even parse, so they are inserted after that.
+    """
     root = nn.Module()
     for name in ("one", "two"):
         root.add_module(name, nn.Linear(3, 3))
-    root.two.add_module("inner", nn.Tanh())  # not called, in a layer
+    root.two.add_module("inner", nn.Tanh())  # a layer inside another one that is not called
     root.register_buffer("buffer", torch.ones(3))
     graph = fx.Graph()
     x = graph.placeholder("x")
@@ -311,13 +313,13 @@ def test_settings_of_other_types(layer: nn.Module, expected: str) -> None:
 
 
 def of_one_call(function: Any, *args: Any, op: str = "call_function", **kwargs: Any) -> Any:
-    """A module that calls `function` on its input, where `keep` stands, and other arguments."""
+    """Make a module that calls `function` with its input and other arguments."""
     graph = fx.Graph()
     x = graph.placeholder("x")
     made = graph.call_function(keep)
     graph.output(made)
     module = fx.GraphModule(nn.Module(), graph)
-    made.op, made.target, made.kwargs = op, function, kwargs  # torch.fx has written its code
+    made.op, made.target, made.kwargs = op, function, kwargs  # after torch.fx has written its code
     made.args = tuple(x if arg is keep else arg for arg in args)
     return module
 

@@ -1,4 +1,4 @@
-"""What PyTorch does with an operator besides calling it: autograd, compilation, transforms."""
+"""Tests convolutions under autograd, compilation and PyTorch's other transforms."""
 
 import itertools
 from collections.abc import Callable, Iterator
@@ -19,12 +19,12 @@ PADDINGS = ["same", "same_lower", "valid", 1, ((0, 1), (2, 1))]
 
 
 def doubles(*shape: int) -> Tensor:
-    """A float64 tensor that gradients are taken for."""
+    """Make a float64 tensor that needs gradients."""
     return torch.randn(*shape, dtype=torch.float64, requires_grad=True)
 
 
 def samples(dimensions: int) -> list[tuple[tuple[Any, ...], dict[str, Any]]]:
-    """Arguments for the operators of so many dimensions."""
+    """Return arguments for the operators with this number of dimensions."""
     input = doubles(2, 4, *(6, 5, 4)[:dimensions])
     unbatched = input[0].detach().requires_grad_()
     weight, bias = doubles(6, 2, *[3] * dimensions), doubles(6)
@@ -52,7 +52,7 @@ def test_opcheck(dimensions: int, sample: int) -> None:
 @pytest.mark.parametrize("padding", ["same", "same_lower"])
 @pytest.mark.parametrize(("dimensions", "conv"), CONVS)
 def test_gradients(dimensions: int, conv: Callable[..., Tensor], padding: str, plan: Any) -> None:
-    """First and second order, and forward mode, against finite differences."""
+    """Compares first and second order, and forward mode, with finite differences."""
     size, kernel = ((5, 4, 3)[:dimensions], (3, 2, 2)[:dimensions])
     inputs = (doubles(1, 2, *size), doubles(2, 1, *kernel), doubles(2))
 
@@ -71,7 +71,7 @@ def test_one_compiled_graph_serves_every_size(padding: Any) -> None:
     layer = samepad.SamePadConv2d(3, 4, 3, stride=2, padding=padding)
     counter = CompileCounter()
     compiled = torch.compile(layer, fullgraph=True, dynamic=True, backend=counter)
-    # The first is not square: the compiler would take equal sizes for one size.
+    # The first input is not square, because the compiler takes equal sizes for the same size.
     for height, width in [(8, 10), (9, 8), (8, 11), (15, 22), (33, 34), (224, 5)]:
         input = torch.randn(2, 3, height, width)
         torch.testing.assert_close(compiled(input), layer(input))
@@ -81,7 +81,7 @@ def test_one_compiled_graph_serves_every_size(padding: Any) -> None:
 @pytest.mark.parametrize("padding", PADDINGS)
 @pytest.mark.parametrize("dynamic", [False, True])
 def test_inductor(padding: Any, dynamic: bool) -> None:
-    """The default compiler, forward and backward."""
+    """Runs Inductor, the default compiler, forward and backward."""
     torch._dynamo.reset()
     layer = samepad.SamePadConv2d(3, 4, 3, stride=2, padding=padding)
     compiled = torch.compile(layer, fullgraph=True, dynamic=dynamic)
@@ -122,7 +122,7 @@ def test_exports_with_dynamic_sizes(padding: Any, strict: bool) -> None:
     model = nn.Sequential(
         samepad.SamePadConv2d(3, 4, 3, stride=2, padding=padding),
         nn.ReLU(),
-        # A kernel smaller than its stride, whose pads are a maximum with 0.
+        # A kernel smaller than its stride, where the formula for the padding is clamped to 0.
         samepad.SamePadConv2d(4, 4, 2, stride=3, padding="same_lower"),
     ).eval()
     shapes = {0: torch.export.Dim("n"), 2: torch.export.Dim.AUTO, 3: torch.export.Dim.AUTO}
@@ -143,7 +143,7 @@ def test_torchscript(padding: Any) -> None:
     for size in [(8, 8), (9, 7)]:
         input = torch.randn(2, 3, *size)
         assert torch.equal(scripted(input), layer(input))
-        # A trace that had baked in the pads of 8x8 would differ at 9x7.
+        # A trace that contained the pads for 8x8 as constants would differ at 9x7.
         assert torch.equal(traced(input), layer(input))
 
 
@@ -179,7 +179,7 @@ def test_torch_function_modes_and_subclasses_see_the_call() -> None:
 
 @pytest.fixture
 def _no_vmap_loop() -> Iterator[None]:
-    """An operator that vmap knows no rule for raises, rather than running once a sample."""
+    """Make vmap raise for operators without a rule, instead of looping over the samples."""
     torch._C._functorch._set_vmap_fallback_enabled(False)
     yield
     torch._C._functorch._set_vmap_fallback_enabled(True)
@@ -254,7 +254,7 @@ def test_autocast_casts_before_it_pads() -> None:
 
 
 def test_flops_are_those_of_the_outputs() -> None:
-    """Two per tap, channel and output, as nn.Conv2d's are counted."""
+    """They are two per kernel element, channel and output, as for nn.Conv2d."""
     layer = samepad.SamePadConv2d(4, 6, 3, stride=2)
     with FlopCounterMode(display=False) as counter:
         layer(torch.randn(2, 4, 8, 8))
@@ -267,7 +267,7 @@ def test_weight_norm_parametrization() -> None:
     assert torch.equal(layer(input), conv2d(input, layer.weight, layer.bias, 2))
 
 
-#: What the binding refuses in eager calls; a traced call has only the operator's schema behind it.
+#: Mistakes that the binding refuses in eager calls; traced calls have only the schema for that.
 MISSHAPEN = [
     (RuntimeError, conv1d, {"padding": (1, 2)}),
     (RuntimeError, conv2d, {"padding": ((1, 2),)}),
@@ -297,6 +297,6 @@ def test_traced_calls_refuse_what_eager_calls_refuse(
             conv(each, weight, **arguments)
         assert raised.type is error
     compiled = torch.compile(conv, backend="eager", fullgraph=True)
-    # The compiler reports an error in its own words and class.
+    # The compiler wraps an error in its own message and class.
     with pytest.raises(Exception, match=next(iter(arguments))):
         compiled(input, weight, **arguments)

@@ -1,4 +1,4 @@
-"""A model of every kind of SAME layer under each of the tools that README says it works with."""
+"""Tests a model of every kind of SAME layer with each tool in README's table "Works with"."""
 
 import copy
 import itertools
@@ -22,12 +22,12 @@ from torch import Tensor, nn
 from torch._dynamo.testing import CompileCounter
 from torch.utils.flop_counter import FlopCounterMode
 
-# What these tools leave open, sockets and pipes of their worker processes, is closed whenever the
-# garbage collector gets to it, and counts against the test that happens to run then.
+# The tools leave sockets and pipes of their worker processes open. The garbage collector closes
+# them at some time, and the warning counts against whatever test is then running.
 pytestmark = pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
 
-#: Sizes that need different pads, large enough for no layer to meet a size of 1, which compilers
-#: and exporters take for one of its own kind.
+#: Sizes that need different padding. They are large enough that no layer gets a size of 1, which
+#: compilers and exporters treat as a special case.
 SIZES = [(40, 36), (41, 36), (40, 37), (43, 39), (33, 50)]
 
 
@@ -48,13 +48,13 @@ def images(*sizes: tuple[int, int], batch: int = 2) -> list[Tensor]:
 
 
 def assert_same(function: Any, expected: nn.Module, inputs: list[Tensor] | None = None) -> None:
-    """Whether `function` computes what `expected` computes, for inputs of several sizes."""
+    """Check that `function` computes the same as `expected` for inputs of several sizes."""
     for input in inputs or images():
         torch.testing.assert_close(function(input), expected(input), rtol=1e-4, atol=1e-5)
 
 
 def gradients(function: Any, module: nn.Module, input: Tensor) -> tuple[Tensor, ...]:
-    """Of the input and all parameters."""
+    """Return the gradients of the input and of all parameters."""
     leaf = input.clone().requires_grad_()
     return torch.autograd.grad(function(leaf).sin().sum(), (leaf, *module.parameters()))
 
@@ -111,13 +111,13 @@ def test_export(strict: bool) -> None:
 
 @pytest.fixture(scope="module")
 def package(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The model, compiled for every size."""
+    """Compile the model for every size by AOTInductor, and return the package."""
     auto = torch.export.Dim.AUTO
     program = torch.export.export(
         model().eval(), tuple(images((40, 36))), dynamic_shapes=({2: auto, 3: auto},)
     )
     path = tmp_path_factory.mktemp("aoti") / "model.pt2"
-    # Vectorising code for symbolic sizes takes Inductor minutes.
+    # Inductor would take minutes to vectorise code for symbolic sizes.
     torch._inductor.aoti_compile_and_package(
         program, package_path=str(path), inductor_configs={"cpp.simdlen": 1}
     )
@@ -159,7 +159,7 @@ def test_onnx(dynamic: bool, tmp_path: Path) -> None:
     path = tmp_path / "model.onnx"
     program.save(str(path))
     graph = onnx.load(path).graph
-    # "NOTSET" says that there are explicit pads; PyTorch's exporter writes it for nn.Conv2d too.
+    # "NOTSET" means that the pads are explicit; PyTorch's exporter writes it for nn.Conv2d too.
     auto_pads = {a.s for node in graph.node for a in node.attribute if a.name == "auto_pad"}
     assert auto_pads <= {b"NOTSET"}
     session = onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"])
@@ -202,7 +202,8 @@ def test_flops_are_counted_as_torch_nns() -> None:
         with FlopCounterMode(display=False) as counter:
             each(*images((41, 37)))
         counts.append(counter.get_total_flops())
-    # 21x19, 11x10, 6x5 outputs; two for each multiplication of the kernel, channels and batch.
+    # The outputs are 21x19, 11x10 and 6x5. Each kernel element, channel and image counts as two
+    # FLOPs.
     conv = 2 * 2 * (21 * 19) * (4 * 3 * 9)
     depthwise = 2 * 2 * (11 * 10) * (8 * 9)
     transposed = 2 * 2 * (6 * 5) * (8 * 3 * 9)
@@ -229,7 +230,7 @@ def plain_and_eager() -> tuple[nn.Module, nn.Module]:
 
 
 def is_close(output: Tensor, expected: Tensor) -> bool:
-    """As close as 8 bits get."""
+    """Whether outputs are as close as 8 bits allow."""
     return bool((output - expected).abs().max() < 0.1 * expected.abs().max())
 
 
@@ -237,7 +238,7 @@ def is_close(output: Tensor, expected: Tensor) -> bool:
 @QUANTIZATION
 def test_fx_quantization(monkeypatch: pytest.MonkeyPatch) -> None:
     # On CPUs with VNNI the engine "x86" runs oneDNN, whose quantized ConvTranspose2d without
-    # padding is wrong, with layers of torch.nn alone too.
+    # padding is wrong, even in models of torch.nn's layers only.
     monkeypatch.setattr(torch.backends.quantized, "engine", "fbgemm")
     from torch.ao.quantization import get_default_qconfig_mapping
     from torch.ao.quantization.quantize_fx import convert_fx, prepare_fx
@@ -325,18 +326,19 @@ def test_lazy_layers() -> None:
 
 
 def _train_in_parallel(rank: int, file: str, kind: str, results: str) -> None:
-    """One of two processes."""
+    """Run one of two processes."""
     torch.distributed.init_process_group(
         "gloo", init_method=f"file://{file}", rank=rank, world_size=2
     )
-    # What uses the process group is gone when the group is: DistributedDataParallel holds the GIL
-    # while it destroys a group, and waits for a thread of gloo's, which may wait for the GIL.
+    # `_train` returns before the group is destroyed, so that nothing uses the group any more.
+    # DistributedDataParallel holds the GIL while it destroys a group, and waits for a thread of
+    # gloo's, which may wait for the GIL.
     _train(rank, kind, results)
     torch.distributed.destroy_process_group()
 
 
 def _train(rank: int, kind: str, results: str) -> None:
-    """Half of the batch, and the gradients of all of it."""
+    """Train on half of the batch, and check the gradients against those of the whole batch."""
     eager, input = model(), torch.load(f"{results}/input.pt")
     if kind == "ddp":
         wrapped: nn.Module = nn.parallel.DistributedDataParallel(eager)
@@ -375,7 +377,7 @@ def test_two_processes_train_as_one(kind: str, tmp_path: Path) -> None:
         output, found = torch.load(tmp_path / f"{rank}.pt")
         torch.testing.assert_close(output, half)
         for name, parameter in alone.named_parameters():
-            # Both take the mean over the processes.
+            # Both average the gradients over the processes.
             assert parameter.grad is not None
             torch.testing.assert_close(found[name] * 2, parameter.grad, rtol=1e-4, atol=1e-5)
 
@@ -442,7 +444,7 @@ def test_weights_only(tmp_path: Path) -> None:
     torch.save(eager.state_dict(), tmp_path / "weights.pt")
     twin.load_state_dict(torch.load(tmp_path / "weights.pt", weights_only=True))
     assert_same(twin, eager)
-    # The layers themselves, once they are said to be safe.
+    # Whole layers can be loaded too, once their classes are registered as safe.
     layer = samepad.SamePadMaxPool2d(3, 2)
     torch.save(layer, tmp_path / "layer.pt")
     with torch.serialization.safe_globals([samepad.SamePadMaxPool2d, set, OrderedDict]):
@@ -457,7 +459,7 @@ def test_copies() -> None:
 
 
 class Images(torch.utils.data.Dataset[Tensor]):
-    """Items that a SAME layer computes in the worker."""
+    """A data set whose items a SAME layer computes in the worker."""
 
     def __init__(self) -> None:
         self.layer = samepad.SamePadAvgPool2d(3, 2)
@@ -474,7 +476,7 @@ class Images(torch.utils.data.Dataset[Tensor]):
 @pytest.mark.parametrize("context", ["fork", "spawn"])
 @pytest.mark.filterwarnings("ignore:.*use of fork.. may lead to deadlocks:DeprecationWarning")
 def test_data_loader_workers(context: str) -> None:
-    # A parent that has used the layer, with all its threads, before it forks.
+    # The parent uses the layer, with all its threads, before it forks.
     model()(*images((40, 36)))
     loader = torch.utils.data.DataLoader(
         Images(), batch_size=2, num_workers=2, multiprocessing_context=context
