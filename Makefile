@@ -1,5 +1,6 @@
-# Everything is installed and built in .venv and build, which `make clean` removes. The one exception
-# is Debian's libgtest-dev, which `make test` installs if it is missing and apt-get may be used.
+# Everything is installed and built in .venv and build, which `make clean` removes. The only
+# exception is Debian's libgtest-dev, which `make test` installs if it is missing and apt-get may be
+# used.
 
 PYTHON ?= python3
 TORCH ?= torch==2.13.0

@@ -88,7 +88,7 @@ class BuildWithCMake(build_ext):
 
 
 def dependencies() -> list[str]:
-    """Require the minor version of PyTorch that the extension is built for, the only one it fits."""
+    """Require the minor version of PyTorch that the extension is built for: it fits no other."""
     torch = find_torch()
     if torch is None:
         return ["torch"]
