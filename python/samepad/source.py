@@ -359,7 +359,7 @@ class _Writer:
         ends = {n: max((order[user] for user in n.users), default=order[n]) for n in graph.nodes}
         inputs = [node for node in graph.nodes if node.op == "placeholder"]
         names: dict[fx.Node, str] = {}
-        busy_until = -1  # when the value in `x` is used for the last time
+        busy_until = -1  # the position of the last node that uses the value in `x`
         new = Names({"x", *self.importable})  # no variable may hide what the file imports
         for node in graph.nodes:
             if node.op == "get_attr":
@@ -386,7 +386,7 @@ def _importable(module: fx.GraphModule) -> set[str]:
 
 
 def write_source(module: fx.GraphModule, class_name: str = "Model") -> str:
-    """A .py file with the class of a module, and with those of the graph modules in it.
+    """Write a .py file with the class of a module and the classes of graph modules in it.
 
     A layer is written from its own attributes. It may be of torch.nn, of samepad, or of any class
     that keeps its constructor's arguments as attributes of the same names. Weights are not written;

@@ -257,7 +257,7 @@ class _Finder:
         ]
 
     def _examine(self, parent: nn.Module, together: list[nn.Module], where: nn.Module) -> None:
-        """Find out whether `parent` pads what is in it, and how to turn that off.
+        """Find out whether `parent` pads layers that it holds, and how to turn that off.
 
         Args:
             parent: The module to run, or an nn.Sequential of the modules in question.

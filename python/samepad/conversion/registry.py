@@ -36,7 +36,7 @@ def register_conversion(
     note: str = "",
     differs: bool = False,
 ) -> None:
-    """Let `convert` replace the layers of a class of yours that computes a SAME layer.
+    """Let `convert` replace the layers of your own class, which are padded as SAME.
 
     Unless `differs`, the old layer and the new one are compared on small inputs, if the old one can
     be run on its own; if they differ, the old one is left in place.

@@ -258,7 +258,7 @@ def max_pool_with_indices(input: Tensor, kernel: Any, **options: Any) -> tuple[T
 def convolve(
     kind: str, input: Tensor, weight: Tensor, bias: Tensor | None = None, **options: Any
 ) -> Tensor:
-    """Conv or ConvTranspose whose weight the model computes; `kind` is conv or conv_transpose."""
+    """Conv or ConvTranspose with a computed weight; `kind` is "conv" or "conv_transpose"."""
     function = getattr(samepad.functional, f"{kind}{weight.dim() - 2}d")
     return function(input, weight, bias, **options)  # type: ignore[no-any-return]
 
