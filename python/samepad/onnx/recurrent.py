@@ -15,8 +15,8 @@ from samepad.onnx.layers import loaded
 #: For each operator: torch.nn's layer, for each of its gates the position of that gate in ONNX, and
 #: its activations.
 _KINDS: dict[str, tuple[Any, tuple[int, ...], list[str]]] = {
-    "LSTM": (nn.LSTM, (0, 2, 3, 1), ["sigmoid", "tanh", "tanh"]),  # from ONNX's i, o, f, c to i, f, c, o
-    "GRU": (nn.GRU, (1, 0, 2), ["sigmoid", "tanh"]),  # from ONNX's z, r, h to r, z, h
+    "LSTM": (nn.LSTM, (0, 2, 3, 1), ["sigmoid", "tanh", "tanh"]),  # ONNX: i, o, f, c
+    "GRU": (nn.GRU, (1, 0, 2), ["sigmoid", "tanh"]),  # ONNX: z, r, h
     "RNN": (nn.RNN, (0,), ["tanh"]),
 }
 _DIRECTIONS = {"forward": 1, "reverse": 1, "bidirectional": 2}
