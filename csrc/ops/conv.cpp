@@ -207,7 +207,7 @@ std::vector<detail::PlanWork> detail::works_of_same_conv(const at::Tensor& input
   const ConvProblem problem = ConvProblem::of_mode(args, PadMode::same, "constant");
   std::vector<PlanWork> result;
   for (const Plan* const plan : plans()) {
-    if (plan->can_run(problem)) {
+    if (plan->can_run(problem) && plan->advantage(problem) != nullptr) {
       const Work work = plan->work(problem);
       result.push_back({plan->name, work, estimated_time(problem, work)});
     }

@@ -11,6 +11,7 @@ convolutions of explicitly padded, contiguous tensors in float64, which is none 
 """
 
 import random
+import resource
 import sys
 from dataclasses import dataclass
 from typing import Any
@@ -255,6 +256,7 @@ WAYS = ("module", "autocast", "compiled", "compiled with open sizes")
 
 
 def main(arguments: list[str]) -> int:
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     if arguments[0] in WAYS:
         found = module_problem(arguments[0])
         print(found)

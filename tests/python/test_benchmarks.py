@@ -115,14 +115,16 @@ def test_the_cost_models_table_is_written_in_its_place() -> None:
     table = np.arange(4.0).reshape(2, 2)
     new = written(text, "kA", [table, table + 0.5])
     assert new.endswith("\nconstexpr CostTable kB{{1}};\n")
-    assert "{{2, 3}}" in new and "{{2.5, 3.5}}" in new
+    assert "{{2, 3}}" in new
+    assert "{{2.5, 3.5}}" in new
     assert written(new, "kA", [table]).count("{{2, 3}}") == 1
 
 
 def test_sweeps_are_drawn_by_their_seed() -> None:
     first, again, other = (list(random_layers(20, seed)) for seed in (1, 1, 2))
     assert first == again != other
-    assert any(layer.depthwise for layer in first) and any(layer.groups == 1 for layer in first)
+    assert any(layer.depthwise for layer in first)
+    assert any(layer.groups == 1 for layer in first)
 
 
 def test_sweeps_are_summarized() -> None:

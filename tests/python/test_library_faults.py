@@ -5,7 +5,6 @@ other calls, `--fuzz-cases 1000000` more of them.
 """
 
 import os
-import resource
 import subprocess
 import sys
 from pathlib import Path
@@ -31,7 +30,6 @@ def run(*arguments: object, isa: str = "DEFAULT") -> subprocess.CompletedProcess
     return subprocess.run(
         [sys.executable, Path(__file__).with_name("library_faults.py"), *map(str, arguments)],
         env=os.environ | environment,
-        preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_CORE, (0, 0)),
         capture_output=True,
         text=True,
         timeout=600,

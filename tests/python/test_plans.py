@@ -94,3 +94,21 @@ def test_names_are_those_of_the_table() -> None:
     for plan, summary in backends.plans().items():
         assert f"`{plan}`" in README.read_text()
         assert len(summary) > 20
+
+
+def test_the_plan_that_is_estimated_to_be_the_fastest_is_chosen() -> None:
+    rng = np.random.default_rng(7)
+    chosen = set()
+    for _ in range(200):
+        channels, filters = (int(rng.choice([1, 3, 8, 64, 256])) for _ in range(2))
+        size, kernel = int(rng.integers(4, 40)), int(rng.choice([1, 2, 3, 5, 9]))
+        stride, dilation = (int(rng.integers(1, 3)) for _ in range(2))
+        input = torch.zeros(1, channels, size, size)
+        layer = samepad.SamePadConv2d(channels, filters, kernel, stride, dilation=dilation)
+        works = _C._works(input, layer.weight, layer.stride, layer.dilation, layer.groups)
+        times = {plan: nanoseconds for plan, _, _, nanoseconds in works}
+        assert all(0 < time < 1e12 for time in times.values())
+        plan = samepad.explain(layer, input).plan
+        assert times[plan] == min(times.values())
+        chosen.add(plan)
+    assert len(chosen) > 1

@@ -14,18 +14,24 @@ namespace {
 thread_local const Plan* forced_plan = nullptr;
 
 /// The plan to prefer of those that `allowed` accepts, that can run and that have an advantage: on
-/// a CPU the one that is estimated to be the fastest, elsewhere the first of the table.
+/// a CPU the one that is estimated to be the fastest, elsewhere the first of the table. If none has
+/// an advantage, it is the first that can run.
 template <class Allowed>
 Choice preferred(const ConvProblem& problem, const Allowed& allowed) {
   c10::SmallVector<Choice, 4> candidates;
+  const Plan* first = nullptr;
   for (const Plan* const plan : plans()) {
     if (allowed(*plan) && plan->can_run(problem)) {
+      first = first == nullptr ? plan : first;
       if (const char* const reason = plan->advantage(problem)) {
         candidates.push_back({plan, reason});
       }
     }
   }
-  TORCH_INTERNAL_ASSERT(!candidates.empty(), "the last plan can run whatever the others cannot");
+  TORCH_INTERNAL_ASSERT(first != nullptr, "the last plan can run whatever the others cannot");
+  if (candidates.empty()) {
+    return {first, "no better plan computes this"};
+  }
   if (candidates.size() == 1 || !problem.input.is_cpu()) {
     return candidates.front();
   }

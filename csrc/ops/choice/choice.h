@@ -27,8 +27,8 @@ struct PlanWork {
   double nanoseconds;  ///< the estimated time
 };
 
-/// What the cost model says about every plan that can compute a convolution with SAME padding. For
-/// fitting the model.
+/// What the cost model says about every plan that it would choose from for a convolution with SAME
+/// padding. For fitting the model.
 SAMEPAD_API std::vector<PlanWork> works_of_same_conv(const at::Tensor& input,
                                                      const at::Tensor& weight,
                                                      at::IntArrayRef stride,

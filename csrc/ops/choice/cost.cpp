@@ -61,6 +61,19 @@ double input_pixels(const ConvProblem& problem) {
   return result;
 }
 
+/// Whether windows are wider than what oneDNN's generated code takes, so that it runs slower code.
+/// A depthwise one may be, where it is not dilated. Both have been found by measurement.
+bool has_wide_windows(const ConvProblem& problem) {
+  constexpr int64_t kWidest = 13;
+  const int64_t last = problem.dimensions() - 1;
+  return problem.extent(last) > kWidest && (!problem.depthwise || problem.dilation[last] > 1);
+}
+
+/// Whether it is a product of matrices that MKL computes without the AVX-512 of this CPU.
+bool is_narrow_product(const Sizes& sizes) {
+  return sizes.taps == 1 && sizes.groups == 1 && kernels::mkl_is_narrow();
+}
+
 }  // namespace
 
 Work own_work(const ConvProblem& problem) {
@@ -92,23 +105,20 @@ Work own_work(const ConvProblem& problem) {
 }
 
 Work library_work(const ConvProblem& problem, double input_pixels, double output_pixels) {
-  // oneDNN's generated code takes kernels up to this width.
-  constexpr int64_t kWidest = 14;
-  // It has kernels for the first layer of a network, which do not fill up the channels.
+  // oneDNN has kernels for the first layer of a network, which do not fill up the channels.
   constexpr double kFewChannels = 4;
   const Sizes sizes(problem);
   Work work =
       common_work(problem.depthwise ? Implementation::library_depthwise : Implementation::library,
                   sizes, input_pixels, output_pixels);
-  const double channels =
-      sizes.groups * sizes.channels <= kFewChannels ? sizes.channels : in_blocks(sizes.channels);
   if (!problem.depthwise) {
-    work.unfilled = work.multiplications *
-                    (in_blocks(sizes.filters) / sizes.filters * channels / sizes.channels - 1);
+    const double channels =
+        sizes.groups * sizes.channels <= kFewChannels ? sizes.channels : in_blocks(sizes.channels);
+    work.unfilled = in_blocks(sizes.filters) * channels / (sizes.filters * sizes.channels) - 1;
+    work.unfilled *= work.multiplications;
   }
   work.rearranged = sizes.images * sizes.groups * output_pixels * sizes.taps;
-  const bool is_matrix_product = sizes.taps == 1 && sizes.groups == 1;
-  if (problem.kernel.back() > kWidest || (is_matrix_product && kernels::mkl_is_narrow())) {
+  if (has_wide_windows(problem) || is_narrow_product(sizes)) {
     work.wide = work.multiplications;
   }
   return work;

@@ -31,7 +31,7 @@ struct Work {
   double multiplications = 0;  ///< one for each product of an input element and a weight
   double unfilled = 0;         ///< multiplications for filters and channels that only fill vectors
   double rearranged = 0;       ///< elements that are gathered or loops that are started
-  double wide = 0;             ///< multiplications by kernels for which the fast code is too narrow
+  double wide = 0;             ///< multiplications for which there is no fast code
   double input = 0;
   double output = 0;
   double weight = 0;

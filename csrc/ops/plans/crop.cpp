@@ -41,8 +41,9 @@ int64_t whole_size(const ConvProblem& problem, int64_t i) {
 }
 
 const char* advantage(const ConvProblem& problem) {
-  if (!problem.input.is_cpu() || !problem.plain) {
-    return nullptr;  // This plan has not been measured there, where everybody pads.
+  // This plan has been measured on CPUs alone; elsewhere everybody pads.
+  if (!problem.input.is_cpu() || !problem.plain || is_dilated_depthwise(problem)) {
+    return nullptr;
   }
   for (const auto i : c10::irange(problem.dimensions())) {
     const int64_t p = padding(problem, i);

@@ -2,12 +2,22 @@
 
 // What the plans symmetric, crop and pad share: PyTorch's convolutions carry them out.
 
+#include <algorithm>
+
 #include "plan.h"
 
 namespace samepad::detail {
 
 /// These plans support all types, devices and numbers of dimensions.
 inline bool takes_everything(const ConvProblem& /*problem*/) { return true; }
+
+/// Whether oneDNN may compute the convolution by its reference implementation, which takes up to ten
+/// times as long as samepad's kernels. It does so for some dilated depthwise convolutions whose
+/// padding it adds itself.
+inline bool is_dilated_depthwise(const ConvProblem& problem) {
+  return problem.depthwise &&
+         std::ranges::any_of(problem.dilation, [](int64_t dilation) { return dilation > 1; });
+}
 
 /// How one of PyTorch's convolutions, applied to a padded copy of the input, computes a problem.
 struct LibraryCall {

@@ -9,7 +9,9 @@ bool can_run(const ConvProblem& problem) {
   return problem.symmetric && problem.library_fault() == nullptr;
 }
 
-const char* advantage(const ConvProblem& /*problem*/) { return "the pads are equal on both sides"; }
+const char* advantage(const ConvProblem& problem) {
+  return is_dilated_depthwise(problem) ? nullptr : "the pads are equal on both sides";
+}
 
 Work work(const ConvProblem& problem) {
   double input = 1;
