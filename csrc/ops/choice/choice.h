@@ -22,9 +22,9 @@ Choice choose_plan(const ConvProblem& problem);
 
 /// What the cost model says about one plan.
 struct PlanWork {
-  const char* plan;
+  const char* plan = nullptr;
   Work work;
-  double nanoseconds;  ///< the estimated time
+  double nanoseconds = 0;  ///< the estimated time
 };
 
 /// What the cost model says about every plan that it would choose from for a convolution with SAME

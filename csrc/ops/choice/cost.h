@@ -26,7 +26,7 @@ inline constexpr size_t kImplementations = 4;
 /// The amounts of work of a plan. Every one of them but `calls` is a number of elements or of
 /// multiplications.
 struct Work {
-  Implementation implementation;
+  Implementation implementation = Implementation::library;
   double calls = 1;
   double multiplications = 0;  ///< one for each product of an input element and a weight
   double unfilled = 0;         ///< multiplications for filters and channels that only fill vectors

@@ -16,6 +16,7 @@ using CostConstants = std::array<double, Work::kAmounts>;
 using CostTable = std::array<std::array<CostConstants, kImplementations>, 4>;
 
 // clang-format off
+// NOLINTBEGIN(modernize-use-std-numbers): that one of them is near pi is chance.
 inline constexpr CostTable kAvx512Costs{{
     {{{{1.053e+04, 0.01269, 0, 0.1385, 0, 0.5932, 0.166, 0.4085, 442.3, 0, 0}},
       {{9451, 0.04012, 0, 4.072, 0, 0.305, 0.1817, 1.582, 0, 0, 0}},
@@ -52,6 +53,7 @@ inline constexpr CostTable kAvx2Costs{{
       {{1.891e+05, 0.1034, 0, 8.667, 0.08286, 1.831, 2.392, 4.309, 3693, 7.64e+04, 2.234}},
       {{3.206e+05, 1.021, 0, 0, 6.568, 1.311, 0, 45.57, 0, 2.047e+05, 7.254}}}}
 }};
+// NOLINTEND(modernize-use-std-numbers)
 // clang-format on
 
 }  // namespace samepad::detail

@@ -11,8 +11,8 @@ namespace samepad::detail {
 /// These plans support all types, devices and numbers of dimensions.
 inline bool takes_everything(const ConvProblem& /*problem*/) { return true; }
 
-/// Whether oneDNN may compute the convolution by its reference implementation, which takes up to ten
-/// times as long as samepad's kernels. It does so for some dilated depthwise convolutions whose
+/// Whether oneDNN may compute the convolution by its reference implementation, which takes up to
+/// ten times as long as samepad's kernels. It does so for some dilated depthwise convolutions whose
 /// padding it adds itself.
 inline bool is_dilated_depthwise(const ConvProblem& problem) {
   return problem.depthwise &&
