@@ -18,7 +18,7 @@ class WrongOutputError(AssertionError):
 
 
 def check(name: str, found: Tensor, expected: Tensor) -> None:
-    """Raise WrongOutputError where `found` is not `expected`, which is float64.
+    """Raise WrongOutputError where `found` is not `expected`.
 
     Raises:
         WrongOutputError: where they differ, or are not of one shape.
@@ -50,11 +50,12 @@ def checked_case(
     same: nn.Module,
     sym: nn.Module,
     variant: Variant,
+    dtype: torch.dtype = torch.float64,
 ) -> Case:
-    """The case, of modules that compute in float64 what `same` does, and `sym` the one named so."""
+    """The case, of modules that compute what `same` does in `dtype`, and `sym` the one named so."""
 
     def reference(module: nn.Module) -> list[Tensor]:
-        return answers(copy.deepcopy(module).double(), input.double(), variant.training)
+        return answers(copy.deepcopy(module).to(dtype), input.to(dtype), variant.training)
 
     symmetric, asymmetric = reference(sym), reference(same)
     for name, module in modules.items():

@@ -71,9 +71,13 @@ Maker = Callable[[Layer, nn.Conv2d, Variant], Module]
 
 
 def layer_case(
-    layer: Layer, variant: Variant, names: Iterable[str], others: dict[str, Maker] | None = None
+    layer: Layer,
+    variant: Variant,
+    names: Iterable[str],
+    others: dict[str, Maker] | None = None,
+    dtype: torch.dtype = torch.float64,
 ) -> Case:
-    """The layer with these competitors, all with the same parameters, checked."""
+    """The layer with these competitors, all with the same parameters, checked in `dtype`."""
     torch.manual_seed(0)
     sym = _sym(layer)
 
@@ -86,7 +90,8 @@ def layer_case(
     for name, maker in (others or {}).items():
         modules[name] = maker(layer, sym, variant)
     input = variant.place(torch.randn(layer.input_shape))
-    return checked_case(str(layer), input, modules, made("pad+conv"), made("sym"), variant)
+    same, equal = made("pad+conv"), made("sym")
+    return checked_case(str(layer), input, modules, same, equal, variant, dtype)
 
 
 def layer_cases(
