@@ -70,6 +70,7 @@ def fitted(rows: list[Row]) -> tuple[Any, list[str]]:
     table: Any = np.zeros((IMPLEMENTATIONS, len(next(iter(rows[0].values()))[1])))
     lines = []
     for implementation in range(IMPLEMENTATIONS):
+        # Without samples the constants stay zero, and main() refuses to write them.
         samples = [s for row in rows for s in row.values() if s[0] == implementation]
         if samples:
             amounts = np.array([amounts for _, amounts, _ in samples])
@@ -131,6 +132,8 @@ def main() -> None:
         table, lines = fitted(rows)
         tables.append(table)
         print(variant, *lines, sep="\n  ")
+    if any(not table.any(axis=1).all() for table in tables):
+        raise SystemExit("too few layers: an implementation was never measured")
     options.times.parent.mkdir(parents=True, exist_ok=True)
     options.times.write_text(json.dumps(measured))
     name = "kAvx512Costs" if torch.backends.cpu.get_cpu_capability() == "AVX512" else "kAvx2Costs"

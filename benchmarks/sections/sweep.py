@@ -104,7 +104,8 @@ def summary(title: str, ratios: dict[str, dict[str, float]]) -> Table:
     rows: dict[str, dict[str, float]] = {}
     for against, of_layers in ratios.items():
         values = sorted(of_layers.values())
-        places = statistics.quantiles(values, n=100, method="inclusive")
+        # Twice, as quantiles of a single value are not defined.
+        places = statistics.quantiles([*values, *values], n=100, method="inclusive")
         rows[f"samepad / {against}"] = {
             "geometric mean": geometric_mean(values),
             **{f"{percent} %": places[percent - 1] for percent in PERCENTILES},

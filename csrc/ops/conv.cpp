@@ -205,11 +205,12 @@ std::vector<detail::PlanWork> detail::works_of_same_conv(const at::Tensor& input
       arguments(weight.dim() - 2, {input, weight, std::nullopt}, c10::fromIntArrayRefSlow(stride),
                 c10::fromIntArrayRefSlow(dilation), groups);
   const ConvProblem problem = ConvProblem::of_mode(args, PadMode::same, "constant");
+  TORCH_CHECK(problem.plain && problem.has_known_pads, "expected plain tensors of known sizes");
   std::vector<PlanWork> result;
   for (const Plan* const plan : plans()) {
     if (plan->can_run(problem) && plan->advantage(problem) != nullptr) {
       const Work work = plan->work(problem);
-      result.push_back({plan->name, work, estimated_time(problem, work)});
+      result.push_back({plan->name, work, estimated_time(problem, purpose_of(problem), work)});
     }
   }
   return result;

@@ -33,7 +33,8 @@ ConvProblem problem_of(const at::Tensor& input, const at::Tensor& weight,
   return {args, pads_for_amounts(dimensions, pads), "constant", /*as_torch=*/false};
 }
 
-// On the CPU, the operators run the plan that an eager call would choose for these sizes.
+// On the CPU, the operators choose their plans when they run. The forward operator cannot know
+// whether its gradient will be asked for, so it takes the plan of an eager call without gradients.
 
 at::Tensor output(const at::Tensor& input, const at::Tensor& weight,
                   const std::optional<at::Tensor>& bias, ModeName mode, c10::SymIntArrayRef pads,
@@ -52,7 +53,8 @@ std::tuple<at::Tensor, at::Tensor, at::Tensor> gradients(
   const auto expected = problem.output_sizes();
   TORCH_CHECK(gradient.sym_sizes() == c10::SymIntArrayRef(expected), "expected a gradient of size ",
               c10::SymIntArrayRef(expected), ", but got ", gradient.sizes());
-  auto [x, w, b] = choose_plan(problem).plan->gradients(problem, gradient, wanted);
+  auto [x, w, b] =
+      choose_plan(problem, Purpose::training).plan->gradients(problem, gradient, wanted);
   const auto format = problem.output_format();
   return {wanted[0] ? x.contiguous(format) : x, wanted[1] ? w.contiguous(format) : w, b};
 }

@@ -126,6 +126,11 @@ Problem draw(Random& random, std::string_view plan, at::ScalarType type, at::Mem
   if (random.once_in(6)) {
     p.size[0] = p.kernel[0] = 1;  // a one-dimensional convolution
   }
+  if (random.once_in(8)) {
+    // Strides that are large for the width, with as many outputs as fill a vector or a few more.
+    p.stride[1] = random.between(10, 40);
+    p.size[1] = p.stride[1] * random.one_of({4, 8, 16, 32}) - random.between(0, 9);
+  }
   if (!random.once_in(3)) {
     p.mode = random.once_in(2) ? PadMode::same : PadMode::same_lower;
   }

@@ -59,7 +59,7 @@ def results(value: Any) -> tuple[Tensor, ...]:
 #: Strides and dilations of the samples that samepad computes in another way than PyTorch, which is
 #: right about them but not about all of their kind (docs/pytorch-convolution-faults.md): one output
 #: where there is a stride, and parts of the kernel that see padding alone.
-COMPUTED_ELSEWHERE = [(2, (2, 3, 2))]
+COMPUTED_ELSEWHERE = [((3, 2), (4, 4)), (2, (2, 3, 2))]
 
 
 def is_exact(padding: Any, stride: Any = 1, dilation: Any = 1) -> bool:

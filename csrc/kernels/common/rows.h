@@ -157,8 +157,10 @@ class Rows {
   /// For more than two phases: those that no window reads are left out.
   void split_many(const Acc* row, int64_t count, Acc* target) const {
     using Index = at::vec::int_same_size_t<Acc>;
+    // The step of the gathers. Where whole vectors are gathered, the row is longer than the steps
+    // of one vector, so that this limit, which keeps the indices small, changes nothing.
     const auto every = at::vec::Vectorized<Index>::arange(
-        Index(0), static_cast<Index>(std::min(phases_, width_ / kV + 1)));
+        Index(0), static_cast<Index>(std::min(phases_, width_ / (kV - 1))));
     for (int64_t i = 0; i < std::min(phases_, used_); ++i) {
       if ((ahead_ + i) % phases_ >= read_phases_) {
         continue;

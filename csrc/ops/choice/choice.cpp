@@ -17,7 +17,7 @@ thread_local const Plan* forced_plan = nullptr;
 /// a CPU the one that is estimated to be the fastest, elsewhere the first of the table. If none has
 /// an advantage, it is the first that can run.
 template <class Allowed>
-Choice preferred(const ConvProblem& problem, const Allowed& allowed) {
+Choice preferred(const ConvProblem& problem, Purpose purpose, const Allowed& allowed) {
   c10::SmallVector<Choice, 4> candidates;
   const Plan* first = nullptr;
   for (const Plan* const plan : plans()) {
@@ -32,11 +32,11 @@ Choice preferred(const ConvProblem& problem, const Allowed& allowed) {
   if (candidates.empty()) {
     return {first, "no better plan computes this"};
   }
-  if (candidates.size() == 1 || !problem.input.is_cpu()) {
+  if (candidates.size() == 1 || !has_estimates(problem)) {
     return candidates.front();
   }
   return *std::ranges::min_element(candidates, {}, [&](const Choice& choice) {
-    return estimated_time(problem, choice.plan->work(problem));
+    return estimated_time(problem, purpose, choice.plan->work(problem));
   });
 }
 
@@ -44,14 +44,14 @@ bool is_pytorchs(const Plan& plan) { return !plan.own_kernels; }
 
 }  // namespace
 
-Choice choose_plan(const ConvProblem& problem) {
+Choice choose_plan(const ConvProblem& problem, Purpose purpose) {
   if (problem.as_torch && problem.symmetric && problem.library_fault() == nullptr) {
-    return {preferred(problem, is_pytorchs).plan,
+    return {preferred(problem, purpose, is_pytorchs).plan,
             "amounts that PyTorch takes are PyTorch's to compute"};
   }
   if (forced_plan != nullptr) {
     return forced_plan->can_run(problem) ? Choice{forced_plan, "it is forced"}
-                                         : preferred(problem, is_pytorchs);
+                                         : preferred(problem, purpose, is_pytorchs);
   }
   if (problem.plain && backends::benchmark()) {
     c10::SmallVector<const Plan*, 4> candidates;
@@ -61,7 +61,7 @@ Choice choose_plan(const ConvProblem& problem) {
       return {fastest_plan(problem, candidates), "it was the fastest when it was measured"};
     }
   }
-  return preferred(problem, [](const Plan& /*plan*/) { return true; });
+  return preferred(problem, purpose, [](const Plan& /*plan*/) { return true; });
 }
 
 const Plan* find_plan(std::string_view name) {

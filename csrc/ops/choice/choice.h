@@ -6,7 +6,9 @@
 
 #include <optional>
 #include <string_view>
+#include <vector>
 
+#include "../plans/library_faults.h"
 #include "../plans/plan.h"
 
 namespace samepad::detail {
@@ -17,8 +19,13 @@ struct Choice {
 };
 
 /// Chooses among the plans that can run: the fastest as measured for these sizes if measuring is
-/// enabled (`backends::benchmark`), otherwise the first one that has an advantage.
-Choice choose_plan(const ConvProblem& problem);
+/// enabled (`backends::benchmark`). Otherwise, of those that have an advantage, it is the one that
+/// the cost model estimates to be the fastest on a CPU, and the first of the table on other
+/// devices.
+Choice choose_plan(const ConvProblem& problem, Purpose purpose);
+inline Choice choose_plan(const ConvProblem& problem) {
+  return choose_plan(problem, purpose_of(problem));
+}
 
 /// What the cost model says about one plan.
 struct PlanWork {

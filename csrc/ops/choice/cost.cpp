@@ -1,7 +1,6 @@
 #include "cost.h"
 
-#include <c10/util/accumulate.h>
-
+#include <algorithm>
 #include <cmath>
 #include <functional>
 #include <numeric>
@@ -35,7 +34,7 @@ struct Sizes {
   explicit Sizes(const ConvProblem& problem)
       : images(static_cast<double>(problem.input.size(0))),
         groups(static_cast<double>(problem.groups.expect_int())),
-        channels(static_cast<double>(problem.weight.size(1))),
+        channels(std::max(static_cast<double>(problem.weight.size(1)), 1.0)),
         filters(static_cast<double>(problem.weight.size(0)) / groups),
         taps(product(problem.kernel)) {}
 };
@@ -124,10 +123,16 @@ Work library_work(const ConvProblem& problem, double input_pixels, double output
   return work;
 }
 
-double estimated_time(const ConvProblem& problem, const Work& work) {
+bool has_estimates(const ConvProblem& problem) {
+  return problem.input.is_cpu() && problem.input.scalar_type() != at::kDouble &&
+         kernels::instruction_set() != kernels::InstructionSet::generic;
+}
+
+double estimated_time(const ConvProblem& problem, Purpose purpose, const Work& work) {
   const auto& by_variant =
       kernels::instruction_set() == kernels::InstructionSet::avx512 ? kAvx512Costs : kAvx2Costs;
-  const size_t variant = (problem.needs_gradient() ? 2 : 0) + (is_channels_last(problem) ? 1 : 0);
+  const size_t variant =
+      (purpose == Purpose::training ? 2 : 0) + (is_channels_last(problem) ? 1 : 0);
   const auto amounts = work.amounts();
   const auto& constants = by_variant[variant][static_cast<size_t>(work.implementation)];
   return std::inner_product(amounts.begin(), amounts.end(), constants.begin(), 0.0);

@@ -10,6 +10,7 @@
 #include <array>
 #include <cstdint>
 
+#include "../plans/library_faults.h"
 #include "../problem/conv_problem.h"
 
 namespace samepad::detail {
@@ -53,7 +54,11 @@ Work own_work(const ConvProblem& problem);
 /// elements of each channel and image.
 Work library_work(const ConvProblem& problem, double input_pixels, double output_pixels);
 
-/// The estimated time in nanoseconds.
-double estimated_time(const ConvProblem& problem, const Work& work);
+/// Whether the model has constants for the convolution: on CPUs with AVX2 or AVX-512, and not in
+/// double precision, for which oneDNN has no kernels.
+bool has_estimates(const ConvProblem& problem);
+
+/// The estimated time in nanoseconds, with that of the gradients if the purpose is training.
+double estimated_time(const ConvProblem& problem, Purpose purpose, const Work& work);
 
 }  // namespace samepad::detail

@@ -18,7 +18,7 @@ const char* advantage(const ConvProblem& problem) {
       std::ranges::count_if(plans(), [&](const Plan* plan) { return plan->can_run(problem); }) > 1;
   return !has_choice                                 ? "no other plan computes this"
          : !problem.input.is_cpu() || !problem.plain ? "it fits every device and transform"
-                                                     : "a copy costs less than extra outputs";
+                                                     : "a copy costs less than the alternatives";
 }
 
 /// The padded input is a copy.

@@ -59,7 +59,8 @@ struct Plan {
   int64_t (*bytes_copied)(const ConvProblem& problem);
 };
 
-/// All plans in order of preference. The last one can run whatever the others cannot.
+/// All plans, in order of preference where nothing else decides (choice/choice.h). The last one can
+/// run whatever the others cannot.
 std::span<const Plan* const> plans();
 
 /// The `bytes_copied` of a plan that copies nothing.
