@@ -124,7 +124,8 @@ Work library_work(const ConvProblem& problem, double input_pixels, double output
 }
 
 bool has_estimates(const ConvProblem& problem) {
-  return problem.input.is_cpu() && problem.input.scalar_type() != at::kDouble &&
+  const auto type = problem.input.scalar_type();
+  return problem.input.is_cpu() && c10::isFloatingType(type) && type != at::kDouble &&
          kernels::instruction_set() != kernels::InstructionSet::generic;
 }
 

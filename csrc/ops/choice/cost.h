@@ -54,8 +54,8 @@ Work own_work(const ConvProblem& problem);
 /// elements of each channel and image.
 Work library_work(const ConvProblem& problem, double input_pixels, double output_pixels);
 
-/// Whether the model has constants for the convolution: on CPUs with AVX2 or AVX-512, and not in
-/// double precision, for which oneDNN has no kernels.
+/// Whether the model has constants for the convolution: on CPUs with AVX2 or AVX-512, in single and
+/// half precision, for which oneDNN has kernels.
 bool has_estimates(const ConvProblem& problem);
 
 /// The estimated time in nanoseconds, with that of the gradients if the purpose is training.

@@ -41,8 +41,8 @@ int64_t whole_size(const ConvProblem& problem, int64_t i) {
 }
 
 const char* advantage(const ConvProblem& problem) {
-  // This plan has been measured on CPUs alone; elsewhere everybody pads.
-  if (!problem.input.is_cpu() || !problem.plain || is_dilated_depthwise(problem)) {
+  // Without an estimate that it is faster, samepad pads, as everybody does.
+  if (!has_estimates(problem) || !problem.plain || is_dilated_depthwise(problem)) {
     return nullptr;
   }
   for (const auto i : c10::irange(problem.dimensions())) {
