@@ -58,7 +58,8 @@ def fit(amounts: Any, nanoseconds: Any) -> Any:
     """The constants, for amounts (samples, terms) and times (samples)."""
     weights = 1 / nanoseconds
     constants: Any = None
-    # Weighted anew by estimate and time, which comes close to the error of the logarithm.
+    # Weights of 1 / sqrt(estimate x time) make the squared error close to that of the logarithm. As
+    # they depend on the estimates, the fit is repeated.
     for _ in range(20):
         constants, _ = nnls(amounts * weights[:, None], nanoseconds * weights)
         weights = 1 / np.sqrt(np.maximum(amounts @ constants, 1) * nanoseconds)

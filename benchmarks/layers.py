@@ -41,11 +41,12 @@ class Layer:
         down, across = self.stride
         stride = f"{down}" if down == across else f"{down},{across}"
         dilation = f" dilated {self.dilation}" if self.dilation > 1 else ""
-        kind = (
-            "depthwise"
-            if self.depthwise
-            else f"{self.groups} groups" * (self.groups > 1) or "dense"
-        )
+        if self.depthwise:
+            kind = "depthwise"
+        elif self.groups > 1:
+            kind = f"{self.groups} groups"
+        else:
+            kind = "dense"
         return f"{shape} -> {self.out}, {self.kernel[0]}x{self.kernel[1]}/{stride}{dilation} {kind}"
 
     @property

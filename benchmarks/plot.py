@@ -1,6 +1,7 @@
 """The figures as a picture: every layer's ratios, in inference and training."""
 
 from pathlib import Path
+from typing import Any
 
 from matplotlib.figure import Figure
 
@@ -17,27 +18,33 @@ STYLES = {
 }
 
 
-def plot(tables: list[Table], file: Path) -> None:
-    """A panel for each table, a line for each of its rows; less than 1 is faster than sym."""
-    rows = list(tables[0].rows)
-    height = 2.0 + 0.24 * len(rows)
-    figure = Figure(figsize=(3.0 + 3.4 * len(tables), height))
-    axes = figure.subplots(1, len(tables), sharex=True, sharey=True, squeeze=False)
-    for axis, table in zip(axes[0], tables, strict=True):
-        for name, (marker, color) in STYLES.items():
-            ratios = table.ratios(name, "sym")
-            places = [rows.index(label) for label in ratios]
-            axis.plot(list(ratios.values()), places, marker, color=color, label=name)
+def _panels(tables: list[Table], size: tuple[float, float]) -> tuple[Figure, Any]:
+    """Make a figure with a panel for each table, whose horizontal axis is for ratios of times."""
+    figure = Figure(figsize=size)
+    axes = figure.subplots(1, len(tables), sharex=True, sharey=True, squeeze=False)[0]
+    for axis, table in zip(axes, tables, strict=True):
         axis.axvline(1.0, color="gray", linewidth=1)
         axis.set_xscale("log", base=2)
         axis.xaxis.set_major_formatter("{x:.2g}")
         axis.grid(alpha=0.3)
         axis.set_title(table.title, fontsize=10)
+    return figure, axes
+
+
+def plot(tables: list[Table], file: Path) -> None:
+    """A panel for each table, a line for each of its rows; less than 1 is faster than sym."""
+    rows = list(tables[0].rows)
+    figure, axes = _panels(tables, (3.0 + 3.4 * len(tables), 2.0 + 0.24 * len(rows)))
+    for axis, table in zip(axes, tables, strict=True):
+        for name, (marker, color) in STYLES.items():
+            ratios = table.ratios(name, "sym")
+            places = [rows.index(label) for label in ratios]
+            axis.plot(list(ratios.values()), places, marker, color=color, label=name)
         axis.set_xlabel("time / sym's")
         axis.tick_params(labelsize=8)
-    axes[0][0].set_yticks(range(len(rows)), rows)
-    axes[0][0].invert_yaxis()
-    handles, labels = axes[0][0].get_legend_handles_labels()
+    axes[0].set_yticks(range(len(rows)), rows)
+    axes[0].invert_yaxis()
+    handles, labels = axes[0].get_legend_handles_labels()
     figure.legend(handles, labels, loc="lower center", ncols=len(STYLES), frameon=False)
     figure.tight_layout(rect=(0, 0.05, 1, 1))
     figure.savefig(file, dpi=120)
@@ -45,21 +52,15 @@ def plot(tables: list[Table], file: Path) -> None:
 
 def plot_distributions(tables: list[Table], file: Path) -> None:
     """A panel for each table: the share of its layers whose ratio is at most so much."""
-    figure = Figure(figsize=(4.0 * len(tables), 4.0))
-    axes = figure.subplots(1, len(tables), sharex=True, sharey=True, squeeze=False)
-    for axis, table in zip(axes[0], tables, strict=True):
+    figure, axes = _panels(tables, (4.0 * len(tables), 4.0))
+    for axis, table in zip(axes, tables, strict=True):
         for name in table.competitors:
             if name != "samepad":
                 ratios = sorted(table.ratios("samepad", name).values())
                 shares = [(i + 1) / len(ratios) for i in range(len(ratios))]
                 axis.step(ratios, shares, where="post", label=f"samepad / {name}")
-        axis.axvline(1.0, color="gray", linewidth=1)
-        axis.set_xscale("log", base=2)
-        axis.xaxis.set_major_formatter("{x:.2g}")
-        axis.grid(alpha=0.3)
-        axis.set_title(table.title, fontsize=10)
         axis.set_xlabel("ratio of times")
-    axes[0][0].set_ylabel("share of layers")
-    axes[0][0].legend(loc="lower right")
+    axes[0].set_ylabel("share of layers")
+    axes[0].legend(loc="lower right")
     figure.tight_layout()
     figure.savefig(file, dpi=120)

@@ -85,8 +85,8 @@ def random_layers(count: int, seed: int) -> Iterator[Layer]:
             e <= 2 * n and e <= n + (e - 1) // 2 * 2
             for e, n in zip(extents, layer.size, strict=True)
         )
-        # Whose gradients PyTorch writes past the end of its memory
-        # (docs/pytorch-convolution-faults.md, 6).
+        # PyTorch writes the gradients of such layers past the end of their memory, and the
+        # benchmark would die (docs/pytorch-convolution-faults.md, 6).
         crashes = layer.kernel == (1, 1) != layer.stride and layer.channels // layer.groups < 16
         most = max(math.prod(layer.input_shape), layer.outputs)
         if sensible and not crashes and layer.flops <= MOST_FLOPS and most <= MOST_ELEMENTS:
@@ -104,7 +104,7 @@ def summary(title: str, ratios: dict[str, dict[str, float]]) -> Table:
     rows: dict[str, dict[str, float]] = {}
     for against, of_layers in ratios.items():
         values = sorted(of_layers.values())
-        # Twice, as quantiles of a single value are not defined.
+        # Each value is given twice, because the quantiles of a single value are not defined.
         places = statistics.quantiles([*values, *values], n=100, method="inclusive")
         rows[f"samepad / {against}"] = {
             "geometric mean": geometric_mean(values),
@@ -124,7 +124,7 @@ def worst(table: Table, plans: dict[str, str]) -> Table:
 
 
 def _cases(settings: Settings, variant: Variant, plans: dict[str, str]) -> Iterator[Case]:
-    """The layers' cases, one after the other; adds to `plans` which one each of them runs."""
+    """Yield the layers' cases one after the other, and note in `plans` which plan each runs."""
     for layer in random_layers(settings.layers, settings.seed):
         # Checking so many layers in float64 would take longer than timing them.
         case = layer_case(layer, variant, (*AGAINST, "samepad"), dtype=torch.float32)
@@ -135,7 +135,7 @@ def _cases(settings: Settings, variant: Variant, plans: dict[str, str]) -> Itera
 
 
 def title(variant: Variant) -> str:
-    """Of the table with every layer's times."""
+    """Return the title of the table that has every layer's times."""
     return f"sweep, {variant}"
 
 
