@@ -1,9 +1,9 @@
-"""Fits the constants of the cost model (csrc/ops/choice/cost.h): `python -m benchmarks.fit`.
+"""Fits the constants of the cost model (csrc/ops/plans/cost.h): `python -m benchmarks.fit`.
 
 Every plan that can run is timed on the layers of the sweep, in one thread. For each variant
 (inference or training, NCHW or channels_last) and implementation, the constants are those that make
 the relative errors of the estimated times the smallest, none of them negative. They are written
-into csrc/ops/choice/cost_constants.h, in the table of the instruction set that this process uses
+into csrc/ops/plans/cost_constants.h, in the table of the instruction set that this process uses
 (ATEN_CPU_CAPABILITY=avx2 and ONEDNN_MAX_CPU_ISA=AVX2 for the other one).
 """
 
@@ -29,7 +29,7 @@ from benchmarks.sections.sweep import random_layers
 from benchmarks.tables import VARIANTS, Variant, geometric_mean
 from benchmarks.timing import Run, interleaved, training_step
 
-HEADER = Path(__file__).parents[1] / "csrc/ops/choice/cost_constants.h"
+HEADER = Path(__file__).parents[1] / "csrc/ops/plans/cost_constants.h"
 IMPLEMENTATIONS = 4
 
 #: One layer in one variant: by plan, the implementation, the amounts of work and the seconds.

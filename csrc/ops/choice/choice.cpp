@@ -13,9 +13,9 @@ namespace {
 
 thread_local const Plan* forced_plan = nullptr;
 
-/// The plan to prefer of those that `allowed` accepts, that can run and that have an advantage: on
-/// a CPU the one that is estimated to be the fastest, elsewhere the first of the table. If none has
-/// an advantage, it is the first that can run.
+/// The plan to prefer of those that `allowed` accepts, that can run and that have an advantage: the
+/// one that is estimated to be the fastest or, if there are no estimates, the first of the table.
+/// If none has an advantage, it is the first that can run.
 template <class Allowed>
 Choice preferred(const ConvProblem& problem, Purpose purpose, const Allowed& allowed) {
   c10::SmallVector<Choice, 4> candidates;

@@ -58,18 +58,14 @@ const char* advantage(const ConvProblem& problem) {
 
 /// The convolution computes more outputs, and the wanted ones are copied.
 Work work(const ConvProblem& problem) {
-  double input = 1;
-  double whole = 1;
-  double wanted = 1;
-  const Dims output = problem.output_size();
+  Dims whole;
   for (const auto i : c10::irange(problem.dimensions())) {
-    input *= static_cast<double>(problem.size(i).expect_int());
-    whole *= static_cast<double>(whole_size(problem, i));
-    wanted *= static_cast<double>(output[i]);
+    whole.push_back(whole_size(problem, i));
   }
+  const Dims input = input_size(problem);
   Work result = library_work(problem, input, whole);
   result.copies = 1;
-  result.copied = result.output * wanted / whole;
+  result.copied = library_work(problem, input, problem.output_size()).output;
   return result;
 }
 

@@ -23,15 +23,12 @@ const char* advantage(const ConvProblem& problem) {
 
 /// The padded input is a copy.
 Work work(const ConvProblem& problem) {
-  double padded = 1;
-  double output = 1;
-  const Dims sizes = problem.output_size();
+  Dims padded = input_size(problem);
   for (const auto i : c10::irange(problem.dimensions())) {
     const auto& [before, after] = problem.known_pads[i];
-    padded *= static_cast<double>(problem.size(i).expect_int() + before + after);
-    output *= static_cast<double>(sizes[i]);
+    padded[i] += before + after;
   }
-  Work result = library_work(problem, padded, output);
+  Work result = library_work(problem, padded, problem.output_size());
   result.copies = 1;
   result.copied = result.input;
   return result;

@@ -13,8 +13,8 @@
 #include <cstdint>
 #include <span>
 
-#include "../choice/cost.h"
 #include "../problem/conv_problem.h"
+#include "cost.h"
 
 namespace samepad::detail {
 

@@ -1,5 +1,3 @@
-#include <c10/util/irange.h>
-
 #include "library.h"
 
 namespace samepad::detail {
@@ -14,14 +12,7 @@ const char* advantage(const ConvProblem& problem) {
 }
 
 Work work(const ConvProblem& problem) {
-  double input = 1;
-  double output = 1;
-  const Dims sizes = problem.output_size();
-  for (const auto i : c10::irange(problem.dimensions())) {
-    input *= static_cast<double>(problem.size(i).expect_int());
-    output *= static_cast<double>(sizes[i]);
-  }
-  return library_work(problem, input, output);
+  return library_work(problem, input_size(problem), problem.output_size());
 }
 
 at::Tensor run(const ConvProblem& problem) {

@@ -10,8 +10,8 @@
 #include <array>
 #include <cstdint>
 
-#include "../plans/library_faults.h"
 #include "../problem/conv_problem.h"
+#include "library_faults.h"
 
 namespace samepad::detail {
 
@@ -47,12 +47,14 @@ struct Work {
   }
 };
 
+/// The spatial sizes of the problem's input, all of which must be known.
+Dims input_size(const ConvProblem& problem);
+
 /// The work of samepad's own kernels, dense or depthwise.
 Work own_work(const ConvProblem& problem);
 
-/// The work of PyTorch's convolution that has an output of these sizes, and reads so many input
-/// elements of each channel and image.
-Work library_work(const ConvProblem& problem, double input_pixels, double output_pixels);
+/// The work of PyTorch's convolution of an input with an output, given their spatial sizes.
+Work library_work(const ConvProblem& problem, const Dims& input_size, const Dims& output_size);
 
 /// Whether the model has constants for the convolution: on CPUs with AVX2 or AVX-512, in single and
 /// half precision, for which oneDNN has kernels.

@@ -40,28 +40,21 @@ struct Sizes {
 };
 
 /// The amounts that every implementation has.
-Work common_work(Implementation implementation, const Sizes& sizes, double input_pixels,
-                 double output_pixels) {
-  const double output = sizes.images * sizes.groups * sizes.filters * output_pixels;
+Work common_work(Implementation implementation, const Sizes& sizes, const Dims& input_size,
+                 const Dims& output_size) {
+  const double output = sizes.images * sizes.groups * sizes.filters * product(output_size);
   Work work{implementation};
   work.multiplications = output * sizes.channels * sizes.taps;
-  work.input = sizes.images * sizes.groups * sizes.channels * input_pixels;
+  work.input = sizes.images * sizes.groups * sizes.channels * product(input_size);
   work.output = output;
   work.weight = sizes.groups * sizes.filters * sizes.channels * sizes.taps;
   work.groups = sizes.groups;
   return work;
 }
 
-double input_pixels(const ConvProblem& problem) {
-  double result = 1;
-  for (int64_t i = 0; i < problem.dimensions(); ++i) {
-    result *= static_cast<double>(problem.size(i).expect_int());
-  }
-  return result;
-}
-
 /// Whether windows are wider than what oneDNN's generated code takes, so that it runs slower code.
-/// A depthwise one may be, where it is not dilated. Both have been found by measurement.
+/// Depthwise convolutions are slow only if they are dilated as well. Both rules have been found by
+/// measurement.
 bool has_wide_windows(const ConvProblem& problem) {
   constexpr int64_t kWidest = 13;
   const int64_t last = problem.dimensions() - 1;
@@ -75,15 +68,24 @@ bool is_narrow_product(const Sizes& sizes) {
 
 }  // namespace
 
+Dims input_size(const ConvProblem& problem) {
+  Dims result;
+  for (int64_t i = 0; i < problem.dimensions(); ++i) {
+    result.push_back(problem.size(i).expect_int());
+  }
+  return result;
+}
+
 Work own_work(const ConvProblem& problem) {
   const Sizes sizes(problem);
   Work work = common_work(
       problem.depthwise ? Implementation::depthwise_kernels : Implementation::dense_kernels, sizes,
-      input_pixels(problem), product(problem.output_size()));
+      input_size(problem), problem.output_size());
   const bool channels_last = is_channels_last(problem);
   if (problem.depthwise) {
-    // In channels_last there are kernels for common widths that load a pixel once for all outputs;
-    // others load it for each kernel element.
+    // In channels_last there are kernels for common widths that load a pixel once for all outputs
+    // (kernels/depthwise/pixel_rows.h); others load it for each kernel element. This bound is part
+    // of the estimate alone.
     constexpr int64_t kWidest = 7;
     const bool is_common = problem.kernel.back() <= kWidest && problem.dilation.back() == 1 &&
                            problem.stride.back() <= 2;
@@ -103,20 +105,20 @@ Work own_work(const ConvProblem& problem) {
   return work;
 }
 
-Work library_work(const ConvProblem& problem, double input_pixels, double output_pixels) {
+Work library_work(const ConvProblem& problem, const Dims& input_size, const Dims& output_size) {
   // oneDNN has kernels for the first layer of a network, which do not fill up the channels.
   constexpr double kFewChannels = 4;
   const Sizes sizes(problem);
   Work work =
       common_work(problem.depthwise ? Implementation::library_depthwise : Implementation::library,
-                  sizes, input_pixels, output_pixels);
+                  sizes, input_size, output_size);
   if (!problem.depthwise) {
     const double channels =
         sizes.groups * sizes.channels <= kFewChannels ? sizes.channels : in_blocks(sizes.channels);
     work.unfilled = in_blocks(sizes.filters) * channels / (sizes.filters * sizes.channels) - 1;
     work.unfilled *= work.multiplications;
   }
-  work.rearranged = sizes.images * sizes.groups * output_pixels * sizes.taps;
+  work.rearranged = sizes.images * sizes.groups * product(output_size) * sizes.taps;
   if (has_wide_windows(problem) || is_narrow_product(sizes)) {
     work.wide = work.multiplications;
   }

@@ -16,7 +16,7 @@ using CostConstants = std::array<double, Work::kAmounts>;
 using CostTable = std::array<std::array<CostConstants, kImplementations>, 4>;
 
 // clang-format off
-// NOLINTBEGIN(modernize-use-std-numbers): that one of them is near pi is chance.
+// NOLINTBEGIN(modernize-use-std-numbers): one of the fitted constants happens to be near 1 / pi.
 inline constexpr CostTable kAvx512Costs{{
     {{{{1.053e+04, 0.01269, 0, 0.1385, 0, 0.5932, 0.166, 0.4085, 442.3, 0, 0}},
       {{9451, 0.04012, 0, 4.072, 0, 0.305, 0.1817, 1.582, 0, 0, 0}},
