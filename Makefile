@@ -57,9 +57,11 @@ test-cpp: $(BUILD)/build.ninja
 	$(call say,Running the C++ tests)
 	ctest --test-dir $(BUILD) --output-on-failure --parallel $(JOBS) --progress
 
+# Several processes share the cores: a thread that waits for another must not spin. The tests of a
+# file stay in one process, which thus builds what they share once.
 test-python: $(STAMPS)/package $(STAMPS)/demo $(STAMPS)/test
 	$(call say,Running the Python tests)
-	$(BIN)/python -m pytest
+	OMP_WAIT_POLICY=PASSIVE $(BIN)/python -m pytest --numprocesses $(JOBS) --dist loadfile
 
 lint: $(BUILD)/build.ninja $(STAMPS)/package $(STAMPS)/demo $(STAMPS)/lint  ## Check format, types and clang-tidy
 	$(call say,Checking all files)

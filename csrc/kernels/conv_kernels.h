@@ -8,9 +8,6 @@
 
 namespace samepad::kernels {
 
-/// The results of a convolution that kernels compute.
-enum class Pass : uint8_t { output, input_gradient, weight_gradient };
-
 /// The kernels for one kind of convolution. Tensors are 4-D, of one type and on the CPU.
 /// `memory_format`, contiguous or channels_last, is the layout that inputs and outputs have to
 /// have; tensors in another layout are copied. The work is shared among all threads, and the

@@ -8,6 +8,9 @@
 
 namespace samepad::kernels {
 
+/// The results of a convolution that kernels compute.
+enum class Pass : uint8_t { output, input_gradient, weight_gradient };
+
 /// One value for the height and one for the width.
 using Pair = std::array<int64_t, 2>;
 
@@ -29,6 +32,17 @@ struct ConvShape {
   /// The number of preceding outputs whose windows overlap with the window of an output.
   int64_t overlap(int axis) const {
     return std::min((extent(axis) - 1) / stride[axis], output[axis]);
+  }
+  /// Whether all sizes are so small that the kernels' arithmetic on them does not overflow. Larger
+  /// ones come from tensors that are expanded views, or whose padding was written by mistake.
+  bool is_countable() const {
+    constexpr double kMost = 1 << 30;
+    const auto spanned = [&](int axis) {
+      return static_cast<double>(output[axis] + 1) * static_cast<double>(stride[axis]) +
+             static_cast<double>(kernel[axis]) * static_cast<double>(dilation[axis]);
+    };
+    return spanned(0) < kMost && spanned(1) < kMost && std::max(channels, filters) < kMost &&
+           std::max(input[0], input[1]) < kMost && batch < kMost;
   }
   int64_t taps() const { return kernel[0] * kernel[1]; }
   /// The number of filters per input channel of a depthwise convolution.

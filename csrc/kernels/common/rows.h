@@ -35,8 +35,7 @@ class Rows {
 
   /// `width` elements with `before` zeros ahead of them, or as many cropped where it is negative,
   /// of which `outputs` windows of `extent`, `phases` apart, are read.
-  Rows(int64_t width, int64_t before, int64_t phases, int64_t outputs, int64_t extent,
-       Workspace& workspace)
+  Rows(int64_t width, int64_t before, int64_t phases, int64_t outputs, int64_t extent)
       : width_(width),
         skipped_(std::clamp<int64_t>(-before, 0, width)),
         ahead_(std::max<int64_t>(before, 0)),
@@ -51,8 +50,7 @@ class Rows {
                        phases > 2 ? 0 : (ahead_ + 1) / phases + ceil_div(used_, phases * kV) * kV),
                    kV) *
                kV),
-        starts_{place(ahead_), place(ahead_ + 1)},
-        widened_(workspace.take<Acc>(std::is_same_v<T, Acc> ? 0 : width + 2 * kV)) {
+        starts_{place(ahead_), place(ahead_ + 1)} {
     const int64_t rest = used_ % (std::min<int64_t>(phases, 2) * kV);
     last_ = phases == 1
                 ? std::array{first_elements<Acc>(rest), first_elements<Acc>(0)}
@@ -65,12 +63,17 @@ class Rows {
   /// Where column j of the padded row is.
   int64_t place(int64_t j) const { return j % phases_ * pitch_ + j / phases_; }
 
-  /// Room for `count` rows, and past them for two vectors that are read where few elements are
-  /// wanted.
-  Acc* take(int64_t count, Workspace& workspace) const {
-    const int64_t elements = count * size() + 2 * kV;
-    auto* const result = workspace.take<Acc>(elements);
-    std::fill_n(result, elements, Acc(0));
+  /// Takes memory for `planes` times `height` rows, and past them for two vectors that are read
+  /// where few elements are wanted.
+  template <class Memory>
+  Acc* take(int64_t planes, int64_t height, Memory& memory) {
+    if constexpr (!std::is_same_v<T, Acc>) {
+      widened_ = memory.template take<Acc>(width_ + 2 * kV);
+    }
+    auto* const result = memory.template take_more<Acc>(2 * kV, planes, height, size());
+    if (result != nullptr) {
+      std::fill_n(result, planes * height * size() + 2 * kV, Acc(0));
+    }
     return result;
   }
 
@@ -193,7 +196,7 @@ class Rows {
   int64_t pitch_;
   std::array<int64_t, 2> starts_;
   std::array<Vec<Acc>, 2> last_;  ///< the part of the last vectors that is used
-  Acc* widened_;
+  Acc* widened_ = nullptr;
 };
 
 }  // namespace samepad::kernels::SAMEPAD_ISA

@@ -2,6 +2,9 @@
 
 // The scratch memory of the kernels. Each thread keeps it from one call to the next unless it is
 // large, because fresh memory costs a page fault for every page.
+//
+// A kernel lays out its memory in one function, a template that is given either a Workspace, to
+// compute, or a ScratchSize, to find out how much memory that will take.
 
 #include <cstddef>
 #include <cstdint>
@@ -17,10 +20,18 @@ class Workspace {
   Workspace(const Workspace&) = delete;
   Workspace& operator=(const Workspace&) = delete;
 
-  /// Returns uninitialised memory for `count` elements, aligned to a cache line.
-  template <class T>
-  [[gnu::always_inline]] T* take(int64_t count) {
-    return static_cast<T*>(bytes(static_cast<size_t>(count) * sizeof(T)));
+  /// Returns uninitialised memory, aligned to a cache line, for as many elements as the product of
+  /// the factors.
+  template <class T, class... Factors>
+  T* take(Factors... factors) {
+    return take_more<T>(0, factors...);
+  }
+
+  /// The same with `more` elements at the end.
+  template <class T, class... Factors>
+  [[gnu::always_inline]] T* take_more(int64_t more, Factors... factors) {
+    return static_cast<T*>(
+        bytes(((static_cast<size_t>(factors) * ... * 1) + static_cast<size_t>(more)) * sizeof(T)));
   }
 
  private:
@@ -29,6 +40,27 @@ class Workspace {
   size_t chunk_;
   size_t used_;
   size_t separate_;  ///< number of allocations by a TakeAllocator before this workspace
+};
+
+/// Adds up what would be taken from a Workspace.
+class ScratchSize {
+ public:
+  /// Both return a null pointer.
+  template <class T, class... Factors>
+  T* take(Factors... factors) {
+    return take_more<T>(0, factors...);
+  }
+  template <class T, class... Factors>
+  T* take_more(int64_t more, Factors... factors) {
+    bytes_ += ((static_cast<double>(factors) * ... * 1) + static_cast<double>(more)) * sizeof(T);
+    return nullptr;
+  }
+
+  /// In floating point, because the product of large sizes is no integer of 64 bits.
+  double bytes() const { return bytes_; }
+
+ private:
+  double bytes_ = 0;
 };
 
 }  // namespace samepad::kernels

@@ -70,8 +70,8 @@ void interleave(const T* from, int64_t sequences, int64_t pitch, int64_t total, 
 template <class T>
 class Col2ImGradient {
  public:
-  Col2ImGradient(const ConvShape& shape, bool channels_last, int64_t band_rows,
-                 Workspace& workspace)
+  template <class Memory>
+  Col2ImGradient(const ConvShape& shape, bool channels_last, int64_t band_rows, Memory& memory)
       : shape_(shape),
         channels_last_(channels_last),
         band_rows_(band_rows),
@@ -79,18 +79,20 @@ class Col2ImGradient {
         plane_((rows_before_ + band_rows) * shape.output[1]),
         phases_(std::min(shape.stride[1], shape.input[1])),
         pitch_((ceil_div(ceil_div(shape.input[1], phases_), kV) + 1) * kV),
-        taps_(workspace.take<Tap>(shape.kernel[1])),
-        rows_(workspace.take<const T*>(shape.kernel[0])),
-        sums_(workspace.take<T>(shape.channels * phases_ * pitch_)),
-        products_(workspace.take<T>(shape.channels * shape.taps() * plane_ + kV)),
-        planes_(workspace.take<T>(channels_last ? shape.filters * plane_ : 0)) {
-    for (int64_t x = 0; x < shape.kernel[1]; ++x) {
-      taps_[x] = Tap(shape, x);
-    }
-  }
+        taps_(memory.template take<Tap>(shape.kernel[1])),
+        rows_(memory.template take<const T*>(shape.kernel[0])),
+        sums_(memory.template take<T>(shape.channels, phases_, pitch_)),
+        products_(memory.template take_more<T>(kV, shape.channels, shape.taps(), plane_)),
+        planes_(memory.template take<T>(channels_last ? shape.filters : 0, plane_)) {}
+
+  /// The number of bytes that the kernel for NCHW takes besides.
+  double scratch_to_multiply() const { return dense_plane_scratch<T>(products(0), whole_band()); }
 
   void run(const T* gradient, const T* weight, const T* bias, T* result, int64_t begin,
            int64_t end) const {
+    for (int64_t x = 0; x < shape_.kernel[1]; ++x) {
+      taps_[x] = Tap(shape_, x);
+    }
     const int64_t bands = ceil_div(shape_.output[0], band_rows_);
     for (int64_t i = begin; i < end; ++i) {
       const int64_t image = i / bands;
@@ -152,13 +154,22 @@ class Col2ImGradient {
     }
   }
 
-  /// Computes the products of these output rows of an image. `top` is the output row whose products
-  /// come first in `products_`.
+  /// The convolution, 1x1, that multiplies a band of the output's gradient by the weight. `top` is
+  /// the output row whose products come first in `products_`.
+  ConvShape products(int64_t top) const {
+    return {1,        shape_.filters, shape_.channels * shape_.taps(),
+            1,        shape_.output,  {rows_before_ + band_rows_, shape_.output[1]},
+            {1, 1},   {1, 1},         {1, 1},
+            {-top, 0}};
+  }
+
+  DensePart whole_band() const {
+    return {{0, rows_before_ + band_rows_}, {0, shape_.channels * shape_.taps()}};
+  }
+
+  /// Computes the products of these output rows of an image.
   void multiply(const T* gradient, const T* weight, int64_t top, const Pair& rows) const {
-    ConvShape products{1,        shape_.filters, shape_.channels * shape_.taps(),
-                       1,        shape_.output,  {rows_before_ + band_rows_, shape_.output[1]},
-                       {1, 1},   {1, 1},         {1, 1},
-                       {-top, 0}};
+    ConvShape products = this->products(top);
     if (channels_last_) {
       const int64_t pixels = (rows[1] - rows[0]) * shape_.output[1];
       transpose(gradient + rows[0] * shape_.output[1] * shape_.filters, pixels, shape_.filters,
@@ -237,6 +248,13 @@ void dense_col2im_input_gradient(const ConvShape& shape, const T* gradient, cons
   Workspace workspace;
   Col2ImGradient<T>(shape, channels_last, band_rows, workspace)
       .run(gradient, weight, bias, result, begin, end);
+}
+
+template <class T>
+double dense_col2im_scratch(const ConvShape& shape, bool channels_last, int64_t band_rows) {
+  ScratchSize size;
+  return Col2ImGradient<T>(shape, channels_last, band_rows, size).scratch_to_multiply() +
+         size.bytes();
 }
 
 }  // namespace samepad::kernels::SAMEPAD_ISA

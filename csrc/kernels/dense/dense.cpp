@@ -1,20 +1,23 @@
 // The dense kernels on tensors and threads.
 
-#include <ATen/Dispatch.h>
 #include <ATen/ops/empty.h>
 #include <c10/util/Exception.h>
 
 #include <algorithm>
-#include <numeric>
 
 #include "../common/arithmetic.h"
 #include "../common/cpu.h"
+#include "../common/types.h"
 #include "../common/workspace.h"
 #include "../conv_kernels.h"
 #include "kernels.h"
+#include "parts.h"
+#include "phases.h"
 
 namespace samepad::kernels {
 namespace {
+
+using DenseTypes = Types<float, double>;
 
 template <class T>
 const DenseKernels<T>& kernels() {
@@ -58,82 +61,6 @@ at::Tensor in_layout(const at::Tensor& tensor, at::MemoryFormat memory_format) {
   return result;
 }
 
-/// Input elements that `rows` output rows span and that are copied at a time.
-double spanned(const ConvShape& shape, bool channels_last, double rows) {
-  constexpr int64_t kPanelProducts = 192;
-  const int64_t channels = shape.channels / shape.groups;
-  const auto along = [&](int axis, double outputs) {
-    return outputs * static_cast<double>(shape.stride[axis]) +
-           static_cast<double>(shape.kernel[axis]) * static_cast<double>(shape.dilation[axis]);
-  };
-  return along(0, rows) * along(1, static_cast<double>(shape.output[1])) *
-         static_cast<double>(channels_last
-                                 ? channels
-                                 : std::clamp<int64_t>(kPanelProducts / shape.taps(), 1, channels));
-}
-
-/// Output rows to compute at a time: some hundred pixels, as rows that follow read some of the same
-/// input; no more than the second cache holds the sums of and, of pixels, the input.
-int64_t band_rows(const ConvShape& shape, bool channels_last) {
-  constexpr int64_t kPixels = 512;
-  constexpr int64_t kElements = 131072;
-  int64_t pixels = std::min(kPixels, kElements / (shape.filters / shape.groups));
-  if (channels_last) {
-    const double row = spanned(shape, true, 2) - spanned(shape, true, 1);
-    pixels = std::min(pixels, static_cast<int64_t>(static_cast<double>(kElements) / row *
-                                                   static_cast<double>(shape.output[1])));
-  }
-  return std::max<int64_t>(pixels / shape.output[1], 1);
-}
-
-/// The parts that a convolution is shared out in.
-class Parts {
- public:
-  Parts(const ConvShape& shape, bool channels_last, int64_t block)
-      : rows_(shape.batch * shape.output[0]),
-        bands_(ceil_div(rows_, band_rows(shape, channels_last))),
-        groups_(shape.groups),
-        filters_(shape.filters / shape.groups),
-        block_(block),
-        blocks_(ceil_div(filters_, block)) {
-    // Few of them are not worth what every thread does for itself: the input is copied, the weight
-    // read.
-    constexpr int64_t kLeastPixels = 128;
-    constexpr int64_t kLeastFilters = 32;
-    const int64_t threads = at::get_num_threads();
-    // Bands for all threads alike; where there are too few, filters are shared.
-    if (bands_ > threads || rows_ * shape.output[1] >= threads * kLeastPixels) {
-      bands_ = std::min(rows_, ceil_div(bands_, threads) * threads);
-    }
-    shares_ = std::clamp<int64_t>(ceil_div(threads, bands_ * groups_), 1,
-                                  std::min(blocks_, ceil_div(filters_, kLeastFilters)));
-  }
-
-  int64_t bands() const { return bands_; }
-
-  int64_t count() const { return bands_ * groups_ * shares_; }
-
-  DensePart operator[](int64_t i) const {
-    const int64_t share = i % shares_;
-    const int64_t group = i / shares_ % groups_;
-    const int64_t band = i / shares_ / groups_;
-    const auto filter = [&](int64_t share) {
-      return group * filters_ + std::min(blocks_ * share / shares_ * block_, filters_);
-    };
-    return {{rows_ * band / bands_, rows_ * (band + 1) / bands_},
-            {filter(share), filter(share + 1)}};
-  }
-
- private:
-  int64_t rows_;
-  int64_t bands_;
-  int64_t groups_;
-  int64_t filters_;  ///< of a group
-  int64_t block_;    ///< of filters
-  int64_t blocks_;
-  int64_t shares_ = 1;
-};
-
 template <class Run>
 void run_parts(const Parts& parts, int64_t operations, const Run& run) {
   share_out(parts.count(), operations / parts.count(), [&](int64_t begin, int64_t end) {
@@ -174,38 +101,6 @@ T* take_packed(const ConvShape& shape, Workspace& workspace) {
   const int64_t blocks = ceil_div(shape.filters, block);
   return workspace.take<T>(blocks * block * shape.channels * shape.taps());
 }
-
-/// Positions of the input along one axis, a stride apart. Their gradient is a convolution of the
-/// output's by some taps of the kernel, in reverse.
-struct Phase {
-  int64_t first;     ///< position
-  int64_t count;     ///< of positions
-  int64_t tap;       ///< the first tap
-  int64_t tap_step;  ///< from one to the next
-  int64_t taps;
-  int64_t dilation;
-  int64_t before;
-
-  Phase(const ConvShape& shape, int axis, int64_t position) : first(position) {
-    const int64_t stride = shape.stride[axis];
-    const int64_t kernel = shape.kernel[axis];
-    const int64_t common = std::gcd(stride, shape.dilation[axis]);
-    count = ceil_div(shape.input[axis] - first, stride);
-    tap_step = stride / common;
-    dilation = shape.dilation[axis] / common;
-    // Tap t of output i reads position i stride + t dilation - before.
-    const auto reads = [&](int64_t t) {
-      return (first + shape.before[axis] - t * shape.dilation[axis]) % stride == 0;
-    };
-    tap = 0;
-    while (tap < std::min(tap_step, kernel) && !reads(tap)) {
-      ++tap;
-    }
-    taps = tap < tap_step && tap < kernel ? ceil_div(kernel - tap, tap_step) : 0;
-    const int64_t output = (first + shape.before[axis] - tap * shape.dilation[axis]) / stride;
-    before = (taps - 1) * dilation - output;
-  }
-};
 
 /// The weight, channels_last, of the convolution that gives these phases: the filters become
 /// channels. Packed in blocks.
@@ -284,7 +179,8 @@ bool has_few_channels(const ConvShape& shape) {
   return shape.channels <= kFewChannels;
 }
 
-/// Output rows that are multiplied at a time for the gradient of an input of few channels.
+/// The number of output rows that are multiplied at a time for the gradient of an input of few
+/// channels.
 int64_t product_rows(const ConvShape& shape) {
   ConvShape products = shape;
   products.filters = shape.channels * shape.taps();
@@ -341,55 +237,44 @@ at::Tensor weight_gradient(const ConvShape& shape, at::MemoryFormat memory_forma
   return result;
 }
 
-/// Elements that are copied or multiplied at a time, at most: they should stay in a cache.
-constexpr double kElementsAtOnce = 1024 * 1024;
+bool takes_type(at::ScalarType type) { return DenseTypes::contain(type); }
 
-bool is_copied_in_bands(const ConvShape& shape, bool channels_last) {
-  return spanned(shape, channels_last, static_cast<double>(band_rows(shape, channels_last))) <=
-         kElementsAtOnce;
-}
-
-/// The largest of the convolutions that give the input's gradient: of the phase with most taps.
-ConvShape largest_phase(const ConvShape& shape) {
-  ConvShape result = shape;
-  std::swap(result.channels, result.filters);
-  result.input = shape.output;
-  result.stride = {1, 1};
-  for (const int axis : {0, 1}) {
-    const int64_t common = std::gcd(shape.stride[axis], shape.dilation[axis]);
-    result.output[axis] = ceil_div(shape.input[axis], shape.stride[axis]);
-    result.kernel[axis] = ceil_div(shape.kernel[axis], shape.stride[axis] / common);
-    result.dilation[axis] = shape.dilation[axis] / common;
-  }
-  return result;
-}
-
-bool takes_type(at::ScalarType type) { return type == at::kFloat || type == at::kDouble; }
-
-bool takes_input_gradient(const ConvShape& shape) {
-  if (!has_few_channels(shape)) {
-    return is_copied_in_bands(largest_phase(shape), /*channels_last=*/true);
-  }
-  const auto rows = static_cast<double>(product_rows(shape) + shape.overlap(0));
-  const auto products = static_cast<double>(shape.channels * shape.taps());
-  return rows * static_cast<double>(shape.output[1]) * products <= kElementsAtOnce;
-}
-
-bool takes(Pass pass, const ConvShape& shape, at::MemoryFormat memory_format,
-           at::ScalarType /*type*/) {
-  if (instruction_set() == InstructionSet::generic) {
-    return false;
-  }
-  const bool channels_last = is_channels_last(memory_format);
+/// The number of bytes of scratch memory that a thread takes, for any number of threads.
+template <class T>
+double scratch(Pass pass, const ConvShape& shape, bool channels_last) {
+  const DenseKernels<T>& run = kernels<T>();
+  const auto whole_band = [](const ConvShape& shape, bool channels_last) {
+    return DensePart{largest_band(shape, band_rows(shape, channels_last)),
+                     {0, shape.filters / shape.groups}};
+  };
   switch (pass) {
     case Pass::output:
-      return (shape.groups == 1 || !channels_last) && is_copied_in_bands(shape, channels_last);
-    case Pass::input_gradient:
-      return shape.groups == 1 && takes_input_gradient(shape);
+      return (channels_last ? run.pixel_scratch : run.plane_scratch)(
+          shape, whole_band(shape, channels_last));
+    case Pass::input_gradient: {
+      if (has_few_channels(shape)) {
+        return run.col2im_scratch(shape, channels_last, product_rows(shape));
+      }
+      const ConvShape phase = largest_phase(shape);
+      return run.pixel_scratch(phase, whole_band(phase, /*channels_last=*/true));
+    }
     case Pass::weight_gradient:
-      return shape.groups == 1 && is_copied_in_bands(shape, /*channels_last=*/true);
+      return run.weight_scratch(shape, channels_last,
+                                whole_band(shape, /*channels_last=*/true).rows);
   }
-  return false;
+  return 0;
+}
+
+bool takes(Pass pass, const ConvShape& shape, at::MemoryFormat memory_format, at::ScalarType type) {
+  constexpr double kMostScratch = 16.0 * 1024 * 1024;
+  const bool channels_last = is_channels_last(memory_format);
+  const bool takes_groups = pass == Pass::output && !channels_last;
+  if (instruction_set() == InstructionSet::generic || (shape.groups > 1 && !takes_groups) ||
+      !shape.is_countable()) {
+    return false;
+  }
+  return DenseTypes::dispatch(
+      type, [&]<class T>() { return scratch<T>(pass, shape, channels_last) <= kMostScratch; });
 }
 
 at::Tensor output(const ConvShape& shape, at::MemoryFormat memory_format, const at::Tensor& input,
@@ -401,28 +286,27 @@ at::Tensor output(const ConvShape& shape, at::MemoryFormat memory_format, const 
   const std::optional<at::Tensor> added = bias ? std::optional(bias->contiguous()) : std::nullopt;
   at::Tensor output = at::empty({shape.batch, shape.filters, shape.output[0], shape.output[1]},
                                 input.options(), memory_format);
-  AT_DISPATCH_FLOATING_TYPES(input.scalar_type(), "dense", [&] {
-    const auto* const b = added ? added->const_data_ptr<scalar_t>() : nullptr;
+  DenseTypes::dispatch(input.scalar_type(), [&]<class T>() {
+    const auto* const b = added ? added->const_data_ptr<T>() : nullptr;
     if (!channels_last) {
-      plane_output<scalar_t>(shape, from, filters, b, output);
+      plane_output<T>(shape, from, filters, b, output);
       return;
     }
     constexpr int64_t kManyBands = 3;
     const int64_t row = shape.output[1] * shape.filters;
-    DenseWeight<scalar_t> w{filters.const_data_ptr<scalar_t>(), !filters.is_contiguous(), false};
+    DenseWeight<T> w{filters.const_data_ptr<T>(), !filters.is_contiguous(), false};
     Workspace workspace;
     if (Parts(shape, channels_last, 1).bands() >= kManyBands) {
-      auto* const packed = take_packed<scalar_t>(shape, workspace);
+      auto* const packed = take_packed<T>(shape, workspace);
       const int64_t products = shape.channels * shape.taps();
-      const int64_t block = kernels<scalar_t>().block;
+      const int64_t block = kernels<T>().block;
       share_out(ceil_div(shape.filters, block), block * products, [&](int64_t begin, int64_t end) {
-        kernels<scalar_t>().pack_blocks(w.data, shape.filters, products, begin, end, packed);
+        kernels<T>().pack_blocks(w.data, shape.filters, products, begin, end, packed);
       });
       w = {packed, w.channels_last, true};
     }
-    pixel_output<scalar_t>(shape, from.const_data_ptr<scalar_t>(), w, b,
-                           output.mutable_data_ptr<scalar_t>(),
-                           {shape.output[0] * row, row, shape.filters});
+    pixel_output<T>(shape, from.const_data_ptr<T>(), w, b, output.mutable_data_ptr<T>(),
+                    {shape.output[0] * row, row, shape.filters});
   });
   return output;
 }
@@ -435,26 +319,24 @@ at::Tensor input_gradient(const ConvShape& shape, at::MemoryFormat memory_format
   at::Tensor result =
       at::empty({shape.batch, shape.channels, shape.input[0], shape.input[1]}, gradient.options(),
                 few ? memory_format : at::MemoryFormat::ChannelsLast);
-  return AT_DISPATCH_FLOATING_TYPES(gradient.scalar_type(), "dense_input_gradient", [&] {
+  return DenseTypes::dispatch(gradient.scalar_type(), [&]<class T>() {
     if (few) {
-      col2im_input_gradient<scalar_t>(
-          shape, is_channels_last(memory_format), in_layout<scalar_t>(gradient, memory_format),
-          in_layout<scalar_t>(weight, at::MemoryFormat::Contiguous), added, result);
+      col2im_input_gradient<T>(shape, is_channels_last(memory_format),
+                               in_layout<T>(gradient, memory_format),
+                               in_layout<T>(weight, at::MemoryFormat::Contiguous), added, result);
       return result;
     }
-    input_gradient<scalar_t>(shape, in_layout<scalar_t>(gradient, at::MemoryFormat::ChannelsLast),
-                             in_layout<scalar_t>(weight, at::MemoryFormat::ChannelsLast), added,
-                             result);
-    return in_layout<scalar_t>(result, memory_format);
+    input_gradient<T>(shape, in_layout<T>(gradient, at::MemoryFormat::ChannelsLast),
+                      in_layout<T>(weight, at::MemoryFormat::ChannelsLast), added, result);
+    return in_layout<T>(result, memory_format);
   });
 }
 
 at::Tensor weight_gradient(const ConvShape& shape, at::MemoryFormat memory_format,
                            const at::Tensor& gradient, const at::Tensor& input) {
-  return AT_DISPATCH_FLOATING_TYPES(gradient.scalar_type(), "dense_weight_gradient", [&] {
-    return weight_gradient<scalar_t>(shape, memory_format,
-                                     in_layout<scalar_t>(gradient, memory_format),
-                                     in_layout<scalar_t>(input, memory_format));
+  return DenseTypes::dispatch(gradient.scalar_type(), [&]<class T>() {
+    return weight_gradient<T>(shape, memory_format, in_layout<T>(gradient, memory_format),
+                              in_layout<T>(input, memory_format));
   });
 }
 

@@ -40,11 +40,14 @@ struct DenseKernels {
   /// and weights (filters, channels / groups, kernel height, kernel width).
   void (*plane_output)(const ConvShape& shape, const T* input, const T* weight, const T* bias,
                        T* output, const DensePart& part);
+  /// The number of bytes of scratch memory that it takes.
+  double (*plane_scratch)(const ConvShape& shape, const DensePart& part);
 
   /// Computes a part of the output in channels_last: inputs and outputs are (batch, height, width,
   /// channels), in one group. A part begins at the first filter of a block.
   void (*pixel_output)(const ConvShape& shape, const T* input, const DenseWeight<T>& weight,
                        const T* bias, T* output, const PixelSteps& steps, const DensePart& part);
+  double (*pixel_scratch)(const ConvShape& shape, const DensePart& part);
 
   /// Computes the gradient of an input of few channels, in the input's layout, by col2im. `weight`
   /// is (channels, kernel height, kernel width, filters). The output's gradient is processed in
@@ -52,6 +55,7 @@ struct DenseKernels {
   void (*col2im_input_gradient)(const ConvShape& shape, const T* gradient, const T* weight,
                                 const T* bias, T* result, bool channels_last, int64_t band_rows,
                                 int64_t begin, int64_t end);
+  double (*col2im_scratch)(const ConvShape& shape, bool channels_last, int64_t band_rows);
 
   /// Computes rows [begin, end) of the weight's gradient as a matrix of products (kernel elements
   /// of all channels) by filters, whose layout is (blocks of filters, products, filters of a
@@ -60,6 +64,7 @@ struct DenseKernels {
   void (*weight_gradient)(const ConvShape& shape, const T* gradient, const T* input,
                           bool channels_last, int64_t band_rows, T* weight_gradient, int64_t begin,
                           int64_t end);
+  double (*weight_scratch)(const ConvShape& shape, bool channels_last, const Pair& band);
 
   /// Packs blocks [begin, end) of `filters` filters of `products` elements each. The packed weight
   /// needs room for whole blocks of filters.

@@ -131,79 +131,38 @@ int64_t pixel_pitch(int64_t channels) {
   return competing ? channels + kLanes<T> : channels;
 }
 
-/// Computes one part of the output: a band of output rows for some blocks of filters.
+/// The input rows that a band of output rows reads, with their padding.
 template <class T>
-class PixelBand {
+class PixelBandRows {
  public:
-  PixelBand(const ConvShape& shape, const DensePart& part, Workspace& workspace)
+  template <class Memory>
+  PixelBandRows(const ConvShape& shape, const Pair& band, Memory& memory)
       : shape_(shape),
-        part_(part),
+        band_(band),
         columns_((shape.output[1] - 1) * shape.stride[1] + shape.extent(1)),
         pitch_(pixel_pitch<T>(shape.channels)),
-        pixels_((part.rows[1] - part.rows[0]) * shape.output[1]),
-        workspace_(workspace) {}
+        source_(memory.template take<T>(each_image(shape, band, [](const ImageRows&) {}), columns_,
+                                        pitch_)),
+        pixels_(memory.template take<const T*>(band[1] - band[0], shape.output[1])),
+        offsets_(memory.template take<int64_t>(shape.channels, shape.kernel[0], shape.kernel[1])) {}
 
-  void run(const T* input, const DenseWeight<T>& weight, const T* bias, T* output,
-           const PixelSteps& steps) const {
-    const auto* const offsets = product_offsets(weight.channels_last);
-    const auto* const sources = copy_rows(input);
-    const auto* const places = output_places(output, steps);
-    auto** const targets = workspace_.take<T*>(pixels_);
-    auto* const start = workspace_.take<T>(kBlockFilters<T>);
-    // Sums are kept outside the output if the filters do not fill whole vectors, or if there are
-    // several spans.
-    T* const sums = workspace_.take<T>(pixels_ * kBlockFilters<T>);
-    auto* const packed = workspace_.take<T>(weight.packed ? 0 : kBlockFilters<T> * kTileDepth);
-    const int64_t products = shape_.channels * shape_.taps();
-    for (int64_t f = part_.filters[0]; f < part_.filters[1]; f += kBlockFilters<T>) {
-      const int64_t filters = std::min(part_.filters[1] - f, kBlockFilters<T>);
-      const bool beside = filters % kLanes<T> != 0 || products > kSpan * kTileDepth;
-      for (int64_t i = 0; i < kBlockFilters<T>; ++i) {
-        start[i] = bias != nullptr && i < filters ? bias[f + i] : T(0);
-      }
-      for (int64_t p = 0; p < pixels_; ++p) {
-        targets[p] = beside ? sums + p * kBlockFilters<T> : places[p] + f;
-      }
-      for (int64_t k = 0; k < products; k += kTileDepth) {
-        const int64_t depth = std::min(kTileDepth, products - k);
-        const T* factors = packed;
-        if (weight.packed) {
-          factors = weight.data + f * products + k * ceil_div(filters, kLanes<T>) * kLanes<T>;
-        } else {
-          pack_block(weight.data + f * products, filters, products, k, k + depth, packed);
-        }
-        const int64_t step = k / kTileDepth;
-        with_vectors(ceil_div(filters, kLanes<T>), [&](auto vectors) {
-          add_products<vectors>(sources, offsets + k, depth, factors,
-                                step % kSpan == 0 ? start : nullptr, targets);
-        });
-        const bool ends = (step + 1) % kSpan == 0 || k + depth == products;
-        for (int64_t p = 0; beside && ends && p < pixels_; ++p) {
-          put_sums(targets[p], filters, /*add=*/step >= kSpan, places[p] + f);
-        }
-        // The first span started with the bias; the sums of all others start with zero.
-        std::fill_n(start, kBlockFilters<T>, T(0));
-      }
-    }
-  }
-
-  /// Returns the distance from the start of a pixel's window to each product, in the order of the
+  /// Finds the distance from the start of a pixel's window to each product, in the order of the
   /// weight.
-  const int64_t* product_offsets(bool channels_last_weight) const {
-    auto* const result = workspace_.take<int64_t>(shape_.channels * shape_.taps());
+  const int64_t* find_offsets(bool channels_last_weight = true) const {
     for (int64_t t = 0; t < shape_.taps(); ++t) {
       const int64_t place = (t / shape_.kernel[1] * shape_.dilation[0] * columns_ +
                              t % shape_.kernel[1] * shape_.dilation[1]) *
                             pitch_;
       for (int64_t c = 0; c < shape_.channels; ++c) {
-        result[channels_last_weight ? t * shape_.channels + c : c * shape_.taps() + t] = place + c;
+        offsets_[channels_last_weight ? t * shape_.channels + c : c * shape_.taps() + t] =
+            place + c;
       }
     }
-    return result;
+    return offsets_;
   }
 
   /// Copies the input rows and returns the address at which each pixel's window starts.
-  const T* const* copy_rows(const T* input) const {
+  const T* const* copy(const T* input) const {
     const int64_t channels = shape_.channels;
     const int64_t row_size = columns_ * pitch_;
     // The padded row consists of `left` columns of padding, `inside` columns of input and padding
@@ -211,15 +170,12 @@ class PixelBand {
     const int64_t left = std::clamp<int64_t>(shape_.before[1], 0, columns_);
     const int64_t skipped = std::max<int64_t>(-shape_.before[1], 0);
     const int64_t inside = std::clamp<int64_t>(shape_.input[1] - skipped, 0, columns_ - left);
-    const int64_t height = each_image(shape_, part_.rows, [](const ImageRows&) {});
-    T* const source = workspace_.take<T>(height * row_size);
-    const auto** const result = workspace_.take<const T*>(pixels_);
     int64_t pixel = 0;
-    each_image(shape_, part_.rows, [&](const ImageRows& image) {
-      T* row = source + image.source * row_size;
+    each_image(shape_, band_, [&](const ImageRows& image) {
+      T* row = source_ + image.source * row_size;
       for (int64_t y = 0; y < image.end - image.begin; ++y) {
         for (int64_t x = 0; x < shape_.output[1]; ++x) {
-          result[pixel++] = row + y * shape_.stride[0] * row_size + x * shape_.stride[1] * pitch_;
+          pixels_[pixel++] = row + y * shape_.stride[0] * row_size + x * shape_.stride[1] * pitch_;
         }
       }
       for (int64_t y = image.top; y < image.top + image.height; ++y, row += row_size) {
@@ -240,7 +196,71 @@ class PixelBand {
         std::fill(row + (left + inside) * pitch_, row + row_size, T(0));
       }
     });
-    return result;
+    return pixels_;
+  }
+
+ private:
+  const ConvShape& shape_;
+  Pair band_;
+  int64_t columns_;  ///< number of columns in a padded row
+  int64_t pitch_;    ///< distance from one pixel of a padded row to the next
+  T* source_;
+  const T** pixels_;
+  int64_t* offsets_;
+};
+
+/// Computes one part of the output: a band of output rows for some blocks of filters.
+template <class T>
+class PixelBand {
+ public:
+  template <class Memory>
+  PixelBand(const ConvShape& shape, const DensePart& part, Memory& memory)
+      : shape_(shape),
+        part_(part),
+        rows_(shape, part.rows, memory),
+        pixels_((part.rows[1] - part.rows[0]) * shape.output[1]),
+        places_(memory.template take<T*>(pixels_)),
+        targets_(memory.template take<T*>(pixels_)),
+        start_(memory.template take<T>(kBlockFilters<T>)),
+        sums_(memory.template take<T>(pixels_, kBlockFilters<T>)),
+        packed_(memory.template take<T>(kBlockFilters<T>, kTileDepth)) {}
+
+  void run(const T* input, const DenseWeight<T>& weight, const T* bias, T* output,
+           const PixelSteps& steps) const {
+    const auto* const offsets = rows_.find_offsets(weight.channels_last);
+    const auto* const sources = rows_.copy(input);
+    find_places(output, steps);
+    const int64_t products = shape_.channels * shape_.taps();
+    for (int64_t f = part_.filters[0]; f < part_.filters[1]; f += kBlockFilters<T>) {
+      const int64_t filters = std::min(part_.filters[1] - f, kBlockFilters<T>);
+      const bool beside = filters % kLanes<T> != 0 || products > kSpan * kTileDepth;
+      for (int64_t i = 0; i < kBlockFilters<T>; ++i) {
+        start_[i] = bias != nullptr && i < filters ? bias[f + i] : T(0);
+      }
+      for (int64_t p = 0; p < pixels_; ++p) {
+        targets_[p] = beside ? sums_ + p * kBlockFilters<T> : places_[p] + f;
+      }
+      for (int64_t k = 0; k < products; k += kTileDepth) {
+        const int64_t depth = std::min(kTileDepth, products - k);
+        const T* factors = packed_;
+        if (weight.packed) {
+          factors = weight.data + f * products + k * ceil_div(filters, kLanes<T>) * kLanes<T>;
+        } else {
+          pack_block(weight.data + f * products, filters, products, k, k + depth, packed_);
+        }
+        const int64_t step = k / kTileDepth;
+        with_vectors(ceil_div(filters, kLanes<T>), [&](auto vectors) {
+          add_products<vectors>(sources, offsets + k, depth, factors,
+                                step % kSpan == 0 ? start_ : nullptr, targets_);
+        });
+        const bool ends = (step + 1) % kSpan == 0 || k + depth == products;
+        for (int64_t p = 0; beside && ends && p < pixels_; ++p) {
+          put_sums(targets_[p], filters, /*add=*/step >= kSpan, places_[p] + f);
+        }
+        // The first span started with the bias; the sums of all others start with zero.
+        std::fill_n(start_, kBlockFilters<T>, T(0));
+      }
+    }
   }
 
  private:
@@ -254,26 +274,29 @@ class PixelBand {
     }
   }
 
-  /// Returns the place of each pixel's first filter in the output.
-  T* const* output_places(T* output, const PixelSteps& steps) const {
-    auto** const result = workspace_.take<T*>(pixels_);
+  /// Finds the place of each pixel's first filter in the output.
+  void find_places(T* output, const PixelSteps& steps) const {
     int64_t pixel = 0;
     each_image(shape_, part_.rows, [&](const ImageRows& image) {
       for (int64_t y = image.begin; y < image.end; ++y) {
         for (int64_t x = 0; x < shape_.output[1]; ++x) {
-          result[pixel++] = output + image.image * steps.image + y * steps.row + x * steps.column;
+          places_[pixel++] = output + image.image * steps.image + y * steps.row + x * steps.column;
         }
       }
     });
-    return result;
   }
 
   const ConvShape& shape_;
   const DensePart& part_;
-  int64_t columns_;  ///< number of columns in a padded row
-  int64_t pitch_;    ///< distance from one pixel of a padded row to the next
+  PixelBandRows<T> rows_;
   int64_t pixels_;
-  Workspace& workspace_;
+  T** places_;   ///< of each pixel's first filter in the output
+  T** targets_;  ///< where the sums of each pixel are accumulated
+  T* start_;     ///< what the sums start with
+  /// The sums, which are kept outside the output if the filters do not fill whole vectors, or if
+  /// there are several spans.
+  T* sums_;
+  T* packed_;  ///< a block of the weight
 };
 
 template <class T>
@@ -281,6 +304,13 @@ void dense_pixel_output(const ConvShape& shape, const T* input, const DenseWeigh
                         const T* bias, T* output, const PixelSteps& steps, const DensePart& part) {
   Workspace workspace;
   PixelBand<T>(shape, part, workspace).run(input, weight, bias, output, steps);
+}
+
+template <class T>
+double dense_pixel_scratch(const ConvShape& shape, const DensePart& part) {
+  ScratchSize size;
+  PixelBand<T>(shape, part, size);
+  return size.bytes();
 }
 
 }  // namespace samepad::kernels::SAMEPAD_ISA

@@ -85,14 +85,15 @@ inline constexpr auto kPanelSums = []<size_t... F>(std::index_sequence<F...>) {
 template <class T>
 class PlaneRows {
  public:
-  PlaneRows(const ConvShape& shape, const Pair& band, int64_t channels, Workspace& workspace)
+  template <class Memory>
+  PlaneRows(const ConvShape& shape, const Pair& band, int64_t channels, Memory& memory)
       : shape_(shape),
         band_(band),
-        rows_(shape.input[1], shape.before[1], shape.stride[1], shape.output[1], shape.extent(1),
-              workspace),
+        channels_(channels),
+        rows_(shape.input[1], shape.before[1], shape.stride[1], shape.output[1], shape.extent(1)),
         height_(each_image(shape, band, [](const ImageRows&) {})),
-        source_(rows_.take(channels * height_, workspace)),
-        workspace_(workspace) {}
+        source_(rows_.take(channels, height_, memory)),
+        offsets_(memory.template take<int64_t>(channels, shape.kernel[0], shape.kernel[1])) {}
 
   /// Copies the rows of `count` channels from channel c on.
   void copy(const T* input, int64_t c, int64_t count) const {
@@ -111,9 +112,8 @@ class PlaneRows {
   /// The number of elements from one row to the next.
   int64_t row() const { return rows_.size(); }
 
-  /// Returns the address at which the window of each pixel of the band starts.
-  const T* const* pixels() const {
-    auto** const result = workspace_.take<const T*>((band_[1] - band_[0]) * shape_.output[1]);
+  /// Finds the address at which the window of each pixel of the band starts.
+  void find_pixels(const T** result) const {
     int64_t pixel = 0;
     each_image(shape_, band_, [&](const ImageRows& image) {
       for (int64_t y = 0; y < image.end - image.begin; ++y) {
@@ -123,36 +123,60 @@ class PlaneRows {
         }
       }
     });
-    return result;
   }
 
-  /// Returns the distance from there to each product (channels, kernel height, kernel width).
-  const int64_t* product_offsets(int64_t channels) const {
-    auto* const result = workspace_.take<int64_t>(channels * shape_.taps());
-    for (int64_t c = 0; c < channels; ++c) {
+  /// Finds the distance from there to each product (channels, kernel height, kernel width).
+  const int64_t* find_offsets() const {
+    for (int64_t c = 0; c < channels_; ++c) {
       for (int64_t t = 0; t < shape_.taps(); ++t) {
         const int64_t y = t / shape_.kernel[1] * shape_.dilation[0];
         const int64_t x = t % shape_.kernel[1] * shape_.dilation[1];
-        result[c * shape_.taps() + t] = (c * height_ + y) * rows_.size() + rows_.place(x);
+        offsets_[c * shape_.taps() + t] = (c * height_ + y) * rows_.size() + rows_.place(x);
       }
     }
-    return result;
+    return offsets_;
   }
 
  private:
   const ConvShape& shape_;
   Pair band_;
+  int64_t channels_;
   Rows<T> rows_;
   int64_t height_;  ///< number of rows per channel
   T* source_;
-  Workspace& workspace_;
+  int64_t* offsets_;
+};
+
+/// The same for all channels of a convolution in one group, as the weight's gradient reads them.
+template <class T>
+class PlaneBandRows {
+ public:
+  template <class Memory>
+  PlaneBandRows(const ConvShape& shape, const Pair& band, Memory& memory)
+      : channels_(shape.channels),
+        rows_(shape, band, shape.channels, memory),
+        pixels_(memory.template take<const T*>(band[1] - band[0], shape.output[1])) {}
+
+  const T* const* copy(const T* input) const {
+    rows_.copy(input, 0, channels_);
+    rows_.find_pixels(pixels_);
+    return pixels_;
+  }
+
+  const int64_t* find_offsets() const { return rows_.find_offsets(); }
+
+ private:
+  int64_t channels_;
+  PlaneRows<T> rows_;
+  const T** pixels_;
 };
 
 /// Computes one part of the output: a band of output rows for some filters of a group.
 template <class T>
 class PlaneBand {
  public:
-  PlaneBand(const ConvShape& shape, const DensePart& part, Workspace& workspace)
+  template <class Memory>
+  PlaneBand(const ConvShape& shape, const DensePart& part, Memory& memory)
       : shape_(shape),
         part_(part),
         channels_(shape.channels / shape.groups),
@@ -166,27 +190,32 @@ class PlaneBand {
             ceil_div(channels_, std::clamp<int64_t>(kPanelDepth / shape.taps(), 1, channels_)))),
         depth_(ceil_div(channels_at_once_ * shape.taps(),
                         ceil_div(channels_at_once_ * shape.taps(), kPanelDepth))),
-        rows_(shape, part.rows, channels_at_once_, workspace),
-        pieces_(workspace.take<Piece>(part.rows[1] - part.rows[0] + panels_)),
-        first_pieces_(workspace.take<int64_t>(panels_ + 1)),
-        sums_(workspace.take<T*>(panels_)),
-        offsets_(rows_.product_offsets(channels_at_once_)),
+        rows_(shape, part.rows, channels_at_once_, memory),
+        pieces_(memory.template take<Piece>(part.rows[1] - part.rows[0] + panels_)),
+        first_pieces_(memory.template take<int64_t>(panels_ + 1)),
+        sums_(memory.template take<T*>(panels_)),
         // Pieces are copied as whole vectors and overrun their ends: into the place of the next
         // piece, or at the end of the panel into the extra row.
-        panel_(workspace.take<T>((depth_ + 1) * kPanelPixels<T>)),
-        start_(workspace.take<T>(filters_)) {
+        panel_(memory.template take<T>(depth_ + 1, kPanelPixels<T>)),
+        start_(memory.template take<T>(filters_)) {
+    int64_t beside = 0;
+    for (int64_t panel = 0; panel < panels_; ++panel) {
+      beside += is_beside(panel) ? 1 : 0;
+    }
+    beside_ = memory.template take<T>(beside, filters_, kPanelPixels<T>);
+  }
+
+  void run(const T* input, const T* weight, const T* bias, T* output) {
+    offsets_ = rows_.find_offsets();
     find_pieces();
     // Elements of a panel's last vector that no piece fills are multiplied too. They are set to
     // zero, because arithmetic on subnormal numbers would be some fifty times slower.
     std::fill_n(panel_, depth_ * kPanelPixels<T>, T(0));
+    T* next = beside_;
     for (int64_t panel = 0; panel < panels_; ++panel) {
-      sums_[panel] = steps() <= kSpan && is_part_of_output(panel)
-                         ? nullptr
-                         : workspace.take<T>(filters_ * kPanelPixels<T>);
+      sums_[panel] = is_beside(panel) ? next : nullptr;
+      next += is_beside(panel) ? filters_ * kPanelPixels<T> : 0;
     }
-  }
-
-  void run(const T* input, const T* weight, const T* bias, T* output) const {
     for (int64_t f = 0; f < filters_; ++f) {
       start_[f] = bias != nullptr ? bias[part_.filters[0] + f] : T(0);
     }
@@ -285,12 +314,13 @@ class PlaneBand {
     }
   }
 
-  /// Whether a panel consists of whole vectors of a single image. If so, its sums can be
-  /// accumulated directly in the output.
-  bool is_part_of_output(int64_t panel) const {
+  /// Whether the sums of a panel are kept outside the output. They are accumulated directly in the
+  /// output if the panel consists of whole vectors of a single image and there is only one span.
+  bool is_beside(int64_t panel) const {
     const int64_t first = part_.rows[0] * shape_.output[1] + first_pixel(panel);
     const int64_t end = part_.rows[0] * shape_.output[1] + first_pixel(panel + 1);
-    return (end - first) % kV == 0 && first / output_size_ == (end - 1) / output_size_;
+    return steps() > kSpan || (end - first) % kV != 0 ||
+           first / output_size_ != (end - 1) / output_size_;
   }
 
   /// The place of a pixel, counted over all images, in the output of the part's first filter.
@@ -354,11 +384,13 @@ class PlaneBand {
   int64_t depth_;  ///< number of products in a panel
   PlaneRows<T> rows_;
   Piece* pieces_;
-  int64_t* first_pieces_;   ///< index of each panel's first piece
-  T** sums_;                ///< sums of each panel; null if they are accumulated in the output
-  const int64_t* offsets_;  ///< distance from the start of a pixel's window to each product
+  int64_t* first_pieces_;  ///< index of each panel's first piece
+  T** sums_;               ///< sums of each panel; null if they are accumulated in the output
   T* panel_;
   T* start_;
+  T* beside_;  ///< the sums that are kept outside the output
+  /// The distance from the start of a pixel's window to each product.
+  const int64_t* offsets_ = nullptr;
 };
 
 template <class T>
@@ -366,6 +398,13 @@ void dense_plane_output(const ConvShape& shape, const T* input, const T* weight,
                         T* output, const DensePart& part) {
   Workspace workspace;
   PlaneBand<T>(shape, part, workspace).run(input, weight, bias, output);
+}
+
+template <class T>
+double dense_plane_scratch(const ConvShape& shape, const DensePart& part) {
+  ScratchSize size;
+  PlaneBand<T>(shape, part, size);
+  return size.bytes();
 }
 
 }  // namespace samepad::kernels::SAMEPAD_ISA

@@ -64,24 +64,20 @@ inline constexpr auto kProductSums = []<size_t... P>(std::index_sequence<P...>) 
   return std::array<ProductSums<T>, sizeof...(P)>{product_sums<T, kVectors, P + 1>...};
 }(std::make_index_sequence<kTilePixels<kVectors>>());
 
-/// Where the pixels of a band of output rows read.
-template <class T>
-struct BandInput {
-  const T* const* pixels;  ///< where each pixel's window starts
-  const int64_t* offsets;  ///< distance from there to each product, in the order of the weight
-};
+/// The number of pixels whose gradients for a block of filters stay in the L1 cache.
+inline constexpr int64_t kGradientPixels = 96;
 
-template <class T>
-BandInput<T> copy_band(const ConvShape& shape, const T* input, bool channels_last,
-                       const DensePart& band, Workspace& workspace) {
-  if (channels_last) {
-    const PixelBand<T> pixels(shape, band, workspace);
-    return {pixels.copy_rows(input), pixels.product_offsets(/*channels_last_weight=*/true)};
-  }
-  const PlaneRows<T> planes(shape, band.rows, shape.channels, workspace);
-  planes.copy(input, 0, shape.channels);
-  return {planes.pixels(), planes.product_offsets(shape.channels)};
-}
+/// The scratch memory for a band of output rows. BandRows is PixelBandRows<T> or PlaneBandRows<T>.
+template <class T, class BandRows>
+struct WeightGradientMemory {
+  BandRows rows;
+  T* factors;  ///< gradients of the output
+
+  template <class Memory>
+  WeightGradientMemory(const ConvShape& shape, const Pair& band, Memory& memory)
+      : rows(shape, band, memory),
+        factors(memory.template take<T>(kGradientPixels, kBlockFilters<T>)) {}
+};
 
 /// Copies the output's gradients for pixels [begin, end) of all images and for `filters` filters
 /// from f on. The gradients of a pixel become contiguous and are padded with zeros to whole
@@ -107,12 +103,10 @@ void copy_gradients(const ConvShape& shape, const T* gradient, bool channels_las
   }
 }
 
-template <class T>
-void dense_weight_gradient(const ConvShape& shape, const T* gradient, const T* input,
-                           bool channels_last, int64_t band_rows, T* weight_gradient, int64_t begin,
-                           int64_t end) {
-  // The number of pixels whose gradients for a block of filters stay in the L1 cache.
-  constexpr int64_t kPixels = 96;
+template <class T, class BandRows>
+void dense_weight_gradient_of(const ConvShape& shape, const T* gradient, const T* input,
+                              bool channels_last, int64_t band_rows, T* weight_gradient,
+                              int64_t begin, int64_t end) {
   const int64_t rows = shape.batch * shape.output[0];
   const int64_t products = shape.channels * shape.taps();
   const auto place = [&](int64_t block, int64_t k) {
@@ -123,27 +117,48 @@ void dense_weight_gradient(const ConvShape& shape, const T* gradient, const T* i
   }
   for (int64_t row = 0; row < rows; row += band_rows) {
     Workspace workspace;
-    const DensePart band{{row, std::min(row + band_rows, rows)}, {}};
-    const BandInput<T> from = copy_band(shape, input, channels_last, band, workspace);
-    auto* const factors = workspace.take<T>(kPixels * kBlockFilters<T>);
+    const Pair band{row, std::min(row + band_rows, rows)};
+    const WeightGradientMemory<T, BandRows> memory(shape, band, workspace);
+    const T* const* const sources = memory.rows.copy(input);
+    const int64_t* const offsets = memory.rows.find_offsets();
     const int64_t first = row * shape.output[1];
-    const int64_t pixels = (band.rows[1] - row) * shape.output[1];
-    for (int64_t p = 0; p < pixels; p += kPixels) {
-      const int64_t count = std::min(kPixels, pixels - p);
+    const int64_t pixels = (band[1] - row) * shape.output[1];
+    for (int64_t p = 0; p < pixels; p += kGradientPixels) {
+      const int64_t count = std::min(kGradientPixels, pixels - p);
       for (int64_t f = 0; f < shape.filters; f += kBlockFilters<T>) {
         const int64_t filters = std::min(kBlockFilters<T>, shape.filters - f);
         copy_gradients(shape, gradient, channels_last, {first + p, first + p + count}, f, filters,
-                       factors);
+                       memory.factors);
         with_vectors(ceil_div(filters, kLanes<T>), [&](auto constant) {
           constexpr int64_t kProducts = kTilePixels<constant>;
           for (int64_t k = begin; k < end; k += kProducts) {
             kProductSums<T, constant>[std::min(kProducts, end - k) - 1](
-                from.pixels + p, count, from.offsets + k, factors, place(f / kBlockFilters<T>, k));
+                sources + p, count, offsets + k, memory.factors, place(f / kBlockFilters<T>, k));
           }
         });
       }
     }
   }
+}
+
+template <class T>
+void dense_weight_gradient(const ConvShape& shape, const T* gradient, const T* input,
+                           bool channels_last, int64_t band_rows, T* weight_gradient, int64_t begin,
+                           int64_t end) {
+  const auto run = channels_last ? dense_weight_gradient_of<T, PixelBandRows<T>>
+                                 : dense_weight_gradient_of<T, PlaneBandRows<T>>;
+  run(shape, gradient, input, channels_last, band_rows, weight_gradient, begin, end);
+}
+
+template <class T>
+double dense_weight_scratch(const ConvShape& shape, bool channels_last, const Pair& band) {
+  ScratchSize size;
+  if (channels_last) {
+    WeightGradientMemory<T, PixelBandRows<T>>(shape, band, size);
+  } else {
+    WeightGradientMemory<T, PlaneBandRows<T>>(shape, band, size);
+  }
+  return size.bytes();
 }
 
 }  // namespace samepad::kernels::SAMEPAD_ISA

@@ -1,17 +1,19 @@
 // Runs the depthwise kernels on tensors, with several threads.
 
-#include <ATen/Dispatch.h>
 #include <ATen/ops/empty.h>
 
 #include <algorithm>
 
 #include "../common/cpu.h"
+#include "../common/types.h"
 #include "../common/workspace.h"
 #include "../conv_kernels.h"
 #include "kernels.h"
 
 namespace samepad::kernels {
 namespace {
+
+using DepthwiseTypes = Types<float, double, c10::BFloat16, c10::Half>;
 
 /// The number of bytes in an AVX2 vector.
 constexpr int64_t kAvx2Bytes = 32;
@@ -81,40 +83,28 @@ const Accumulator<T>* packed_bias(const std::optional<at::Tensor>& bias, Workspa
   }
 }
 
-int64_t bytes_of(const ConvShape& shape, bool pixels, int64_t width, size_t element) {
-  return (pixels ? shape.channels : width) * static_cast<int64_t>(element);
-}
-
-/// The same for outputs. Two narrow planes computed together fill AVX-512 vectors.
+/// The size of the row or pixel that the kernels process in vectors.
 template <class T>
-int64_t output_bytes(const ConvShape& shape, bool pixels) {
-  return !pixels && pairs_planes<T>(shape)
-             ? 2 * kAvx2Bytes
-             : bytes_of(shape, pixels, shape.output[1], sizeof(Accumulator<T>));
+int64_t vector_bytes(Pass pass, const ConvShape& shape, bool pixels) {
+  // Two narrow planes computed together fill AVX-512 vectors.
+  if (pass == Pass::output && !pixels && pairs_planes<T>(shape)) {
+    return 2 * kAvx2Bytes;
+  }
+  return (pixels ? shape.channels : shape.output[1]) * static_cast<int64_t>(sizeof(Accumulator<T>));
 }
 
-bool fits_workspace(const ConvShape& shape) {
-  constexpr double kElements = 16.0 * 1024 * 1024;
-  constexpr double kLeastRows = 4;
-  constexpr double kLeastColumns = 16 * kMostPairColumns;
-  // Estimates the scratch memory of the smallest band of padded rows, split by stride phases
-  // (Rows::size) or stored for pairs of planes. It is computed in floating point, which does not
-  // overflow.
-  const auto span = [&](int axis, double outputs) {
-    return outputs * static_cast<double>(shape.stride[axis]) +
-           static_cast<double>(shape.kernel[axis]) * static_cast<double>(shape.dilation[axis]);
-  };
-  const double columns = span(1, std::max(kLeastColumns, static_cast<double>(shape.output[1])));
-  return span(0, kLeastRows) * columns * static_cast<double>(shape.multiplier()) <= kElements;
-}
+bool takes_type(at::ScalarType type) { return DepthwiseTypes::contain(type); }
 
-bool takes_type(at::ScalarType type) {
-  return type == at::kFloat || type == at::kDouble || type == at::kBFloat16 || type == at::kHalf;
-}
-
-bool takes(Pass /*pass*/, const ConvShape& shape, at::MemoryFormat memory_format,
-           at::ScalarType /*type*/) {
-  return (shape.multiplier() == 1 || !by_pixels(memory_format)) && fits_workspace(shape);
+bool takes(Pass pass, const ConvShape& shape, at::MemoryFormat memory_format, at::ScalarType type) {
+  constexpr double kMostScratch = 64.0 * 1024 * 1024;
+  const bool pixels = by_pixels(memory_format);
+  if ((pixels && shape.multiplier() > 1) || !shape.is_countable()) {
+    return false;
+  }
+  return DepthwiseTypes::dispatch(type, [&]<class T>() {
+    const auto& run = kernels<T>(vector_bytes<T>(pass, shape, pixels));
+    return (pixels ? run.pixel_scratch(shape) : run.plane_scratch(pass, shape)) <= kMostScratch;
+  });
 }
 
 at::Tensor output(const ConvShape& shape, at::MemoryFormat memory_format, const at::Tensor& input,
@@ -125,10 +115,9 @@ at::Tensor output(const ConvShape& shape, at::MemoryFormat memory_format, const 
   const std::optional<at::Tensor> added = bias ? std::optional(bias->contiguous()) : std::nullopt;
   at::Tensor output = at::empty({shape.batch, shape.filters, shape.output[0], shape.output[1]},
                                 input.options(), memory_format);
-  AT_DISPATCH_FLOATING_TYPES_AND2(at::kBFloat16, at::kHalf, input.scalar_type(), "depthwise", [&] {
-    using T = scalar_t;
+  DepthwiseTypes::dispatch(input.scalar_type(), [&]<class T>() {
     Workspace workspace;
-    const auto& run = kernels<T>(output_bytes<T>(shape, pixels));
+    const auto& run = kernels<T>(vector_bytes<T>(Pass::output, shape, pixels));
     const auto* const w = packed_weight<T>(run, shape, pixels, filters, workspace);
     const auto* const b = packed_bias<T>(added, workspace);
     const T* const x = from.const_data_ptr<T>();
@@ -150,21 +139,17 @@ at::Tensor input_gradient(const ConvShape& shape, at::MemoryFormat memory_format
   const at::Tensor filters = weight.contiguous();
   at::Tensor result = at::empty({shape.batch, shape.channels, shape.input[0], shape.input[1]},
                                 gradient.options(), memory_format);
-  AT_DISPATCH_FLOATING_TYPES_AND2(
-      at::kBFloat16, at::kHalf, gradient.scalar_type(), "depthwise_input_gradient", [&] {
-        using T = scalar_t;
-        Workspace workspace;
-        const auto& run =
-            kernels<T>(bytes_of(shape, pixels, shape.output[1], sizeof(Accumulator<T>)));
-        const auto* const w = packed_weight<T>(run, shape, pixels, filters, workspace);
-        const T* const x = from.const_data_ptr<T>();
-        T* const y = result.mutable_data_ptr<T>();
-        const int64_t tasks = shape.batch * (pixels ? shape.input[0] : shape.channels);
-        share_out(tasks, from.numel() / tasks * shape.taps(), [&](int64_t begin, int64_t end) {
-          (pixels ? run.pixel_input_gradient : run.plane_input_gradient)(shape, x, w, y, begin,
-                                                                         end);
-        });
-      });
+  DepthwiseTypes::dispatch(gradient.scalar_type(), [&]<class T>() {
+    Workspace workspace;
+    const auto& run = kernels<T>(vector_bytes<T>(Pass::input_gradient, shape, pixels));
+    const auto* const w = packed_weight<T>(run, shape, pixels, filters, workspace);
+    const T* const x = from.const_data_ptr<T>();
+    T* const y = result.mutable_data_ptr<T>();
+    const int64_t tasks = shape.batch * (pixels ? shape.input[0] : shape.channels);
+    share_out(tasks, from.numel() / tasks * shape.taps(), [&](int64_t begin, int64_t end) {
+      (pixels ? run.pixel_input_gradient : run.plane_input_gradient)(shape, x, w, y, begin, end);
+    });
+  });
   return result;
 }
 
@@ -175,43 +160,41 @@ at::Tensor weight_gradient(const ConvShape& shape, at::MemoryFormat memory_forma
   const at::Tensor from = input.contiguous(memory_format);
   at::Tensor result =
       at::empty({shape.filters, 1, shape.kernel[0], shape.kernel[1]}, gradient.options());
-  AT_DISPATCH_FLOATING_TYPES_AND2(
-      at::kBFloat16, at::kHalf, gradient.scalar_type(), "depthwise_weight_gradient", [&] {
-        using T = scalar_t;
-        using Acc = Accumulator<T>;
-        Workspace workspace;
-        const T* const g = by.const_data_ptr<T>();
-        const T* const x = from.const_data_ptr<T>();
-        T* const y = result.mutable_data_ptr<T>();
-        const auto& run = kernels<T>(bytes_of(shape, pixels, shape.output[1], sizeof(Acc)));
-        const int64_t size = result.numel();
-        const int64_t operations = by.numel() * shape.taps();
-        if (!pixels) {
-          auto* const sums = workspace.take<Acc>(size);
-          share_out(shape.channels, operations / shape.channels, [&](int64_t begin, int64_t end) {
-            run.plane_weight_gradient(shape, g, x, sums, begin, end);
-          });
-          std::transform(sums, sums + size, y, [](Acc sum) { return static_cast<T>(sum); });
-          return;
-        }
-        // Each part of the rows has its own sums. The number of parts, and with it the result, does
-        // not depend on the number of threads.
-        constexpr int64_t kMostParts = 16;
-        const int64_t rows = shape.batch * shape.output[0];
-        const int64_t parts = std::min(rows, kMostParts);
-        auto* const sums = workspace.take<Acc>(parts * size);
-        std::fill_n(sums, parts * size, Acc(0));
-        share_out(parts, operations / parts, [&](int64_t begin, int64_t end) {
-          for (int64_t part = begin; part < end; ++part) {
-            run.pixel_weight_gradient(shape, g, x, sums + part * size, rows * part / parts,
-                                      rows * (part + 1) / parts);
-          }
-        });
-        for (int64_t part = 1; part < parts; ++part) {
-          std::transform(sums, sums + size, sums + part * size, sums, std::plus<>());
-        }
-        transpose(sums, shape.taps(), shape.channels, y);
+  DepthwiseTypes::dispatch(gradient.scalar_type(), [&]<class T>() {
+    using Acc = Accumulator<T>;
+    Workspace workspace;
+    const T* const g = by.const_data_ptr<T>();
+    const T* const x = from.const_data_ptr<T>();
+    T* const y = result.mutable_data_ptr<T>();
+    const auto& run = kernels<T>(vector_bytes<T>(Pass::weight_gradient, shape, pixels));
+    const int64_t size = result.numel();
+    const int64_t operations = by.numel() * shape.taps();
+    if (!pixels) {
+      auto* const sums = workspace.take<Acc>(size);
+      share_out(shape.channels, operations / shape.channels, [&](int64_t begin, int64_t end) {
+        run.plane_weight_gradient(shape, g, x, sums, begin, end);
       });
+      std::transform(sums, sums + size, y, [](Acc sum) { return static_cast<T>(sum); });
+      return;
+    }
+    // Each part of the rows has its own sums. The number of parts, and with it the result, does
+    // not depend on the number of threads.
+    constexpr int64_t kMostParts = 16;
+    const int64_t rows = shape.batch * shape.output[0];
+    const int64_t parts = std::min(rows, kMostParts);
+    auto* const sums = workspace.take<Acc>(parts * size);
+    std::fill_n(sums, parts * size, Acc(0));
+    share_out(parts, operations / parts, [&](int64_t begin, int64_t end) {
+      for (int64_t part = begin; part < end; ++part) {
+        run.pixel_weight_gradient(shape, g, x, sums + part * size, rows * part / parts,
+                                  rows * (part + 1) / parts);
+      }
+    });
+    for (int64_t part = 1; part < parts; ++part) {
+      std::transform(sums, sums + size, sums + part * size, sums, std::plus<>());
+    }
+    transpose(sums, shape.taps(), shape.channels, y);
+  });
   return result;
 }
 

@@ -18,8 +18,9 @@ void pack_pixel_weight(const ConvShape& shape, const T* weight, Accumulator<T>* 
 template <class T>
 const DepthwiseKernels<T>& depthwise() {
   static constexpr DepthwiseKernels<T> kKernels{
-      plane_output<T>, plane_input_gradient<T>, plane_weight_gradient<T>, pack_pixel_weight<T>,
-      pixel_output<T>, pixel_input_gradient<T>, pixel_weight_gradient<T>,
+      plane_scratch<T>,         plane_output<T>,         plane_input_gradient<T>,
+      plane_weight_gradient<T>, pixel_scratch,           pack_pixel_weight<T>,
+      pixel_output<T>,          pixel_input_gradient<T>, pixel_weight_gradient<T>,
   };
   return kKernels;
 }

@@ -32,6 +32,9 @@ struct DepthwiseKernels {
 
   // Planes (NCHW): inputs and outputs are (batch, channels, height, width).
 
+  /// The number of bytes of scratch memory that a thread takes for this pass.
+  double (*plane_scratch)(Pass pass, const ConvShape& shape);
+
   /// Computes the output of input planes [begin, end) of batch * channels.
   void (*plane_output)(const ConvShape& shape, const T* input, const Acc* weight, const Acc* bias,
                        T* output, int64_t begin, int64_t end);
@@ -44,6 +47,9 @@ struct DepthwiseKernels {
 
   // Pixels (channels_last): inputs and outputs are (batch, height, width, channels), with one
   // filter per channel.
+
+  /// The most bytes of scratch memory that a thread takes.
+  double (*pixel_scratch)(const ConvShape& shape);
 
   /// Reorders the weight from (channels, 1, kernel height, kernel width) for the kernels for
   /// pixels.

@@ -187,6 +187,25 @@ void pixel_line(const PixelLine& line, int64_t fresh, const PixelTap* taps, int6
   }
 }
 
+/// The scratch memory of pixel_output, where no special kernel computes it, and of
+/// pixel_input_gradient: the taps that a row or pixel reads.
+struct PixelMemory {
+  PixelTap* taps;  ///< of a row
+  PixelTap* some;  ///< of a pixel
+
+  template <class Memory>
+  PixelMemory(const ConvShape& shape, Memory& memory)
+      : taps(memory.template take<PixelTap>(shape.kernel[0], shape.kernel[1])),
+        some(memory.template take<PixelTap>(shape.kernel[0], shape.kernel[1])) {}
+};
+
+/// The most bytes of scratch memory that the kernels for pixels take.
+inline double pixel_scratch(const ConvShape& shape) {
+  ScratchSize size;
+  PixelMemory(shape, size);
+  return size.bytes();
+}
+
 template <class T>
 void pixel_output(const ConvShape& shape, const T* input, const Accumulator<T>* weight,
                   const Accumulator<T>* bias, T* output, int64_t begin, int64_t end) {
@@ -195,8 +214,7 @@ void pixel_output(const ConvShape& shape, const T* input, const Accumulator<T>* 
     return;
   }
   Workspace workspace;
-  auto* const taps = workspace.take<PixelTap>(shape.taps());
-  auto* const some = workspace.take<PixelTap>(shape.taps());
+  const auto [taps, some] = PixelMemory(shape, workspace);
   const int64_t channels = shape.channels;
   const PixelLine line{shape.output[1], -shape.before[1], shape.stride[1], 0, 1, shape.input[1]};
   for (int64_t row = begin; row < end; ++row) {
@@ -219,8 +237,7 @@ template <class T>
 void pixel_input_gradient(const ConvShape& shape, const T* gradient, const Accumulator<T>* weight,
                           T* input_gradient, int64_t begin, int64_t end) {
   Workspace workspace;
-  auto* const taps = workspace.take<PixelTap>(shape.taps());
-  auto* const some = workspace.take<PixelTap>(shape.taps());
+  const auto [taps, some] = PixelMemory(shape, workspace);
   const int64_t channels = shape.channels;
   const int64_t stride = shape.stride[1];
   for (int64_t row = begin; row < end; ++row) {

@@ -20,23 +20,27 @@ namespace samepad::kernels::SAMEPAD_ISA {
 template <class T>
 class PlanePairs {
  public:
-  PlanePairs(const ConvShape& shape, Workspace& workspace)
+  template <class Memory>
+  PlanePairs(const ConvShape& shape, Memory& memory)
       : shape_(shape),
         rows_(band_rows(shape.output[0], shape.stride[0], shape.extent(0) - shape.stride[0],
                         shape.kernel[1] * kV)),
         pitch_(ceil_div(height(rows_), shape.stride[0]) * kV),
-        columns_(workspace.take<Column>(shape.kernel[1])),
-        places_(workspace.take<int64_t>(height(rows_))),
-        offsets_(workspace.take<int64_t>(shape.taps())),
-        source_(workspace.take<float>(shape.stride[0] * shape.kernel[1] * pitch_)) {
-    for (int64_t x = 0; x < shape.kernel[1]; ++x) {
+        columns_(memory.template take<Column>(shape.kernel[1])),
+        places_(memory.template take<int64_t>(height(rows_))),
+        offsets_(memory.template take<int64_t>(shape.kernel[0], shape.kernel[1])),
+        source_(memory.template take<float>(shape.stride[0], shape.kernel[1], pitch_)) {}
+
+  void find_places() const {
+    for (int64_t x = 0; x < shape_.kernel[1]; ++x) {
       columns_[x] = column(x);
     }
     for (int64_t y = 0; y < height(rows_); ++y) {
       places_[y] = place(y);
     }
-    for (int64_t t = 0; t < shape.taps(); ++t) {
-      offsets_[t] = place(t / shape.kernel[1] * shape.dilation[0]) + t % shape.kernel[1] * pitch_;
+    for (int64_t t = 0; t < shape_.taps(); ++t) {
+      offsets_[t] =
+          place(t / shape_.kernel[1] * shape_.dilation[0]) + t % shape_.kernel[1] * pitch_;
     }
   }
 
@@ -207,6 +211,7 @@ void plane_pair_output(const ConvShape& shape, const T* input, const float* weig
                        const float* bias, T* output, int64_t begin, int64_t end) {
   Workspace workspace;
   const PlanePairs<T> pairs(shape, workspace);
+  pairs.find_places();
   for (int64_t plane = begin; plane < end; plane += 2) {
     pairs.run(plane, std::min(plane + 1, end - 1), input, weight, bias, output);
   }

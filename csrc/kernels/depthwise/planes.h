@@ -117,15 +117,18 @@ struct InputBand {
   int64_t rows;   ///< output rows at a time
   int64_t pitch;  ///< from what one output row reads to what the next one does
   Acc* source;
+  int64_t* offsets;  ///< where each tap reads, from the place of the first output
 
-  InputBand(const ConvShape& shape, Workspace& workspace)
+  template <class Memory>
+  InputBand(const ConvShape& shape, Memory& memory)
       : shape(shape),
         input_rows(shape.input[1], shape.before[1], shape.stride[1], shape.output[1],
-                   shape.extent(1), workspace),
+                   shape.extent(1)),
         rows(band_rows(shape.output[0], shape.stride[0], shape.extent(0) - shape.stride[0],
                        input_rows.size())),
         pitch(shape.stride[0] * input_rows.size()),
-        source(input_rows.take(height(rows), workspace)) {}
+        source(input_rows.take(1, height(rows), memory)),
+        offsets(memory.template take<int64_t>(shape.kernel[0], shape.kernel[1])) {}
 
   /// Padded input rows that `count` output rows span.
   int64_t height(int64_t count) const { return (count - 1) * shape.stride[0] + shape.extent(0); }
@@ -141,15 +144,26 @@ struct InputBand {
     }
   }
 
-  /// Where each tap reads, from the place of the first output.
-  int64_t* offsets(Workspace& workspace) const {
-    auto* const result = workspace.take<int64_t>(shape.taps());
+  void find_offsets() const {
     for (int64_t t = 0; t < shape.taps(); ++t) {
-      result[t] = t / shape.kernel[1] * shape.dilation[0] * input_rows.size() +
-                  input_rows.place(t % shape.kernel[1] * shape.dilation[1]);
+      offsets[t] = t / shape.kernel[1] * shape.dilation[0] * input_rows.size() +
+                   input_rows.place(t % shape.kernel[1] * shape.dilation[1]);
     }
-    return result;
   }
+};
+
+/// The scratch memory of plane_output.
+template <class T>
+struct PlaneOutputMemory {
+  using Acc = Accumulator<T>;
+
+  InputBand<T> band;
+  Acc* sums;  ///< where T is not their type
+
+  template <class Memory>
+  PlaneOutputMemory(const ConvShape& shape, Memory& memory)
+      : band(shape, memory),
+        sums(memory.template take<Acc>(std::is_same_v<T, Acc> ? 0 : band.rows, shape.output[1])) {}
 };
 
 template <class T>
@@ -164,27 +178,27 @@ void plane_output(const ConvShape& shape, const T* input, const Accumulator<T>* 
   }
 #endif
   Workspace workspace;
-  const InputBand<T> band(shape, workspace);
-  const int64_t* const offsets = band.offsets(workspace);
+  const PlaneOutputMemory<T> memory(shape, workspace);
+  const InputBand<T>& band = memory.band;
+  band.find_offsets();
   const int64_t input_size = shape.input[0] * shape.input[1];
   const int64_t output_size = shape.output[0] * shape.output[1];
   const T* const input_end = input + shape.batch * shape.channels * input_size;
-  Acc* const sums = workspace.take<Acc>(std::is_same_v<T, Acc> ? 0 : band.rows * shape.output[1]);
   for (int64_t plane = begin; plane < end; ++plane) {
     for (int64_t y = 0; y < shape.output[0]; y += band.rows) {
       const int64_t rows = std::min(band.rows, shape.output[0] - y);
       band.fill(input + plane * input_size, input_end, y, rows);
       for (int64_t m = 0; m < shape.multiplier(); ++m) {
         const int64_t filter = plane % shape.channels * shape.multiplier() + m;
-        const Sums<Acc> sum{offsets,      weight + filter * shape.taps(),
+        const Sums<Acc> sum{band.offsets, weight + filter * shape.taps(),
                             shape.taps(), bias == nullptr ? Acc(0) : bias[filter],
                             band.pitch,   shape.output[1]};
         T* const to = output + (plane * shape.multiplier() + m) * output_size + y * shape.output[1];
         if constexpr (std::is_same_v<T, Acc>) {
           sum(rows, shape.output[1], band.source, to);
         } else {
-          sum(rows, shape.output[1], band.source, sums);
-          convert(sums, rows * shape.output[1], to);
+          sum(rows, shape.output[1], band.source, memory.sums);
+          convert(memory.sums, rows * shape.output[1], to);
         }
       }
     }
@@ -236,30 +250,55 @@ void merge_row(const ConvShape& shape, const GradientAxis& axis, const Acc* phas
   }
 }
 
+/// The scratch memory of plane_input_gradient.
+template <class T>
+struct PlaneGradientMemory {
+  using Acc = Accumulator<T>;
+  /// Vectors are read and written whole, past the end of rows.
+  static constexpr int64_t kRoom = 2 * kLanes<Acc>;
+
+  GradientAxis vertical;
+  GradientAxis horizontal;
+  Rows<T> rows;
+  int64_t band;    ///< number of rows of the input's gradient, of one phase, at a time
+  int64_t height;  ///< number of rows of the output's gradient that they read
+  int64_t pitch;   ///< from the sums of one phase to the next
+  Acc* source;
+  Acc* sums;
+  Acc* merged;
+  // The taps, phase by phase.
+  int64_t* offsets;
+  int64_t* order;
+  Acc* weights;
+  int64_t* starts;
+
+  template <class Memory>
+  PlaneGradientMemory(const ConvShape& shape, Memory& memory)
+      : vertical(shape, 0),
+        horizontal(shape, 1),
+        rows(shape.output[1], horizontal.reach - horizontal.first, 1, horizontal.count,
+             horizontal.reach + 1),
+        band(band_rows(vertical.count, 1, vertical.reach, rows.size())),
+        height(band + vertical.reach),
+        pitch(band * horizontal.count + kRoom),
+        source(rows.take(shape.multiplier(), height, memory)),
+        sums(memory.template take<Acc>(shape.stride[1], pitch)),
+        merged(memory.template take<Acc>(shape.input[1] + kRoom)),
+        offsets(memory.template take<int64_t>(shape.multiplier(), shape.taps())),
+        order(memory.template take<int64_t>(shape.multiplier(), shape.taps())),
+        weights(memory.template take<Acc>(shape.multiplier(), shape.taps())),
+        starts(memory.template take_more<int64_t>(1, shape.stride[0], shape.stride[1])) {}
+};
+
 template <class T>
 void plane_input_gradient(const ConvShape& shape, const T* gradient, const Accumulator<T>* weight,
                           T* input_gradient, int64_t begin, int64_t end) {
   using Acc = Accumulator<T>;
   Workspace workspace;
-  const GradientAxis vertical(shape, 0);
-  const GradientAxis horizontal(shape, 1);
-  const Rows<T> rows(shape.output[1], horizontal.reach - horizontal.first, 1, horizontal.count,
-                     horizontal.reach + 1, workspace);
-  const int64_t band = band_rows(vertical.count, 1, vertical.reach, rows.size());
-  const int64_t height = band + vertical.reach;
-  auto* const source = rows.take(shape.multiplier() * height, workspace);
-  // Vectors are read and written whole, past the end of rows.
-  constexpr int64_t kRoom = 2 * kLanes<Acc>;
-  const int64_t pitch = band * horizontal.count + kRoom;
-  auto* const sums = workspace.take<Acc>(shape.stride[1] * pitch);
-  auto* const merged = workspace.take<Acc>(shape.input[1] + kRoom);
-
-  // The taps, phase by phase.
+  const PlaneGradientMemory<T> memory(shape, workspace);
+  const auto& [vertical, horizontal, rows, band, height, pitch, source, sums, merged, offsets,
+               order, weights, starts] = memory;
   const int64_t taps = shape.taps() * shape.multiplier();
-  auto* const offsets = workspace.take<int64_t>(taps);
-  auto* const order = workspace.take<int64_t>(taps);
-  auto* const weights = workspace.take<Acc>(taps);
-  auto* const starts = workspace.take<int64_t>(shape.stride[0] * shape.stride[1] + 1);
   int64_t found = 0;
   for (int64_t phase = 0; phase < shape.stride[0] * shape.stride[1]; ++phase) {
     starts[phase] = found;
@@ -373,6 +412,20 @@ void some_tap_products(int64_t taps, const int64_t* offsets, const Acc* source, 
                            result);
 }
 
+/// The scratch memory of plane_weight_gradient.
+template <class T>
+struct PlaneWeightMemory {
+  InputBand<T> band;
+  Rows<T> gradient_rows;
+  Accumulator<T>* source;  ///< rows of the output's gradient
+
+  template <class Memory>
+  PlaneWeightMemory(const ConvShape& shape, Memory& memory)
+      : band(shape, memory),
+        gradient_rows(shape.output[1], 0, 1, shape.output[1], 1),
+        source(gradient_rows.take(1, band.rows, memory)) {}
+};
+
 template <class T>
 void plane_weight_gradient(const ConvShape& shape, const T* gradient, const T* input,
                            Accumulator<T>* weight_gradient, int64_t begin, int64_t end) {
@@ -380,10 +433,9 @@ void plane_weight_gradient(const ConvShape& shape, const T* gradient, const T* i
   constexpr int64_t kV = kLanes<Acc>;
   constexpr int64_t kMost = 10;
   Workspace workspace;
-  const InputBand<T> band(shape, workspace);
-  const int64_t* const offsets = band.offsets(workspace);
-  const Rows<T> gradient_rows(shape.output[1], 0, 1, shape.output[1], 1, workspace);
-  auto* const source = gradient_rows.take(band.rows, workspace);
+  const PlaneWeightMemory<T> memory(shape, workspace);
+  const auto& [band, gradient_rows, source] = memory;
+  band.find_offsets();
   const auto last = first_elements<Acc>(shape.output[1] % kV);
 
   const int64_t input_size = shape.input[0] * shape.input[1];
@@ -405,7 +457,7 @@ void plane_weight_gradient(const ConvShape& shape, const T* gradient, const T* i
           gradient_rows.copy(from, gradient_end, shape.output[0], y, rows, source);
           Acc* const result = weight_gradient + (channel * shape.multiplier() + m) * shape.taps();
           for (int64_t t = 0; t < shape.taps(); t += group) {
-            some_tap_products(std::min(group, shape.taps() - t), offsets + t, band.source,
+            some_tap_products(std::min(group, shape.taps() - t), band.offsets + t, band.source,
                               band.pitch, source, gradient_rows.size(), rows, shape.output[1], last,
                               result + t);
           }
@@ -413,6 +465,32 @@ void plane_weight_gradient(const ConvShape& shape, const T* gradient, const T* i
       }
     }
   }
+}
+
+/// The number of bytes of scratch memory that the kernel for this pass takes.
+template <class T>
+double plane_scratch(Pass pass, const ConvShape& shape) {
+  ScratchSize size;
+  switch (pass) {
+    case Pass::output:
+#ifdef CPU_CAPABILITY_AVX512
+      if constexpr (std::is_same_v<Accumulator<T>, float>) {
+        if (pairs_planes<T>(shape)) {
+          PlanePairs<T>(shape, size);
+          break;
+        }
+      }
+#endif
+      PlaneOutputMemory<T>(shape, size);
+      break;
+    case Pass::input_gradient:
+      PlaneGradientMemory<T>(shape, size);
+      break;
+    case Pass::weight_gradient:
+      PlaneWeightMemory<T>(shape, size);
+      break;
+  }
+  return size.bytes();
 }
 
 }  // namespace samepad::kernels::SAMEPAD_ISA

@@ -1,0 +1,91 @@
+#pragma once
+
+// How the dense kernels divide a convolution into parts, which threads share.
+
+#include <ATen/Parallel.h>
+
+#include <algorithm>
+
+#include "../common/arithmetic.h"
+#include "../common/cpu.h"
+#include "kernels.h"
+
+namespace samepad::kernels {
+
+/// The number of output rows to compute at a time: some hundred pixels, because neighbouring rows
+/// read some of the same input, but no more than the L2 cache holds the sums of and, in
+/// channels_last, the input.
+inline int64_t band_rows(const ConvShape& shape, bool channels_last) {
+  constexpr int64_t kPixels = 512;
+  constexpr int64_t kElements = 131072;
+  int64_t pixels = std::min(kPixels, kElements / (shape.filters / shape.groups));
+  if (channels_last) {
+    // What is copied for each row. It is computed in floating point, which does not overflow.
+    const double columns =
+        static_cast<double>(shape.output[1]) * static_cast<double>(shape.stride[1]) +
+        static_cast<double>(shape.kernel[1]) * static_cast<double>(shape.dilation[1]);
+    const double row = columns * static_cast<double>(shape.stride[0]) *
+                       static_cast<double>(shape.channels / shape.groups);
+    pixels = std::min(pixels, static_cast<int64_t>(static_cast<double>(kElements) / row *
+                                                   static_cast<double>(shape.output[1])));
+  }
+  return std::max<int64_t>(pixels / shape.output[1], 1);
+}
+
+/// The band of `rows` output rows that reads the most input: it begins with the last row of an
+/// image, so that it spans as many images as possible.
+inline Pair largest_band(const ConvShape& shape, int64_t rows) {
+  const int64_t all = shape.batch * shape.output[0];
+  const int64_t first = std::clamp<int64_t>(all - rows, 0, shape.output[0] - 1);
+  return {first, std::min(first + rows, all)};
+}
+
+/// The parts of a convolution. `block` is the number of filters that are not divided.
+class Parts {
+ public:
+  Parts(const ConvShape& shape, bool channels_last, int64_t block)
+      : rows_(shape.batch * shape.output[0]),
+        bands_(ceil_div(rows_, band_rows(shape, channels_last))),
+        groups_(shape.groups),
+        filters_(shape.filters / shape.groups),
+        block_(block),
+        blocks_(ceil_div(filters_, block)) {
+    // Few of them are not worth what every thread does for itself: the input is copied, the weight
+    // read.
+    constexpr int64_t kLeastPixels = 128;
+    constexpr int64_t kLeastFilters = 32;
+    const int64_t threads = at::get_num_threads();
+    // Bands for all threads alike; where there are too few, filters are shared.
+    if (bands_ > threads || rows_ * shape.output[1] >= threads * kLeastPixels) {
+      bands_ = std::min(rows_, ceil_div(bands_, threads) * threads);
+    }
+    shares_ = std::clamp<int64_t>(ceil_div(threads, bands_ * groups_), 1,
+                                  std::min(blocks_, ceil_div(filters_, kLeastFilters)));
+  }
+
+  int64_t bands() const { return bands_; }
+
+  int64_t count() const { return bands_ * groups_ * shares_; }
+
+  DensePart operator[](int64_t i) const {
+    const int64_t share = i % shares_;
+    const int64_t group = i / shares_ % groups_;
+    const int64_t band = i / shares_ / groups_;
+    const auto filter = [&](int64_t share) {
+      return group * filters_ + std::min(blocks_ * share / shares_ * block_, filters_);
+    };
+    return {{rows_ * band / bands_, rows_ * (band + 1) / bands_},
+            {filter(share), filter(share + 1)}};
+  }
+
+ private:
+  int64_t rows_;
+  int64_t bands_;
+  int64_t groups_;
+  int64_t filters_;  ///< of a group
+  int64_t block_;    ///< of filters
+  int64_t blocks_;
+  int64_t shares_ = 1;
+};
+
+}  // namespace samepad::kernels
