@@ -8,10 +8,10 @@
 
 namespace samepad::kernels {
 
-/// The kernels for one kind of convolution. Tensors are 4-D, of one type and on the CPU.
-/// `memory_format`, contiguous or channels_last, is the layout that inputs and outputs have to
-/// have; tensors in another layout are copied. The work is shared among all threads, and the
-/// results are the same for any number of them.
+/// The kernels for one kind of convolution, of two or three dimensions. Tensors are 4-D or 5-D, of
+/// one type and on the CPU. `memory_format`, contiguous or channels_last, is the layout that inputs
+/// and outputs have to have; tensors in another layout are copied. The work is shared among all
+/// threads, and the results are the same for any number of them.
 struct ConvKernels {
   /// Whether there are kernels for this type.
   bool (*takes_type)(at::ScalarType type);
@@ -21,19 +21,19 @@ struct ConvKernels {
   bool (*takes)(Pass pass, const ConvShape& shape, at::MemoryFormat memory_format,
                 at::ScalarType type);
 
-  /// Computes the output, (batch, filters, output height, output width).
+  /// Computes the output, (batch, filters, spatial sizes of the output).
   at::Tensor (*output)(const ConvShape& shape, at::MemoryFormat memory_format,
                        const at::Tensor& input, const at::Tensor& weight,
                        const std::optional<at::Tensor>& bias);
 
-  /// Computes the gradient of the input, (batch, channels, input height, input width), from that of
-  /// the output. If there is a `bias`, it is added to each channel, for transposed convolutions.
+  /// Computes the gradient of the input, (batch, channels, spatial sizes of the input), from that
+  /// of the output. If there is a `bias`, it is added to each channel, for transposed convolutions.
   at::Tensor (*input_gradient)(const ConvShape& shape, at::MemoryFormat memory_format,
                                const at::Tensor& gradient, const at::Tensor& weight,
                                const std::optional<at::Tensor>& bias);
 
-  /// Computes the gradient of the weight, (filters, channels / groups, kernel height, kernel
-  /// width), from that of the output.
+  /// Computes the gradient of the weight, (filters, channels / groups, sizes of the kernel), from
+  /// that of the output.
   at::Tensor (*weight_gradient)(const ConvShape& shape, at::MemoryFormat memory_format,
                                 const at::Tensor& gradient, const at::Tensor& input);
 };

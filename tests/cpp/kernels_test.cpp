@@ -28,7 +28,8 @@
 namespace samepad {
 namespace {
 
-using Pair = std::array<int64_t, 2>;
+/// One value for depth, height and width.
+using Triple = std::array<int64_t, 3>;
 
 int64_t from_environment(const char* name, int64_t otherwise) {
   const char* const value = std::getenv(name);
@@ -38,40 +39,61 @@ int64_t from_environment(const char* name, int64_t otherwise) {
 constexpr std::string_view kDepthwise = "depthwise";
 constexpr std::string_view kDense = "dense";
 
-/// A random convolution.
+/// A random convolution. One of two dimensions has a depth of 1 in all that is written for three.
 struct Problem {
+  int64_t dimensions;
   std::string_view plan;
   at::ScalarType type;
-  at::MemoryFormat format;
+  bool channels_last;
   int64_t batch;
   int64_t channels;
   int64_t filters;
   int64_t groups;
-  Pair size;
-  Pair kernel;
-  Pair stride;
-  Pair dilation;
+  Triple size;
+  Triple kernel;
+  Triple stride;
+  Triple dilation;
   std::optional<PadMode> mode;  ///< the mode that prescribes the pads, if they are not given
-  std::vector<Padding::Pair> pads;
-  Pair output{};
+  std::array<Padding::Pair, 3> pads;
+  Triple output{};
   bool has_bias;
 
   int64_t extent(int axis) const { return (kernel[axis] - 1) * dilation[axis] + 1; }
-  int64_t taps() const { return kernel[0] * kernel[1]; }
+  int64_t taps() const { return kernel[0] * kernel[1] * kernel[2]; }
+  int64_t outputs() const { return output[0] * output[1] * output[2]; }
   int64_t channels_of_group() const { return channels / groups; }
-  Padding padding() const { return mode ? Padding(*mode) : Padding(pads); }
+  /// The values of the dimensions that there are.
+  template <class T>
+  std::vector<T> spatial(const std::array<T, 3>& values) const {
+    return {values.end() - dimensions, values.end()};
+  }
+  /// The sizes of a tensor.
+  std::vector<int64_t> sizes(int64_t first, int64_t second, const Triple& values) const {
+    std::vector<int64_t> result = spatial(values);
+    result.insert(result.begin(), {first, second});
+    return result;
+  }
+  at::MemoryFormat format() const {
+    return !channels_last    ? at::MemoryFormat::Contiguous
+           : dimensions == 3 ? at::MemoryFormat::ChannelsLast3d
+                             : at::MemoryFormat::ChannelsLast;
+  }
+  Padding padding() const { return mode ? Padding(*mode) : Padding(spatial(pads)); }
   int64_t multiplications() const {
-    return batch * filters * output[0] * output[1] * channels_of_group() * taps();
+    return batch * filters * outputs() * channels_of_group() * taps();
   }
 };
 
 void PrintTo(const Problem& p, std::ostream* stream) {
-  *stream << "(" << p.batch << ", " << p.channels << ", " << p.size[0] << ", " << p.size[1]
-          << ") by (" << p.filters << ", " << p.channels_of_group() << ", " << p.kernel[0] << ", "
-          << p.kernel[1] << "), stride (" << p.stride[0] << ", " << p.stride[1] << "), dilation ("
-          << p.dilation[0] << ", " << p.dilation[1] << "), pads (" << p.pads[0].first << ", "
-          << p.pads[0].second << "), (" << p.pads[1].first << ", " << p.pads[1].second << "), "
-          << (p.mode ? "by mode" : "given") << ", " << (p.has_bias ? "with" : "without") << " bias";
+  *stream << c10::IntArrayRef(p.sizes(p.batch, p.channels, p.size)) << " by "
+          << c10::IntArrayRef(p.sizes(p.filters, p.channels_of_group(), p.kernel)) << ", stride "
+          << c10::IntArrayRef(p.stride) << ", dilation " << c10::IntArrayRef(p.dilation)
+          << ", pads";
+  for (const auto& [before, after] : p.pads) {
+    *stream << " (" << before << ", " << after << ")";
+  }
+  *stream << (p.mode ? " by mode" : " given") << ", " << (p.has_bias ? "with" : "without")
+          << " bias";
 }
 
 class Random {
@@ -81,7 +103,9 @@ class Random {
   int64_t between(int64_t least, int64_t most) {
     return std::uniform_int_distribution<int64_t>(least, most)(engine_);
   }
-  Pair pair(int64_t least, int64_t most) { return {between(least, most), between(least, most)}; }
+  Triple triple(int64_t least, int64_t most) {
+    return {between(least, most), between(least, most), between(least, most)};
+  }
   int64_t one_of(std::initializer_list<int64_t> values) {
     return values.begin()[between(0, static_cast<int64_t>(values.size()) - 1)];
   }
@@ -93,13 +117,13 @@ class Random {
 };
 
 /// Draws a convolution that the kernels of the plan might support.
-Problem draw(Random& random, std::string_view plan, at::ScalarType type, at::MemoryFormat format) {
+Problem draw(Random& random, std::string_view plan, at::ScalarType type, bool channels_last) {
   Problem p{};
   p.plan = plan;
   p.type = type;
-  p.format = format;
+  p.channels_last = channels_last;
+  p.dimensions = random.once_in(3) ? 3 : 2;
   p.batch = random.between(1, 3);
-  const bool channels_last = format == at::MemoryFormat::ChannelsLast;
   // The channels and filters include numbers below and above the size of a vector and of a register
   // tile.
   if (plan == kDepthwise) {
@@ -110,36 +134,44 @@ Problem draw(Random& random, std::string_view plan, at::ScalarType type, at::Mem
     p.channels = p.groups * random.one_of({1, 2, 3, 5, 8, 17, 40, 130});
     p.filters = p.groups * random.one_of({1, 2, 5, 6, 16, 33, 64, 70, 130});
   }
-  p.size = random.pair(1, random.one_of({4, 20, 70}));
+  p.size = random.triple(1, random.one_of({4, 20, 70}));
   if (random.once_in(2)) {
     // Half of the convolutions are typical of layers; some kernels are made for them.
     const int64_t kernel = random.one_of({3, 5, 7});
     const int64_t stride = random.between(1, 2);
-    p.kernel = {kernel, kernel};
-    p.stride = {stride, stride};
-    p.dilation = {1, 1};
+    p.kernel = {kernel, kernel, kernel};
+    p.stride = {stride, stride, stride};
+    p.dilation = {1, 1, 1};
   } else {
-    p.kernel = random.pair(1, 6);
-    p.stride = random.pair(1, random.one_of({4, 9}));
-    p.dilation = random.once_in(2) ? Pair{1, 1} : random.pair(1, 3);
+    p.kernel = random.triple(1, 6);
+    p.stride = random.triple(1, random.one_of({4, 9}));
+    p.dilation = random.once_in(2) ? Triple{1, 1, 1} : random.triple(1, 3);
   }
   if (random.once_in(6)) {
-    p.size[0] = p.kernel[0] = 1;  // a one-dimensional convolution
+    p.size[1] = p.kernel[1] = 1;  // a one-dimensional convolution
+  }
+  if (p.dimensions == 2) {
+    p.size[0] = p.kernel[0] = p.stride[0] = p.dilation[0] = 1;
+  } else {
+    p.size[0] = random.between(1, 7);
+    p.kernel[0] = std::min<int64_t>(p.kernel[0], 4);
   }
   if (random.once_in(8)) {
     // Strides that are large for the width, with as many outputs as fill a vector or a few more.
-    p.stride[1] = random.between(10, 40);
-    p.size[1] = p.stride[1] * random.one_of({4, 8, 16, 32}) - random.between(0, 9);
+    p.stride[2] = random.between(10, 40);
+    p.size[2] = p.stride[2] * random.one_of({4, 8, 16, 32}) - random.between(0, 9);
   }
   if (!random.once_in(3)) {
     p.mode = random.once_in(2) ? PadMode::same : PadMode::same_lower;
   }
-  for (const int axis : {0, 1}) {
-    p.pads.push_back(p.mode ? naive::pads(*p.mode, p.size[axis], p.kernel[axis], p.stride[axis],
-                                          p.dilation[axis])
-                            : Padding::Pair{random.between(-2, p.kernel[axis]),
-                                            random.between(-2, p.kernel[axis])});
-    const auto [before, after] = p.pads.back();
+  for (const int axis : {0, 1, 2}) {
+    if (p.mode) {
+      p.pads[axis] =
+          naive::pads(*p.mode, p.size[axis], p.kernel[axis], p.stride[axis], p.dilation[axis]);
+    } else if (axis >= 3 - p.dimensions) {
+      p.pads[axis] = {random.between(-2, p.kernel[axis]), random.between(-2, p.kernel[axis])};
+    }
+    const auto [before, after] = p.pads[axis];
     const int64_t rest = p.size[axis] + before + after - p.extent(axis);
     p.output[axis] = rest < 0 ? 0 : rest / p.stride[axis] + 1;
   }
@@ -175,9 +207,8 @@ Expected loop(const Problem& p, const Tensors& given, const at::Tensor& gradient
   result.output = at::zeros_like(cotangent);
   result.gradients.input = at::zeros_like(input);
   result.gradients.weight = at::zeros_like(weight);
-  result.gradients.bias = cotangent.sum({0, 2, 3});
   if (p.has_bias) {
-    result.output += in_double(given.bias).view({-1, 1, 1});
+    result.output += in_double(given.bias).view(p.sizes(1, p.filters, {1, 1, 1}));
   }
   const double* const x = data(input);
   const double* const w = data(weight);
@@ -187,20 +218,26 @@ Expected loop(const Problem& p, const Tensors& given, const at::Tensor& gradient
   double* const gw = result.gradients.weight.mutable_data_ptr<double>();
   const int64_t channels = p.channels_of_group();
   for (int64_t i = 0; i < cotangent.numel(); ++i) {
-    const int64_t column = i % p.output[1];
-    const int64_t row = i / p.output[1] % p.output[0];
-    const int64_t f = i / (p.output[0] * p.output[1]) % p.filters;
-    const int64_t image = i / (p.output[0] * p.output[1] * p.filters);
+    const int64_t column = i % p.output[2];
+    const int64_t row = i / p.output[2] % p.output[1];
+    const int64_t slice = i / (p.output[1] * p.output[2]) % p.output[0];
+    const int64_t f = i / p.outputs() % p.filters;
+    const int64_t image = i / (p.outputs() * p.filters);
     for (int64_t k = 0; k < channels * p.taps(); ++k) {
       const int64_t c = f / (p.filters / p.groups) * channels + k / p.taps();
-      const int64_t from_y =
-          row * p.stride[0] + k / p.kernel[1] % p.kernel[0] * p.dilation[0] - p.pads[0].first;
-      const int64_t from_x =
-          column * p.stride[1] + k % p.kernel[1] * p.dilation[1] - p.pads[1].first;
-      if (from_y < 0 || from_y >= p.size[0] || from_x < 0 || from_x >= p.size[1]) {
+      const int64_t k_z = k / (p.kernel[1] * p.kernel[2]) % p.kernel[0];
+      const int64_t k_y = k / p.kernel[2] % p.kernel[1];
+      const int64_t k_x = k % p.kernel[2];
+      const int64_t from_z = slice * p.stride[0] + k_z * p.dilation[0] - p.pads[0].first;
+      const int64_t from_y = row * p.stride[1] + k_y * p.dilation[1] - p.pads[1].first;
+      const int64_t from_x = column * p.stride[2] + k_x * p.dilation[2] - p.pads[2].first;
+      if (from_z < 0 || from_z >= p.size[0] || from_y < 0 || from_y >= p.size[1] || from_x < 0 ||
+          from_x >= p.size[2]) {
         continue;
       }
-      const int64_t place = ((image * p.channels + c) * p.size[0] + from_y) * p.size[1] + from_x;
+      const int64_t place =
+          (((image * p.channels + c) * p.size[0] + from_z) * p.size[1] + from_y) * p.size[2] +
+          from_x;
       const int64_t factor = f * channels * p.taps() + k;
       y[i] += x[place] * w[factor];
       gx[place] += g[i] * w[factor];
@@ -228,7 +265,8 @@ void expect_close(const char* name, const at::Tensor& result, const at::Tensor& 
   EXPECT_LE(error, bound * (1 + root / 50)) << "of the " << name;  // fails if the error is NaN
 }
 
-using Setting = std::tuple<std::string_view, at::ScalarType, at::MemoryFormat>;
+/// The plan, the type and whether the layout is channels_last.
+using Setting = std::tuple<std::string_view, at::ScalarType, bool>;
 
 class Kernels : public ::testing::TestWithParam<Setting> {
  protected:
@@ -249,23 +287,23 @@ class Kernels : public ::testing::TestWithParam<Setting> {
 Tensors make(const Problem& p, Random& random) {
   const auto normal = [&](at::IntArrayRef sizes, bool format) {
     return at::randn(sizes, at::kDouble)
-        .to(at::TensorOptions(p.type).memory_format(format ? p.format
+        .to(at::TensorOptions(p.type).memory_format(format ? p.format()
                                                            : at::MemoryFormat::Contiguous));
   };
   const int64_t which = random.between(0, 2);
   Tensors result;
-  result.input = normal({p.batch, p.channels, p.size[0], p.size[1]}, which != 0);
-  result.weight = normal({p.filters, p.channels_of_group(), p.kernel[0], p.kernel[1]}, which != 1);
+  result.input = normal(p.sizes(p.batch, p.channels, p.size), which != 0);
+  result.weight = normal(p.sizes(p.filters, p.channels_of_group(), p.kernel), which != 1);
   if (p.has_bias) {
     result.bias = normal({p.filters}, false);
   }
-  result.output = normal({p.batch, p.filters, p.output[0], p.output[1]}, random.once_in(2));
+  result.output = normal(p.sizes(p.batch, p.filters, p.output), random.once_in(2));
   return result;
 }
 
 std::string explained_plan(const Problem& p, const Tensors& given) {
-  return explain_conv(given.input, given.weight, given.bias, p.stride, p.padding(), p.dilation,
-                      p.groups)
+  return explain_conv(given.input, given.weight, given.bias, p.spatial(p.stride), p.padding(),
+                      p.spatial(p.dilation), p.groups)
       .plan;
 }
 
@@ -275,8 +313,9 @@ void check(const Problem& p, const Tensors& given) {
   const int64_t products = p.channels_of_group() * p.taps();
   given.input.requires_grad_();
   given.weight.requires_grad_();
-  const at::Tensor output =
-      conv2d(given.input, given.weight, given.bias, p.stride, p.padding(), p.dilation, p.groups);
+  const at::Tensor output = (p.dimensions == 3 ? conv3d : conv2d)(
+      given.input, given.weight, given.bias, p.spatial(p.stride), p.padding(),
+      p.spatial(p.dilation), p.groups, "zeros");
   expect_close("output", output, expected.output, products, p.type);
   if (p.plan == kDense && p.groups > 1) {
     return;  // PyTorch computes the gradients of grouped convolutions
@@ -285,23 +324,24 @@ void check(const Problem& p, const Tensors& given) {
       torch::autograd::grad({output}, {given.input, given.weight}, {given.output});
   expect_close("input's gradient", gradients[0], expected.gradients.input,
                p.filters / p.groups * p.taps(), p.type);
-  expect_close("weight's gradient", gradients[1], expected.gradients.weight,
-               p.batch * p.output[0] * p.output[1], p.type);
+  expect_close("weight's gradient", gradients[1], expected.gradients.weight, p.batch * p.outputs(),
+               p.type);
 }
 
 /// Checks the transposed convolution, which is the input's gradient plus a bias for each channel.
 void check_transposed(const Problem& p, const Tensors& given) {
   const at::Tensor bias = at::randn({p.channels}, at::TensorOptions(p.type));
-  const at::Tensor output = conv_transpose2d(given.output, given.weight, bias, p.stride, *p.mode, 0,
-                                             1, p.dilation, at::IntArrayRef(p.size));
-  const at::Tensor expected =
-      loop(p, given, given.output).gradients.input + bias.to(at::kDouble).view({-1, 1, 1});
+  const at::Tensor output = (p.dimensions == 3 ? conv_transpose3d : conv_transpose2d)(
+      given.output, given.weight, bias, p.spatial(p.stride), *p.mode, 0, 1, p.spatial(p.dilation),
+      at::IntArrayRef(p.spatial(p.size)));
+  const at::Tensor expected = loop(p, given, given.output).gradients.input +
+                              bias.to(at::kDouble).view(p.sizes(1, p.channels, {1, 1, 1}));
   expect_close("transposed convolution", output, expected, p.filters * p.taps(), p.type);
 }
 
 TEST_P(Kernels, AgreeWithALoopAndStayInsideTheirMemory) {
   constexpr int64_t kMostMultiplications = 1'000'000;
-  const auto& [plan, type, format] = GetParam();
+  const auto& [plan, type, channels_last] = GetParam();
   const int64_t first = from_environment("SAMEPAD_KERNEL_SEED", 0);
   const int64_t count = from_environment("SAMEPAD_KERNEL_CASES", 50);
   for (int64_t seed = first; seed < first + count; ++seed) {
@@ -314,7 +354,7 @@ TEST_P(Kernels, AgreeWithALoopAndStayInsideTheirMemory) {
     Tensors given;
     do {
       do {
-        problem = draw(random, plan, type, format);
+        problem = draw(random, plan, type, channels_last);
       } while (problem.multiplications() == 0 || problem.multiplications() > kMostMultiplications);
       given = make(problem, random);
     } while (explained_plan(problem, given) != plan);
@@ -331,23 +371,21 @@ TEST_P(Kernels, AgreeWithALoopAndStayInsideTheirMemory) {
 }
 
 std::string setting_name(const ::testing::TestParamInfo<Setting>& info) {
-  const auto& [plan, type, format] = info.param;
+  const auto& [plan, type, channels_last] = info.param;
   return std::string(plan) + "_" + c10::toString(type) +
-         (format == at::MemoryFormat::ChannelsLast ? "_channels_last" : "_contiguous");
+         (channels_last ? "_channels_last" : "_contiguous");
 }
-
-constexpr auto kFormats = {at::MemoryFormat::Contiguous, at::MemoryFormat::ChannelsLast};
 
 INSTANTIATE_TEST_SUITE_P(Depthwise, Kernels,
                          ::testing::Combine(::testing::Values(kDepthwise),
                                             ::testing::Values(at::kFloat, at::kDouble,
                                                               at::kBFloat16, at::kHalf),
-                                            ::testing::ValuesIn(kFormats)),
+                                            ::testing::Bool()),
                          setting_name);
 INSTANTIATE_TEST_SUITE_P(Dense, Kernels,
                          ::testing::Combine(::testing::Values(kDense),
                                             ::testing::Values(at::kFloat, at::kDouble),
-                                            ::testing::ValuesIn(kFormats)),
+                                            ::testing::Bool()),
                          setting_name);
 
 /// The bytes of a tensor in fenced memory.

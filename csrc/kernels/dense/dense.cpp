@@ -1,12 +1,13 @@
 // The dense kernels on tensors and threads.
 
-#include <ATen/ops/empty.h>
 #include <c10/util/Exception.h>
 
 #include <algorithm>
+#include <vector>
 
 #include "../common/arithmetic.h"
 #include "../common/cpu.h"
+#include "../common/tensors.h"
 #include "../common/types.h"
 #include "../common/workspace.h"
 #include "../conv_kernels.h"
@@ -28,23 +29,18 @@ const DenseKernels<T>& kernels() {
 #endif
 }
 
-bool is_channels_last(at::MemoryFormat memory_format) {
-  return memory_format == at::MemoryFormat::ChannelsLast;
-}
-
 /// `tensor` in a layout; between contiguous and channels_last faster than at::Tensor::contiguous.
 template <class T>
 at::Tensor in_layout(const at::Tensor& tensor, at::MemoryFormat memory_format) {
   const bool to_pixels = is_channels_last(memory_format);
   if (tensor.is_contiguous(memory_format) ||
-      !tensor.is_contiguous(to_pixels ? at::MemoryFormat::Contiguous
-                                      : at::MemoryFormat::ChannelsLast)) {
+      !tensor.is_contiguous(to_pixels ? at::MemoryFormat::Contiguous : channels_last_of(tensor))) {
     return tensor.contiguous(memory_format);
   }
   constexpr int64_t kRows = 64;
   at::Tensor result = at::empty(tensor.sizes(), tensor.options(), memory_format);
   const int64_t channels = tensor.size(1);
-  const int64_t pixels = tensor.size(2) * tensor.size(3);
+  const int64_t pixels = tensor.numel() / (tensor.size(0) * channels);
   const int64_t rows = to_pixels ? channels : pixels;
   const int64_t columns = to_pixels ? pixels : channels;
   const int64_t parts = ceil_div(rows, kRows);
@@ -71,7 +67,7 @@ void run_parts(const Parts& parts, int64_t operations, const Run& run) {
 }
 
 int64_t operations(const ConvShape& shape) {
-  return shape.batch * shape.output[0] * shape.output[1] * shape.filters *
+  return shape.images() * shape.output[0] * shape.output[1] * shape.filters *
          (shape.channels / shape.groups) * shape.taps();
 }
 
@@ -105,25 +101,25 @@ T* take_packed(const ConvShape& shape, Workspace& workspace) {
 /// The weight, channels_last, of the convolution that gives these phases: the filters become
 /// channels. Packed in blocks.
 template <class T>
-void pack_phase(const ConvShape& shape, const Phase& vertical, const Phase& horizontal,
-                const T* weight, T* packed) {
+void pack_phase(const ConvShape& shape, const Phases& phases, const T* weight, T* packed) {
+  const auto& [depth, vertical, horizontal] = phases;
   const int64_t block = kernels<T>().block;
-  const int64_t taps = vertical.taps * horizontal.taps;
+  const int64_t slice_taps = vertical.taps * horizontal.taps;
+  const int64_t taps = depth.taps * slice_taps;
   const int64_t products = taps * shape.filters;
   const int64_t lanes = kernels<T>().lanes;
   share_out(taps, shape.channels * shape.filters, [&](int64_t begin, int64_t end) {
     for (int64_t t = begin; t < end; ++t) {
-      const int64_t y =
-          vertical.tap + (vertical.taps - 1 - t / horizontal.taps) * vertical.tap_step;
-      const int64_t x =
-          horizontal.tap + (horizontal.taps - 1 - t % horizontal.taps) * horizontal.tap_step;
+      const int64_t z = depth.kernel_element(t / slice_taps);
+      const int64_t y = vertical.kernel_element(t % slice_taps / horizontal.taps);
+      const int64_t x = horizontal.kernel_element(t % horizontal.taps);
+      const int64_t element = (z * shape.kernel[0] + y) * shape.kernel[1] + x;
       for (int64_t c = 0; c < shape.channels; c += block) {
         const int64_t count = std::min(block, shape.channels - c);
         const int64_t pitch = ceil_div(count, lanes) * lanes;
         T* to = packed + c * products + t * shape.filters * pitch;
         for (int64_t f = 0; f < shape.filters; ++f, to += pitch) {
-          const T* const from =
-              weight + ((f * shape.kernel[0] + y) * shape.kernel[1] + x) * shape.channels + c;
+          const T* const from = weight + (f * shape.taps() + element) * shape.channels + c;
           std::fill(std::copy_n(from, count, to), to + pitch, T(0));
         }
       }
@@ -131,52 +127,64 @@ void pack_phase(const ConvShape& shape, const Phase& vertical, const Phase& hori
   });
 }
 
+/// Computes the input's gradient at the positions of these phases.
+template <class T>
+void phase_gradient(const ConvShape& shape, const Phases& phases, const at::Tensor& gradient,
+                    const at::Tensor& weight, const std::optional<at::Tensor>& bias,
+                    at::Tensor& result) {
+  if (std::ranges::any_of(phases, [](const Phase& phase) { return phase.taps == 0; })) {
+    // No output has read these positions.
+    at::Tensor part = result;
+    const auto axes = static_cast<int>(result.dim() - 2);
+    for (int i = 0; i < axes; ++i) {
+      const int axis = 3 - axes + i;
+      part = part.slice(2 + i, phases[axis].first, shape.axis(axis).input, shape.axis(axis).stride);
+    }
+    if (bias) {
+      std::vector<int64_t> sizes(axes + 1, 1);
+      sizes[0] = -1;
+      part.copy_(bias->view(sizes));
+    } else {
+      part.zero_();
+    }
+    return;
+  }
+  const ConvShape phase = phase_shape(shape, phases);
+  const int64_t pixel = shape.channels;
+  const int64_t row = shape.input[1] * pixel;
+  const int64_t slice = shape.input[0] * row;
+  const PixelSteps steps{shape.depth.input * slice, shape.depth.stride * slice,
+                         shape.stride[0] * row, shape.stride[1] * pixel};
+  Workspace workspace;
+  T* const packed = take_packed<T>(phase, workspace);
+  pack_phase(shape, phases, weight.const_data_ptr<T>(), packed);
+  pixel_output<T>(phase, gradient.const_data_ptr<T>(), {packed, true, true},
+                  bias ? bias->const_data_ptr<T>() : nullptr,
+                  result.mutable_data_ptr<T>() + phases[0].first * slice + phases[1].first * row +
+                      phases[2].first * pixel,
+                  steps);
+}
+
 template <class T>
 void input_gradient(const ConvShape& shape, const at::Tensor& gradient, const at::Tensor& weight,
                     const std::optional<at::Tensor>& bias, at::Tensor& result) {
-  const int64_t pixel = shape.channels;
-  const PixelSteps steps{shape.input[0] * shape.input[1] * pixel,
-                         shape.stride[0] * shape.input[1] * pixel, shape.stride[1] * pixel};
-  for (int64_t y = 0; y < std::min(shape.stride[0], shape.input[0]); ++y) {
-    const Phase vertical(shape, 0, y);
-    for (int64_t x = 0; x < std::min(shape.stride[1], shape.input[1]); ++x) {
-      const Phase horizontal(shape, 1, x);
-      if (vertical.taps == 0 || horizontal.taps == 0) {
-        const at::Tensor part = result.slice(2, vertical.first, shape.input[0], shape.stride[0])
-                                    .slice(3, horizontal.first, shape.input[1], shape.stride[1]);
-        if (bias) {
-          part.copy_(bias->view({-1, 1, 1}));
-        } else {
-          part.zero_();
-        }
-        continue;
+  const auto count = [&](int i) { return std::min(shape.axis(i).stride, shape.axis(i).input); };
+  for (int64_t z = 0; z < count(0); ++z) {
+    for (int64_t y = 0; y < count(1); ++y) {
+      for (int64_t x = 0; x < count(2); ++x) {
+        phase_gradient<T>(
+            shape, {Phase(shape.axis(0), z), Phase(shape.axis(1), y), Phase(shape.axis(2), x)},
+            gradient, weight, bias, result);
       }
-      const ConvShape phase{shape.batch,
-                            shape.filters,
-                            shape.channels,
-                            1,
-                            shape.output,
-                            {vertical.count, horizontal.count},
-                            {vertical.taps, horizontal.taps},
-                            {1, 1},
-                            {vertical.dilation, horizontal.dilation},
-                            {vertical.before, horizontal.before}};
-      Workspace workspace;
-      T* const packed = take_packed<T>(phase, workspace);
-      pack_phase(shape, vertical, horizontal, weight.const_data_ptr<T>(), packed);
-      pixel_output<T>(phase, gradient.const_data_ptr<T>(), {packed, true, true},
-                      bias ? bias->const_data_ptr<T>() : nullptr,
-                      result.mutable_data_ptr<T>() +
-                          (vertical.first * shape.input[1] + horizontal.first) * pixel,
-                      steps);
     }
   }
 }
 
-/// Whether the input has too few channels to fill half of a vector.
-bool has_few_channels(const ConvShape& shape) {
+/// Whether col2im gives the input's gradient: in two dimensions, where the input has too few
+/// channels to fill half of a vector.
+bool uses_col2im(const ConvShape& shape) {
   constexpr int64_t kFewChannels = 7;
-  return shape.channels <= kFewChannels;
+  return shape.channels <= kFewChannels && shape.is_flat();
 }
 
 /// The number of output rows that are multiplied at a time for the gradient of an input of few
@@ -223,8 +231,8 @@ at::Tensor weight_gradient(const ConvShape& shape, at::MemoryFormat memory_forma
                         is_channels_last(memory_format), rows, sums, products * begin / threads,
                         products * end / threads);
   });
-  at::Tensor result = at::empty({shape.filters, shape.channels, shape.kernel[0], shape.kernel[1]},
-                                input.options(), memory_format);
+  at::Tensor result =
+      empty_like(input, shape.filters, shape.channels, shape, &Axis::kernel, memory_format);
   T* const to = result.mutable_data_ptr<T>();
   share_out(blocks * shape.taps(), run.block * shape.channels, [&](int64_t begin, int64_t end) {
     for (int64_t i = begin; i < end; ++i) {
@@ -252,7 +260,7 @@ double scratch(Pass pass, const ConvShape& shape, bool channels_last) {
       return (channels_last ? run.pixel_scratch : run.plane_scratch)(
           shape, whole_band(shape, channels_last));
     case Pass::input_gradient: {
-      if (has_few_channels(shape)) {
+      if (uses_col2im(shape)) {
         return run.col2im_scratch(shape, channels_last, product_rows(shape));
       }
       const ConvShape phase = largest_phase(shape);
@@ -284,8 +292,8 @@ at::Tensor output(const ConvShape& shape, at::MemoryFormat memory_format, const 
   const bool as_it_lies = channels_last && weight.is_contiguous(memory_format);
   const at::Tensor filters = as_it_lies ? weight : weight.contiguous();
   const std::optional<at::Tensor> added = bias ? std::optional(bias->contiguous()) : std::nullopt;
-  at::Tensor output = at::empty({shape.batch, shape.filters, shape.output[0], shape.output[1]},
-                                input.options(), memory_format);
+  at::Tensor output =
+      empty_like(input, shape.batch, shape.filters, shape, &Axis::output, memory_format);
   DenseTypes::dispatch(input.scalar_type(), [&]<class T>() {
     const auto* const b = added ? added->const_data_ptr<T>() : nullptr;
     if (!channels_last) {
@@ -294,6 +302,7 @@ at::Tensor output(const ConvShape& shape, at::MemoryFormat memory_format, const 
     }
     constexpr int64_t kManyBands = 3;
     const int64_t row = shape.output[1] * shape.filters;
+    const int64_t slice = shape.output[0] * row;
     DenseWeight<T> w{filters.const_data_ptr<T>(), !filters.is_contiguous(), false};
     Workspace workspace;
     if (Parts(shape, channels_last, 1).bands() >= kManyBands) {
@@ -306,7 +315,7 @@ at::Tensor output(const ConvShape& shape, at::MemoryFormat memory_format, const 
       w = {packed, w.channels_last, true};
     }
     pixel_output<T>(shape, from.const_data_ptr<T>(), w, b, output.mutable_data_ptr<T>(),
-                    {shape.output[0] * row, row, shape.filters});
+                    {shape.depth.output * slice, slice, row, shape.filters});
   });
   return output;
 }
@@ -314,20 +323,20 @@ at::Tensor output(const ConvShape& shape, at::MemoryFormat memory_format, const 
 at::Tensor input_gradient(const ConvShape& shape, at::MemoryFormat memory_format,
                           const at::Tensor& gradient, const at::Tensor& weight,
                           const std::optional<at::Tensor>& bias) {
-  const bool few = has_few_channels(shape);
+  const bool by_col2im = uses_col2im(shape);
   const std::optional<at::Tensor> added = bias ? std::optional(bias->contiguous()) : std::nullopt;
-  at::Tensor result =
-      at::empty({shape.batch, shape.channels, shape.input[0], shape.input[1]}, gradient.options(),
-                few ? memory_format : at::MemoryFormat::ChannelsLast);
+  const at::MemoryFormat pixels = channels_last_of(gradient);
+  at::Tensor result = empty_like(gradient, shape.batch, shape.channels, shape, &Axis::input,
+                                 by_col2im ? memory_format : pixels);
   return DenseTypes::dispatch(gradient.scalar_type(), [&]<class T>() {
-    if (few) {
+    if (by_col2im) {
       col2im_input_gradient<T>(shape, is_channels_last(memory_format),
                                in_layout<T>(gradient, memory_format),
                                in_layout<T>(weight, at::MemoryFormat::Contiguous), added, result);
       return result;
     }
-    input_gradient<T>(shape, in_layout<T>(gradient, at::MemoryFormat::ChannelsLast),
-                      in_layout<T>(weight, at::MemoryFormat::ChannelsLast), added, result);
+    input_gradient<T>(shape, in_layout<T>(gradient, pixels), in_layout<T>(weight, pixels), added,
+                      result);
     return in_layout<T>(result, memory_format);
   });
 }

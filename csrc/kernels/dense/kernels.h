@@ -10,7 +10,7 @@ namespace samepad::kernels {
 /// A part of the output that one call computes. Every element is summed in the same order, however
 /// the output is divided into parts.
 struct DensePart {
-  Pair rows;     ///< [first, last) of batch * output height
+  Pair rows;     ///< [first, last) of images (ConvShape::images) * output height
   Pair filters;  ///< [first, last), all of one group
 };
 
@@ -25,10 +25,11 @@ struct DenseWeight {
   bool packed;
 };
 
-/// The layout of the output's pixels: the distances, in elements, from one image, row and column to
-/// the next.
+/// The layout of the output's pixels: the distances, in elements, from one element of the batch,
+/// slice, row and column to the next.
 struct PixelSteps {
   int64_t image;
+  int64_t slice;
   int64_t row;
   int64_t column;
 };
@@ -36,22 +37,23 @@ struct PixelSteps {
 /// The table of kernels. T is float or double, and a null bias stands for zeros.
 template <class T>
 struct DenseKernels {
-  /// Computes a part of the output in NCHW: inputs and outputs are (batch, channels, height, width)
-  /// and weights (filters, channels / groups, kernel height, kernel width).
+  /// Computes a part of the output in NCHW: inputs and outputs are (batch, channels, depth,
+  /// height, width) and weights (filters, channels / groups, kernel depth, height and width).
   void (*plane_output)(const ConvShape& shape, const T* input, const T* weight, const T* bias,
                        T* output, const DensePart& part);
   /// The number of bytes of scratch memory that it takes.
   double (*plane_scratch)(const ConvShape& shape, const DensePart& part);
 
-  /// Computes a part of the output in channels_last: inputs and outputs are (batch, height, width,
-  /// channels), in one group. A part begins at the first filter of a block.
+  /// Computes a part of the output in channels_last: inputs and outputs are (batch, depth, height,
+  /// width, channels), in one group. A part begins at the first filter of a block.
   void (*pixel_output)(const ConvShape& shape, const T* input, const DenseWeight<T>& weight,
                        const T* bias, T* output, const PixelSteps& steps, const DensePart& part);
   double (*pixel_scratch)(const ConvShape& shape, const DensePart& part);
 
-  /// Computes the gradient of an input of few channels, in the input's layout, by col2im. `weight`
-  /// is (channels, kernel height, kernel width, filters). The output's gradient is processed in
-  /// bands of `band_rows` rows, image by image, of which this call processes [begin, end).
+  /// Computes the gradient of a two-dimensional input of few channels, in the input's layout, by
+  /// col2im. `weight` is (channels, kernel height, kernel width, filters). The output's gradient is
+  /// processed in bands of `band_rows` rows, image by image, of which this call processes [begin,
+  /// end).
   void (*col2im_input_gradient)(const ConvShape& shape, const T* gradient, const T* weight,
                                 const T* bias, T* result, bool channels_last, int64_t band_rows,
                                 int64_t begin, int64_t end);

@@ -25,7 +25,8 @@ inline int64_t band_rows(const ConvShape& shape, bool channels_last) {
         static_cast<double>(shape.output[1]) * static_cast<double>(shape.stride[1]) +
         static_cast<double>(shape.kernel[1]) * static_cast<double>(shape.dilation[1]);
     const double row = columns * static_cast<double>(shape.stride[0]) *
-                       static_cast<double>(shape.channels / shape.groups);
+                       static_cast<double>(shape.channels / shape.groups) *
+                       static_cast<double>(shape.depth.kernel);
     pixels = std::min(pixels, static_cast<int64_t>(static_cast<double>(kElements) / row *
                                                    static_cast<double>(shape.output[1])));
   }
@@ -35,7 +36,7 @@ inline int64_t band_rows(const ConvShape& shape, bool channels_last) {
 /// The band of `rows` output rows that reads the most input: it begins with the last row of an
 /// image, so that it spans as many images as possible.
 inline Pair largest_band(const ConvShape& shape, int64_t rows) {
-  const int64_t all = shape.batch * shape.output[0];
+  const int64_t all = shape.images() * shape.output[0];
   const int64_t first = std::clamp<int64_t>(all - rows, 0, shape.output[0] - 1);
   return {first, std::min(first + rows, all)};
 }
@@ -44,7 +45,7 @@ inline Pair largest_band(const ConvShape& shape, int64_t rows) {
 class Parts {
  public:
   Parts(const ConvShape& shape, bool channels_last, int64_t block)
-      : rows_(shape.batch * shape.output[0]),
+      : rows_(shape.images() * shape.output[0]),
         bands_(ceil_div(rows_, band_rows(shape, channels_last))),
         groups_(shape.groups),
         filters_(shape.filters / shape.groups),

@@ -4,8 +4,8 @@
 // each stride phase.
 
 #include <algorithm>
+#include <array>
 #include <numeric>
-#include <utility>
 
 #include "../common/arithmetic.h"
 #include "../common/conv_shape.h"
@@ -23,40 +23,68 @@ struct Phase {
   int64_t dilation;
   int64_t before;
 
-  Phase(const ConvShape& shape, int axis, int64_t position) : first(position) {
-    const int64_t stride = shape.stride[axis];
-    const int64_t kernel = shape.kernel[axis];
-    const int64_t common = std::gcd(stride, shape.dilation[axis]);
-    count = ceil_div(shape.input[axis] - first, stride);
-    tap_step = stride / common;
-    dilation = shape.dilation[axis] / common;
+  Phase(const Axis& axis, int64_t position) : first(position) {
+    const int64_t common = std::gcd(axis.stride, axis.dilation);
+    count = ceil_div(axis.input - first, axis.stride);
+    tap_step = axis.stride / common;
+    dilation = axis.dilation / common;
     // Tap t of output i reads position i stride + t dilation - before.
     const auto reads = [&](int64_t t) {
-      return (first + shape.before[axis] - t * shape.dilation[axis]) % stride == 0;
+      return (first + axis.before - t * axis.dilation) % axis.stride == 0;
     };
     tap = 0;
-    while (tap < std::min(tap_step, kernel) && !reads(tap)) {
+    while (tap < std::min(tap_step, axis.kernel) && !reads(tap)) {
       ++tap;
     }
-    taps = tap < tap_step && tap < kernel ? ceil_div(kernel - tap, tap_step) : 0;
-    const int64_t output = (first + shape.before[axis] - tap * shape.dilation[axis]) / stride;
+    taps = tap < tap_step && tap < axis.kernel ? ceil_div(axis.kernel - tap, tap_step) : 0;
+    const int64_t output = (first + axis.before - tap * axis.dilation) / axis.stride;
     before = (taps - 1) * dilation - output;
   }
+
+  /// The axis of the convolution that gives this phase of the gradient.
+  Axis convolved(const Axis& axis) const { return {axis.output, count, taps, 1, dilation, before}; }
+
+  /// The kernel element that tap `t` of that convolution uses: it uses them in reverse.
+  int64_t kernel_element(int64_t t) const { return tap + (taps - 1 - t) * tap_step; }
 };
 
-/// The largest of the convolutions that give the input's gradient: of the phase with most taps.
+/// The phases along depth, height and width.
+using Phases = std::array<Phase, 3>;
+
+/// The convolution of the output's gradient, given its axes, that gives some part of the input's
+/// gradient.
+inline ConvShape gradient_shape(const ConvShape& shape, const std::array<Axis, 3>& axes) {
+  const auto& [depth, height, width] = axes;
+  return {shape.batch,
+          shape.filters,
+          shape.channels,
+          1,
+          {height.input, width.input},
+          {height.output, width.output},
+          {height.kernel, width.kernel},
+          {1, 1},
+          {height.dilation, width.dilation},
+          {height.before, width.before},
+          depth};
+}
+
+inline ConvShape phase_shape(const ConvShape& shape, const Phases& phases) {
+  return gradient_shape(shape,
+                        {phases[0].convolved(shape.axis(0)), phases[1].convolved(shape.axis(1)),
+                         phases[2].convolved(shape.axis(2))});
+}
+
+/// The largest of these convolutions: that of the phases with most taps.
 inline ConvShape largest_phase(const ConvShape& shape) {
-  ConvShape result = shape;
-  std::swap(result.channels, result.filters);
-  result.input = shape.output;
-  result.stride = {1, 1};
-  for (const int axis : {0, 1}) {
-    const int64_t common = std::gcd(shape.stride[axis], shape.dilation[axis]);
-    result.output[axis] = ceil_div(shape.input[axis], shape.stride[axis]);
-    result.kernel[axis] = ceil_div(shape.kernel[axis], shape.stride[axis] / common);
-    result.dilation[axis] = shape.dilation[axis] / common;
-  }
-  return result;
+  const auto largest = [&](int i) {
+    const Axis axis = shape.axis(i);
+    const int64_t common = std::gcd(axis.stride, axis.dilation);
+    return Axis{.input = axis.output,
+                .output = ceil_div(axis.input, axis.stride),
+                .kernel = ceil_div(axis.kernel, axis.stride / common),
+                .dilation = axis.dilation / common};
+  };
+  return gradient_shape(shape, {largest(0), largest(1), largest(2)});
 }
 
 }  // namespace samepad::kernels

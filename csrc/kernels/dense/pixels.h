@@ -141,18 +141,19 @@ class PixelBandRows {
         band_(band),
         columns_((shape.output[1] - 1) * shape.stride[1] + shape.extent(1)),
         pitch_(pixel_pitch<T>(shape.channels)),
-        source_(memory.template take<T>(each_image(shape, band, [](const ImageRows&) {}), columns_,
-                                        pitch_)),
+        height_(each_image(shape, band, [](const ImageRows&) {})),
+        source_(memory.template take<T>(shape.depth.kernel, height_, columns_, pitch_)),
         pixels_(memory.template take<const T*>(band[1] - band[0], shape.output[1])),
-        offsets_(memory.template take<int64_t>(shape.channels, shape.kernel[0], shape.kernel[1])) {}
+        offsets_(memory.template take<int64_t>(shape.channels, shape.taps())) {}
 
   /// Finds the distance from the start of a pixel's window to each product, in the order of the
   /// weight.
   const int64_t* find_offsets(bool channels_last_weight = true) const {
     for (int64_t t = 0; t < shape_.taps(); ++t) {
-      const int64_t place = (t / shape_.kernel[1] * shape_.dilation[0] * columns_ +
-                             t % shape_.kernel[1] * shape_.dilation[1]) *
-                            pitch_;
+      const int64_t slice = t / shape_.slice_taps();
+      const int64_t y = t % shape_.slice_taps() / shape_.kernel[1] * shape_.dilation[0];
+      const int64_t x = t % shape_.kernel[1] * shape_.dilation[1];
+      const int64_t place = ((slice * height_ + y) * columns_ + x) * pitch_;
       for (int64_t c = 0; c < shape_.channels; ++c) {
         offsets_[channels_last_weight ? t * shape_.channels + c : c * shape_.taps() + t] =
             place + c;
@@ -163,6 +164,26 @@ class PixelBandRows {
 
   /// Copies the input rows and returns the address at which each pixel's window starts.
   const T* const* copy(const T* input) const {
+    const int64_t row_size = columns_ * pitch_;
+    int64_t pixel = 0;
+    each_image(shape_, band_, [&](const ImageRows& image) {
+      const T* const source = source_ + image.source * row_size;
+      for (int64_t y = 0; y < image.end - image.begin; ++y) {
+        for (int64_t x = 0; x < shape_.output[1]; ++x) {
+          pixels_[pixel++] =
+              source + y * shape_.stride[0] * row_size + x * shape_.stride[1] * pitch_;
+        }
+      }
+      for (int64_t k = 0; k < shape_.depth.kernel; ++k) {
+        copy_slice(input, image, k);
+      }
+    });
+    return pixels_;
+  }
+
+ private:
+  /// Copies the rows that slice `k` of the kernel reads for this image.
+  void copy_slice(const T* input, const ImageRows& image, int64_t k) const {
     const int64_t channels = shape_.channels;
     const int64_t row_size = columns_ * pitch_;
     // The padded row consists of `left` columns of padding, `inside` columns of input and padding
@@ -170,40 +191,33 @@ class PixelBandRows {
     const int64_t left = std::clamp<int64_t>(shape_.before[1], 0, columns_);
     const int64_t skipped = std::max<int64_t>(-shape_.before[1], 0);
     const int64_t inside = std::clamp<int64_t>(shape_.input[1] - skipped, 0, columns_ - left);
-    int64_t pixel = 0;
-    each_image(shape_, band_, [&](const ImageRows& image) {
-      T* row = source_ + image.source * row_size;
-      for (int64_t y = 0; y < image.end - image.begin; ++y) {
-        for (int64_t x = 0; x < shape_.output[1]; ++x) {
-          pixels_[pixel++] = row + y * shape_.stride[0] * row_size + x * shape_.stride[1] * pitch_;
+    const int64_t slice = shape_.slice(image.image, k);
+    const int64_t first_row =
+        (image.image / shape_.depth.output * shape_.depth.input + slice) * shape_.input[0];
+    T* row = source_ + (k * height_ + image.source) * row_size;
+    for (int64_t y = image.top; y < image.top + image.height; ++y, row += row_size) {
+      if (!shape_.is_inside(slice) || y < 0 || y >= shape_.input[0]) {
+        std::fill_n(row, row_size, T(0));
+        continue;
+      }
+      const T* const from = input + ((first_row + y) * shape_.input[1] + skipped) * channels;
+      std::fill_n(row, left * pitch_, T(0));
+      if (pitch_ == channels) {
+        std::copy_n(from, inside * channels, row + left * pitch_);
+      } else {
+        for (int64_t x = 0; x < inside; ++x) {
+          std::copy_n(from + x * channels, channels, row + (left + x) * pitch_);
         }
       }
-      for (int64_t y = image.top; y < image.top + image.height; ++y, row += row_size) {
-        if (y < 0 || y >= shape_.input[0]) {
-          std::fill_n(row, row_size, T(0));
-          continue;
-        }
-        const T* const from =
-            input + ((image.image * shape_.input[0] + y) * shape_.input[1] + skipped) * channels;
-        std::fill_n(row, left * pitch_, T(0));
-        if (pitch_ == channels) {
-          std::copy_n(from, inside * channels, row + left * pitch_);
-        } else {
-          for (int64_t x = 0; x < inside; ++x) {
-            std::copy_n(from + x * channels, channels, row + (left + x) * pitch_);
-          }
-        }
-        std::fill(row + (left + inside) * pitch_, row + row_size, T(0));
-      }
-    });
-    return pixels_;
+      std::fill(row + (left + inside) * pitch_, row + row_size, T(0));
+    }
   }
 
- private:
   const ConvShape& shape_;
   Pair band_;
   int64_t columns_;  ///< number of columns in a padded row
   int64_t pitch_;    ///< distance from one pixel of a padded row to the next
+  int64_t height_;   ///< number of rows per slice of the kernel
   T* source_;
   const T** pixels_;
   int64_t* offsets_;
@@ -280,7 +294,9 @@ class PixelBand {
     each_image(shape_, part_.rows, [&](const ImageRows& image) {
       for (int64_t y = image.begin; y < image.end; ++y) {
         for (int64_t x = 0; x < shape_.output[1]; ++x) {
-          places_[pixel++] = output + image.image * steps.image + y * steps.row + x * steps.column;
+          places_[pixel++] = output + image.image / shape_.depth.output * steps.image +
+                             image.image % shape_.depth.output * steps.slice + y * steps.row +
+                             x * steps.column;
         }
       }
     });

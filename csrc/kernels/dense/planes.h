@@ -80,29 +80,37 @@ inline constexpr auto kPanelSums = []<size_t... F>(std::index_sequence<F...>) {
   return std::array{of.template operator()<F + 1>(std::make_index_sequence<kPanelVectors>())...};
 }(std::make_index_sequence<kPanelFilters>());
 
-/// The input rows that a band of output rows reads, for a few channels of one group at a time. They
-/// are stored with their padding and split by stride phases.
+/// The input rows that a band of output rows reads, for a few planes of one group at a time. They
+/// are stored with their padding and split by stride phases. Each channel has one plane for every
+/// slice of the kernel: one in two dimensions, and in three dimensions the slices of the input that
+/// are read for an output slice. The weight's elements are in the same order.
 template <class T>
 class PlaneRows {
  public:
   template <class Memory>
-  PlaneRows(const ConvShape& shape, const Pair& band, int64_t channels, Memory& memory)
+  PlaneRows(const ConvShape& shape, const Pair& band, int64_t planes, Memory& memory)
       : shape_(shape),
         band_(band),
-        channels_(channels),
+        planes_(planes),
         rows_(shape.input[1], shape.before[1], shape.stride[1], shape.output[1], shape.extent(1)),
         height_(each_image(shape, band, [](const ImageRows&) {})),
-        source_(rows_.take(channels, height_, memory)),
-        offsets_(memory.template take<int64_t>(channels, shape.kernel[0], shape.kernel[1])) {}
+        source_(rows_.take(planes, height_, memory)),
+        offsets_(memory.template take<int64_t>(planes, shape.kernel[0], shape.kernel[1])) {}
 
-  /// Copies the rows of `count` channels from channel c on.
-  void copy(const T* input, int64_t c, int64_t count) const {
+  /// Copies the rows of `count` planes from the given one on.
+  void copy(const T* input, int64_t first, int64_t count) const {
+    const Axis& depth = shape_.depth;
     const int64_t size = shape_.input[0] * shape_.input[1];
-    const T* const end = input + shape_.batch * shape_.channels * size;
+    const T* const end = input + shape_.batch * shape_.channels * depth.input * size;
     each_image(shape_, band_, [&](const ImageRows& image) {
       for (int64_t i = 0; i < count; ++i) {
-        rows_.copy(input + (image.image * shape_.channels + c + i) * size, end, shape_.input[0],
-                   image.top, image.height, source_ + (i * height_ + image.source) * rows_.size());
+        const int64_t channel =
+            image.image / depth.output * shape_.channels + (first + i) / depth.kernel;
+        const int64_t slice = shape_.slice(image.image, (first + i) % depth.kernel);
+        const bool inside = shape_.is_inside(slice);
+        rows_.copy(input + (channel * depth.input + (inside ? slice : 0)) * size, end,
+                   inside ? shape_.input[0] : 0, image.top, image.height,
+                   source_ + (i * height_ + image.source) * rows_.size());
       }
     });
   }
@@ -125,13 +133,14 @@ class PlaneRows {
     });
   }
 
-  /// Finds the distance from there to each product (channels, kernel height, kernel width).
+  /// Finds the distance from there to each product (planes, kernel height, kernel width).
   const int64_t* find_offsets() const {
-    for (int64_t c = 0; c < channels_; ++c) {
-      for (int64_t t = 0; t < shape_.taps(); ++t) {
+    const int64_t taps = shape_.slice_taps();
+    for (int64_t p = 0; p < planes_; ++p) {
+      for (int64_t t = 0; t < taps; ++t) {
         const int64_t y = t / shape_.kernel[1] * shape_.dilation[0];
         const int64_t x = t % shape_.kernel[1] * shape_.dilation[1];
-        offsets_[c * shape_.taps() + t] = (c * height_ + y) * rows_.size() + rows_.place(x);
+        offsets_[p * taps + t] = (p * height_ + y) * rows_.size() + rows_.place(x);
       }
     }
     return offsets_;
@@ -140,9 +149,9 @@ class PlaneRows {
  private:
   const ConvShape& shape_;
   Pair band_;
-  int64_t channels_;
+  int64_t planes_;
   Rows<T> rows_;
-  int64_t height_;  ///< number of rows per channel
+  int64_t height_;  ///< number of rows per plane
   T* source_;
   int64_t* offsets_;
 };
@@ -153,12 +162,12 @@ class PlaneBandRows {
  public:
   template <class Memory>
   PlaneBandRows(const ConvShape& shape, const Pair& band, Memory& memory)
-      : channels_(shape.channels),
-        rows_(shape, band, shape.channels, memory),
+      : planes_(shape.channels * shape.depth.kernel),
+        rows_(shape, band, planes_, memory),
         pixels_(memory.template take<const T*>(band[1] - band[0], shape.output[1])) {}
 
   const T* const* copy(const T* input) const {
-    rows_.copy(input, 0, channels_);
+    rows_.copy(input, 0, planes_);
     rows_.find_pixels(pixels_);
     return pixels_;
   }
@@ -166,7 +175,7 @@ class PlaneBandRows {
   const int64_t* find_offsets() const { return rows_.find_offsets(); }
 
  private:
-  int64_t channels_;
+  int64_t planes_;
   PlaneRows<T> rows_;
   const T** pixels_;
 };
@@ -179,18 +188,18 @@ class PlaneBand {
   PlaneBand(const ConvShape& shape, const DensePart& part, Memory& memory)
       : shape_(shape),
         part_(part),
-        channels_(shape.channels / shape.groups),
+        planes_(shape.channels / shape.groups * shape.depth.kernel),
         filters_(part.filters[1] - part.filters[0]),
-        output_size_(shape.output[0] * shape.output[1]),
+        output_size_(shape.depth.output * shape.output[0] * shape.output[1]),
         pixels_((part.rows[1] - part.rows[0]) * shape.output[1]),
         vectors_(ceil_div(pixels_, kV)),
         panels_(ceil_div(vectors_, kPanelVectors)),
-        channels_at_once_(ceil_div(
-            channels_,
-            ceil_div(channels_, std::clamp<int64_t>(kPanelDepth / shape.taps(), 1, channels_)))),
-        depth_(ceil_div(channels_at_once_ * shape.taps(),
-                        ceil_div(channels_at_once_ * shape.taps(), kPanelDepth))),
-        rows_(shape, part.rows, channels_at_once_, memory),
+        planes_at_once_(ceil_div(
+            planes_,
+            ceil_div(planes_, std::clamp<int64_t>(kPanelDepth / shape.slice_taps(), 1, planes_)))),
+        depth_(ceil_div(planes_at_once_ * shape.slice_taps(),
+                        ceil_div(planes_at_once_ * shape.slice_taps(), kPanelDepth))),
+        rows_(shape, part.rows, planes_at_once_, memory),
         pieces_(memory.template take<Piece>(part.rows[1] - part.rows[0] + panels_)),
         first_pieces_(memory.template take<int64_t>(panels_ + 1)),
         sums_(memory.template take<T*>(panels_)),
@@ -219,14 +228,14 @@ class PlaneBand {
     for (int64_t f = 0; f < filters_; ++f) {
       start_[f] = bias != nullptr ? bias[part_.filters[0] + f] : T(0);
     }
-    const int64_t first_channel = part_.filters[0] / (shape_.filters / shape_.groups) * channels_;
+    const int64_t first_plane = part_.filters[0] / (shape_.filters / shape_.groups) * planes_;
     int64_t step = 0;
-    for (int64_t c = 0; c < channels_; c += channels_at_once_) {
-      const int64_t count = std::min(channels_at_once_, channels_ - c);
-      rows_.copy(input, first_channel + c, count);
+    for (int64_t p = 0; p < planes_; p += planes_at_once_) {
+      const int64_t count = std::min(planes_at_once_, planes_ - p);
+      rows_.copy(input, first_plane + p, count);
       // A large kernel takes several panels.
-      for (int64_t k = 0; k < count * shape_.taps(); k += depth_, ++step) {
-        add_products(step, c, k, std::min(depth_, count * shape_.taps() - k), weight, output);
+      for (int64_t k = 0; k < count * shape_.slice_taps(); k += depth_, ++step) {
+        add_products(step, p, k, std::min(depth_, count * shape_.slice_taps() - k), weight, output);
       }
     }
   }
@@ -236,7 +245,7 @@ class PlaneBand {
 
   /// A run of consecutive pixels of one output row.
   struct Piece {
-    int64_t source;  ///< where kernel element 0 reads the first pixel, from the channel's start
+    int64_t source;  ///< where kernel element 0 reads the first pixel, from the plane's start
     int64_t target;  ///< where the run starts in the panel
     int64_t length;
   };
@@ -270,16 +279,16 @@ class PlaneBand {
 
   /// The number of times that products are added to the sums of all pixels.
   int64_t steps() const {
-    return ceil_div(channels_, channels_at_once_) *
-           ceil_div(channels_at_once_ * shape_.taps(), depth_);
+    return ceil_div(planes_, planes_at_once_) *
+           ceil_div(planes_at_once_ * shape_.slice_taps(), depth_);
   }
 
-  /// Adds products [first, first + depth), counted from the first product of channel c, to the sums
+  /// Adds products [first, first + depth), counted from the first product of plane p, to the sums
   /// of all pixels.
-  void add_products(int64_t step, int64_t c, int64_t first, int64_t depth, const T* weight,
+  void add_products(int64_t step, int64_t p, int64_t first, int64_t depth, const T* weight,
                     T* output) const {
-    const int64_t product = c * shape_.taps() + first;
-    const bool ends = (step + 1) % kSpan == 0 || product + depth == channels_ * shape_.taps();
+    const int64_t product = p * shape_.slice_taps() + first;
+    const bool ends = (step + 1) % kSpan == 0 || product + depth == planes_ * shape_.slice_taps();
     const T* const start = step % kSpan == 0 ? start_ : nullptr;
     for (int64_t panel = 0; panel < panels_; ++panel) {
       fill_panel(panel, first, depth);
@@ -299,7 +308,7 @@ class PlaneBand {
     std::fill_n(start_, filters_, T(0));
   }
 
-  /// Packs products [first, first + depth) of the channels that have been copied into the panel.
+  /// Packs products [first, first + depth) of the planes that have been copied into the panel.
   void fill_panel(int64_t panel, int64_t first, int64_t depth) const {
     const Piece* const begin = pieces_ + first_pieces_[panel];
     const Piece* const end = pieces_ + first_pieces_[panel + 1];
@@ -331,7 +340,7 @@ class PlaneBand {
 
   void multiply(int64_t panel, const T* weight, int64_t product, int64_t depth, const T* start,
                 T* target, int64_t pitch) const {
-    const int64_t products = channels_ * shape_.taps();
+    const int64_t products = planes_ * shape_.slice_taps();
     const int64_t vectors = ceil_div(first_pixel(panel + 1) - first_pixel(panel), kV);
     const int64_t blocks = ceil_div(filters_, kPanelFilters);
     const T* const first = weight + part_.filters[0] * products + product;
@@ -374,13 +383,13 @@ class PlaneBand {
 
   const ConvShape& shape_;
   const DensePart& part_;
-  int64_t channels_;  ///< number of channels in a group
+  int64_t planes_;  ///< number of planes in a group
   int64_t filters_;
   int64_t output_size_;
   int64_t pixels_;
   int64_t vectors_;
   int64_t panels_;
-  int64_t channels_at_once_;
+  int64_t planes_at_once_;
   int64_t depth_;  ///< number of products in a panel
   PlaneRows<T> rows_;
   Piece* pieces_;

@@ -86,7 +86,7 @@ template <class T>
 void copy_gradients(const ConvShape& shape, const T* gradient, bool channels_last,
                     const Pair& pixels, int64_t f, int64_t filters, T* to) {
   const int64_t pitch = ceil_div(filters, kLanes<T>) * kLanes<T>;
-  const int64_t size = shape.output[0] * shape.output[1];
+  const int64_t size = shape.depth.output * shape.output[0] * shape.output[1];
   for (int64_t pixel = pixels[0]; pixel < pixels[1];) {
     const int64_t count = channels_last ? 1 : std::min(pixels[1] - pixel, size - pixel % size);
     if (channels_last) {
@@ -107,7 +107,7 @@ template <class T, class BandRows>
 void dense_weight_gradient_of(const ConvShape& shape, const T* gradient, const T* input,
                               bool channels_last, int64_t band_rows, T* weight_gradient,
                               int64_t begin, int64_t end) {
-  const int64_t rows = shape.batch * shape.output[0];
+  const int64_t rows = shape.images() * shape.output[0];
   const int64_t products = shape.channels * shape.taps();
   const auto place = [&](int64_t block, int64_t k) {
     return weight_gradient + (block * products + k) * kBlockFilters<T>;

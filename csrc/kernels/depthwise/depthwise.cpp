@@ -1,10 +1,9 @@
 // Runs the depthwise kernels on tensors, with several threads.
 
-#include <ATen/ops/empty.h>
-
 #include <algorithm>
 
 #include "../common/cpu.h"
+#include "../common/tensors.h"
 #include "../common/types.h"
 #include "../common/workspace.h"
 #include "../conv_kernels.h"
@@ -31,12 +30,6 @@ const DepthwiseKernels<T>& kernels([[maybe_unused]] int64_t bytes) {
   }
 #endif
   return generic::depthwise<T>();
-}
-
-/// Whether the layout is channels_last, with contiguous pixels, rather than NCHW, with contiguous
-/// planes.
-bool by_pixels(at::MemoryFormat memory_format) {
-  return memory_format == at::MemoryFormat::ChannelsLast;
 }
 
 /// Transposes (taps, channels) to (channels, taps).
@@ -97,7 +90,7 @@ bool takes_type(at::ScalarType type) { return DepthwiseTypes::contain(type); }
 
 bool takes(Pass pass, const ConvShape& shape, at::MemoryFormat memory_format, at::ScalarType type) {
   constexpr double kMostScratch = 64.0 * 1024 * 1024;
-  const bool pixels = by_pixels(memory_format);
+  const bool pixels = is_channels_last(memory_format);
   if ((pixels && shape.multiplier() > 1) || !shape.is_countable()) {
     return false;
   }
@@ -109,12 +102,12 @@ bool takes(Pass pass, const ConvShape& shape, at::MemoryFormat memory_format, at
 
 at::Tensor output(const ConvShape& shape, at::MemoryFormat memory_format, const at::Tensor& input,
                   const at::Tensor& weight, const std::optional<at::Tensor>& bias) {
-  const bool pixels = by_pixels(memory_format);
+  const bool pixels = is_channels_last(memory_format);
   const at::Tensor from = input.contiguous(memory_format);
   const at::Tensor filters = weight.contiguous();
   const std::optional<at::Tensor> added = bias ? std::optional(bias->contiguous()) : std::nullopt;
-  at::Tensor output = at::empty({shape.batch, shape.filters, shape.output[0], shape.output[1]},
-                                input.options(), memory_format);
+  at::Tensor output =
+      empty_like(input, shape.batch, shape.filters, shape, &Axis::output, memory_format);
   DepthwiseTypes::dispatch(input.scalar_type(), [&]<class T>() {
     Workspace workspace;
     const auto& run = kernels<T>(vector_bytes<T>(Pass::output, shape, pixels));
@@ -122,7 +115,7 @@ at::Tensor output(const ConvShape& shape, at::MemoryFormat memory_format, const 
     const auto* const b = packed_bias<T>(added, workspace);
     const T* const x = from.const_data_ptr<T>();
     T* const y = output.mutable_data_ptr<T>();
-    const int64_t tasks = shape.batch * (pixels ? shape.output[0] : shape.channels);
+    const int64_t tasks = pixels ? shape.images() * shape.output[0] : shape.batch * shape.channels;
     share_out(tasks, output.numel() / tasks * shape.taps(), [&](int64_t begin, int64_t end) {
       (pixels ? run.pixel_output : run.plane_output)(shape, x, w, b, y, begin, end);
     });
@@ -134,18 +127,19 @@ at::Tensor input_gradient(const ConvShape& shape, at::MemoryFormat memory_format
                           const at::Tensor& gradient, const at::Tensor& weight,
                           const std::optional<at::Tensor>& bias) {
   TORCH_INTERNAL_ASSERT(!bias, "depthwise transposed convolutions are PyTorch's");
-  const bool pixels = by_pixels(memory_format);
+  const bool pixels = is_channels_last(memory_format);
   const at::Tensor from = gradient.contiguous(memory_format);
   const at::Tensor filters = weight.contiguous();
-  at::Tensor result = at::empty({shape.batch, shape.channels, shape.input[0], shape.input[1]},
-                                gradient.options(), memory_format);
+  at::Tensor result =
+      empty_like(gradient, shape.batch, shape.channels, shape, &Axis::input, memory_format);
   DepthwiseTypes::dispatch(gradient.scalar_type(), [&]<class T>() {
     Workspace workspace;
     const auto& run = kernels<T>(vector_bytes<T>(Pass::input_gradient, shape, pixels));
     const auto* const w = packed_weight<T>(run, shape, pixels, filters, workspace);
     const T* const x = from.const_data_ptr<T>();
     T* const y = result.mutable_data_ptr<T>();
-    const int64_t tasks = shape.batch * (pixels ? shape.input[0] : shape.channels);
+    const int64_t tasks =
+        shape.batch * (pixels ? shape.depth.input * shape.input[0] : shape.channels);
     share_out(tasks, from.numel() / tasks * shape.taps(), [&](int64_t begin, int64_t end) {
       (pixels ? run.pixel_input_gradient : run.plane_input_gradient)(shape, x, w, y, begin, end);
     });
@@ -155,11 +149,11 @@ at::Tensor input_gradient(const ConvShape& shape, at::MemoryFormat memory_format
 
 at::Tensor weight_gradient(const ConvShape& shape, at::MemoryFormat memory_format,
                            const at::Tensor& gradient, const at::Tensor& input) {
-  const bool pixels = by_pixels(memory_format);
+  const bool pixels = is_channels_last(memory_format);
   const at::Tensor by = gradient.contiguous(memory_format);
   const at::Tensor from = input.contiguous(memory_format);
   at::Tensor result =
-      at::empty({shape.filters, 1, shape.kernel[0], shape.kernel[1]}, gradient.options());
+      empty_like(gradient, shape.filters, 1, shape, &Axis::kernel, at::MemoryFormat::Contiguous);
   DepthwiseTypes::dispatch(gradient.scalar_type(), [&]<class T>() {
     using Acc = Accumulator<T>;
     Workspace workspace;
@@ -180,7 +174,7 @@ at::Tensor weight_gradient(const ConvShape& shape, at::MemoryFormat memory_forma
     // Each part of the rows has its own sums. The number of parts, and with it the result, does
     // not depend on the number of threads.
     constexpr int64_t kMostParts = 16;
-    const int64_t rows = shape.batch * shape.output[0];
+    const int64_t rows = shape.images() * shape.output[0];
     const int64_t parts = std::min(rows, kMostParts);
     auto* const sums = workspace.take<Acc>(parts * size);
     std::fill_n(sums, parts * size, Acc(0));

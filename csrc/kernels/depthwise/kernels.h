@@ -19,49 +19,51 @@ inline constexpr int kMostPairColumns = 7;
 /// one.
 template <class T>
 bool pairs_planes(const ConvShape& shape) {
-  return std::is_same_v<Accumulator<T>, float> && shape.input[1] <= 16 && shape.output[1] <= 8 &&
-         shape.kernel[1] <= kMostPairColumns;
+  return shape.is_flat() && std::is_same_v<Accumulator<T>, float> && shape.input[1] <= 16 &&
+         shape.output[1] <= 8 && shape.kernel[1] <= kMostPairColumns;
 }
 
 /// The table of kernels. Each computes parts [begin, end) of the work, which threads share; the
-/// result does not depend on how they do. Weights are (filters, kernel height, kernel width) for
-/// planes and (kernel height, kernel width, channels) for pixels, and a null bias stands for zeros.
+/// result does not depend on how they do. Weights are (filters, kernel elements) for planes and
+/// (kernel elements, channels) for pixels, and a null bias stands for zeros. In two dimensions the
+/// depth is 1.
 template <class T>
 struct DepthwiseKernels {
   using Acc = Accumulator<T>;
 
-  // Planes (NCHW): inputs and outputs are (batch, channels, height, width).
+  // Planes (NCHW): inputs and outputs are (batch, channels, depth, height, width).
 
   /// The number of bytes of scratch memory that a thread takes for this pass.
   double (*plane_scratch)(Pass pass, const ConvShape& shape);
 
-  /// Computes the output of input planes [begin, end) of batch * channels.
+  /// Computes the outputs of channels [begin, end) of batch * channels.
   void (*plane_output)(const ConvShape& shape, const T* input, const Acc* weight, const Acc* bias,
                        T* output, int64_t begin, int64_t end);
-  /// Computes the gradient of input planes [begin, end) of batch * channels.
+  /// Computes the input's gradient for channels [begin, end) of batch * channels.
   void (*plane_input_gradient)(const ConvShape& shape, const T* gradient, const Acc* weight,
                                T* input_gradient, int64_t begin, int64_t end);
   /// Computes the gradient of the weights of input channels [begin, end).
   void (*plane_weight_gradient)(const ConvShape& shape, const T* gradient, const T* input,
                                 Acc* weight_gradient, int64_t begin, int64_t end);
 
-  // Pixels (channels_last): inputs and outputs are (batch, height, width, channels), with one
-  // filter per channel.
+  // Pixels (channels_last): inputs and outputs are (batch, depth, height, width, channels), with
+  // one filter per channel.
 
   /// The most bytes of scratch memory that a thread takes.
   double (*pixel_scratch)(const ConvShape& shape);
 
-  /// Reorders the weight from (channels, 1, kernel height, kernel width) for the kernels for
+  /// Reorders the weight from (channels, kernel elements) for the kernels for
   /// pixels.
   void (*pack_pixel_weight)(const ConvShape& shape, const T* weight, Acc* packed);
 
-  /// Computes rows [begin, end) of batch * output height.
+  /// Computes rows [begin, end) of images (ConvShape::images) * output height.
   void (*pixel_output)(const ConvShape& shape, const T* input, const Acc* weight, const Acc* bias,
                        T* output, int64_t begin, int64_t end);
-  /// Computes rows [begin, end) of batch * input height of the input's gradient.
+  /// Computes rows [begin, end) of batch * input depth * input height of the input's gradient.
   void (*pixel_input_gradient)(const ConvShape& shape, const T* gradient, const Acc* weight,
                                T* input_gradient, int64_t begin, int64_t end);
-  /// Adds the contribution of rows [begin, end) of batch * output height to the weight's gradient.
+  /// Adds the contribution of rows [begin, end) of images * output height to the weight's
+  /// gradient.
   void (*pixel_weight_gradient)(const ConvShape& shape, const T* gradient, const T* input,
                                 Acc* weight_gradient, int64_t begin, int64_t end);
 };

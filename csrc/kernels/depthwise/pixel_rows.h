@@ -180,7 +180,7 @@ template <class T>
 RunPixelRows<T> pixel_rows_for(const ConvShape& shape) {
   const int64_t after =
       (shape.output[1] - 1) * shape.stride[1] + shape.kernel[1] - shape.input[1] - shape.before[1];
-  if (shape.dilation[1] != 1 || shape.channels < kStepChannels<T> ||
+  if (!shape.is_flat() || shape.dilation[1] != 1 || shape.channels < kStepChannels<T> ||
       shape.kernel[0] > kMostKernelRows || shape.before[1] > shape.kernel[1] ||
       after > shape.kernel[1]) {
     return nullptr;

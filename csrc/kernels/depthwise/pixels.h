@@ -195,8 +195,8 @@ struct PixelMemory {
 
   template <class Memory>
   PixelMemory(const ConvShape& shape, Memory& memory)
-      : taps(memory.template take<PixelTap>(shape.kernel[0], shape.kernel[1])),
-        some(memory.template take<PixelTap>(shape.kernel[0], shape.kernel[1])) {}
+      : taps(memory.template take<PixelTap>(shape.taps())),
+        some(memory.template take<PixelTap>(shape.taps())) {}
 };
 
 /// The most bytes of scratch memory that the kernels for pixels take.
@@ -222,9 +222,12 @@ void pixel_output(const ConvShape& shape, const T* input, const Accumulator<T>* 
     const int64_t top = row % shape.output[0] * shape.stride[0] - shape.before[0];
     int64_t count = 0;
     for (int64_t t = 0; t < shape.taps(); ++t) {
-      const int64_t y = top + t / shape.kernel[1] * shape.dilation[0];
-      if (y >= 0 && y < shape.input[0]) {
-        taps[count++] = {(n * shape.input[0] + y) * shape.input[1] * channels,
+      const int64_t slice = shape.slice(n, t / shape.slice_taps());
+      const int64_t first_row =
+          (n / shape.depth.output * shape.depth.input + slice) * shape.input[0];
+      const int64_t y = top + t % shape.slice_taps() / shape.kernel[1] * shape.dilation[0];
+      if (shape.is_inside(slice) && y >= 0 && y < shape.input[0]) {
+        taps[count++] = {(first_row + y) * shape.input[1] * channels,
                          t % shape.kernel[1] * shape.dilation[1], t * channels};
       }
     }
@@ -249,12 +252,14 @@ void pixel_input_gradient(const ConvShape& shape, const T* gradient, const Accum
       const int64_t phase = floor_mod(first + shape.before[1], stride);
       int64_t count = 0;
       for (int64_t t = 0; t < shape.taps(); ++t) {
-        const int64_t y = place - t / shape.kernel[1] * shape.dilation[0];
+        const auto image = shape.image_that_read(n, t / shape.slice_taps());
+        const int64_t y = place - t % shape.slice_taps() / shape.kernel[1] * shape.dilation[0];
         const int64_t x = t % shape.kernel[1] * shape.dilation[1];
-        if (y >= 0 && y % shape.stride[0] == 0 && y / shape.stride[0] < shape.output[0] &&
+        if (image && y >= 0 && y % shape.stride[0] == 0 && y / shape.stride[0] < shape.output[0] &&
             x % stride == phase) {
-          taps[count++] = {(n * shape.output[0] + y / shape.stride[0]) * shape.output[1] * channels,
-                           -(x / stride), t * channels};
+          taps[count++] = {
+              (*image * shape.output[0] + y / shape.stride[0]) * shape.output[1] * channels,
+              -(x / stride), t * channels};
         }
       }
       const PixelLine line{ceil_div(shape.input[1] - first, stride),
@@ -335,13 +340,15 @@ void pixel_weight_gradient(const ConvShape& shape, const T* gradient, const T* i
     const int64_t n = row / shape.output[0];
     const int64_t top = row % shape.output[0] * shape.stride[0] - shape.before[0];
     const T* const by = gradient + row * shape.output[1] * channels;
-    for (int64_t ky = 0; ky < shape.kernel[0]; ++ky) {
-      const int64_t y = top + ky * shape.dilation[0];
-      if (y < 0 || y >= shape.input[0]) {
+    for (int64_t k = 0; k < shape.depth.kernel * shape.kernel[0]; ++k) {
+      const int64_t slice = shape.slice(n, k / shape.kernel[0]);
+      const int64_t y = top + k % shape.kernel[0] * shape.dilation[0];
+      if (!shape.is_inside(slice) || y < 0 || y >= shape.input[0]) {
         continue;
       }
-      const int64_t row_start =
-          ((n * shape.input[0] + y) * shape.input[1] - shape.before[1]) * channels;
+      const int64_t input_row =
+          (n / shape.depth.output * shape.depth.input + slice) * shape.input[0] + y;
+      const int64_t row_start = (input_row * shape.input[1] - shape.before[1]) * channels;
       for (int64_t kx = 0; kx < shape.kernel[1]; kx += group) {
         const int64_t taps = std::min(group, shape.kernel[1] - kx);
         std::array<int64_t, 2> whole{0, line.count};
@@ -351,7 +358,7 @@ void pixel_weight_gradient(const ConvShape& shape, const T* gradient, const T* i
           offsets[t] = row_start + (kx + t) * shape.dilation[1] * channels;
         }
         whole[1] = std::max(whole[0], whole[1]);
-        Accumulator<T>* const result = weight_gradient + (ky * shape.kernel[1] + kx) * channels;
+        Accumulator<T>* const result = weight_gradient + (k * shape.kernel[1] + kx) * channels;
         for (int64_t c = 0; c < channels; c += kPair) {
           const int64_t rest = std::min(kPair, channels - c);
           const auto add = [&](int64_t first, int64_t last, int64_t from, int64_t to) {

@@ -116,6 +116,7 @@ struct InputBand {
   Rows<T> input_rows;
   int64_t rows;   ///< output rows at a time
   int64_t pitch;  ///< from what one output row reads to what the next one does
+  int64_t slice;  ///< from the rows that one slice of the kernel reads to those of the next one
   Acc* source;
   int64_t* offsets;  ///< where each tap reads, from the place of the first output
 
@@ -127,26 +128,33 @@ struct InputBand {
         rows(band_rows(shape.output[0], shape.stride[0], shape.extent(0) - shape.stride[0],
                        input_rows.size())),
         pitch(shape.stride[0] * input_rows.size()),
-        source(input_rows.take(1, height(rows), memory)),
-        offsets(memory.template take<int64_t>(shape.kernel[0], shape.kernel[1])) {}
+        slice(height(rows) * input_rows.size()),
+        source(input_rows.take(shape.depth.kernel, height(rows), memory)),
+        offsets(memory.template take<int64_t>(shape.taps())) {}
 
   /// Padded input rows that `count` output rows span.
   int64_t height(int64_t count) const { return (count - 1) * shape.stride[0] + shape.extent(0); }
 
-  /// Copies what output rows from `first` on read.
-  void fill(const T* plane, const T* end, int64_t first, int64_t count) const {
+  /// Copies what output rows from `first` on read, of the image `z` of a channel.
+  void fill(const T* channel, const T* end, int64_t z, int64_t first, int64_t count) const {
     const int64_t top = first * shape.stride[0] - shape.before[0];
     // Rows between windows are not read.
     const int64_t at_once = shape.extent(0) < shape.stride[0] ? 1 : count;
-    for (int64_t i = 0; i < count; i += at_once) {
-      input_rows.copy(plane, end, shape.input[0], top + i * shape.stride[0], height(at_once),
-                      source + i * pitch);
+    for (int64_t k = 0; k < shape.depth.kernel; ++k) {
+      const int64_t from = shape.slice(z, k);
+      const bool inside = shape.is_inside(from);
+      const T* const plane = channel + (inside ? from : 0) * shape.input[0] * shape.input[1];
+      for (int64_t i = 0; i < count; i += at_once) {
+        input_rows.copy(plane, end, inside ? shape.input[0] : 0, top + i * shape.stride[0],
+                        height(at_once), source + k * slice + i * pitch);
+      }
     }
   }
 
   void find_offsets() const {
     for (int64_t t = 0; t < shape.taps(); ++t) {
-      offsets[t] = t / shape.kernel[1] * shape.dilation[0] * input_rows.size() +
+      const int64_t y = t % shape.slice_taps() / shape.kernel[1] * shape.dilation[0];
+      offsets[t] = t / shape.slice_taps() * slice + y * input_rows.size() +
                    input_rows.place(t % shape.kernel[1] * shape.dilation[1]);
     }
   }
@@ -181,19 +189,21 @@ void plane_output(const ConvShape& shape, const T* input, const Accumulator<T>* 
   const PlaneOutputMemory<T> memory(shape, workspace);
   const InputBand<T>& band = memory.band;
   band.find_offsets();
-  const int64_t input_size = shape.input[0] * shape.input[1];
-  const int64_t output_size = shape.output[0] * shape.output[1];
+  const int64_t input_size = shape.depth.input * shape.input[0] * shape.input[1];
+  const int64_t output_rows = shape.depth.output * shape.output[0];
   const T* const input_end = input + shape.batch * shape.channels * input_size;
-  for (int64_t plane = begin; plane < end; ++plane) {
-    for (int64_t y = 0; y < shape.output[0]; y += band.rows) {
+  for (int64_t channel = begin; channel < end; ++channel) {
+    for (int64_t row = 0; row < output_rows;) {
+      const int64_t y = row % shape.output[0];
       const int64_t rows = std::min(band.rows, shape.output[0] - y);
-      band.fill(input + plane * input_size, input_end, y, rows);
+      band.fill(input + channel * input_size, input_end, row / shape.output[0], y, rows);
       for (int64_t m = 0; m < shape.multiplier(); ++m) {
-        const int64_t filter = plane % shape.channels * shape.multiplier() + m;
+        const int64_t filter = channel % shape.channels * shape.multiplier() + m;
         const Sums<Acc> sum{band.offsets, weight + filter * shape.taps(),
                             shape.taps(), bias == nullptr ? Acc(0) : bias[filter],
                             band.pitch,   shape.output[1]};
-        T* const to = output + (plane * shape.multiplier() + m) * output_size + y * shape.output[1];
+        T* const to =
+            output + ((channel * shape.multiplier() + m) * output_rows + row) * shape.output[1];
         if constexpr (std::is_same_v<T, Acc>) {
           sum(rows, shape.output[1], band.source, to);
         } else {
@@ -201,6 +211,7 @@ void plane_output(const ConvShape& shape, const T* input, const Accumulator<T>* 
           convert(memory.sums, rows * shape.output[1], to);
         }
       }
+      row += rows;
     }
   }
 }
@@ -281,13 +292,39 @@ struct PlaneGradientMemory {
         band(band_rows(vertical.count, 1, vertical.reach, rows.size())),
         height(band + vertical.reach),
         pitch(band * horizontal.count + kRoom),
-        source(rows.take(shape.multiplier(), height, memory)),
+        source(rows.take(shape.multiplier() * shape.depth.kernel, height, memory)),
         sums(memory.template take<Acc>(shape.stride[1], pitch)),
         merged(memory.template take<Acc>(shape.input[1] + kRoom)),
         offsets(memory.template take<int64_t>(shape.multiplier(), shape.taps())),
         order(memory.template take<int64_t>(shape.multiplier(), shape.taps())),
         weights(memory.template take<Acc>(shape.multiplier(), shape.taps())),
-        starts(memory.template take_more<int64_t>(1, shape.stride[0], shape.stride[1])) {}
+        starts(memory.template take_more<int64_t>(1, shape.depth.stride, shape.stride[0],
+                                                  shape.stride[1])) {}
+
+  /// Sorts the taps of all filters of a channel by phase: of depth, height and width.
+  void find_taps(const ConvShape& shape) const {
+    const int64_t slice_phases = shape.stride[0] * shape.stride[1];
+    const int64_t phases = shape.depth.stride * slice_phases;
+    int64_t found = 0;
+    for (int64_t phase = 0; phase < phases; ++phase) {
+      starts[phase] = found;
+      for (int64_t t = 0; t < shape.taps() * shape.multiplier(); ++t) {
+        // There are rows for each slice of the kernel of each filter.
+        const int64_t slice = t / shape.slice_taps();
+        const int64_t z = slice % shape.depth.kernel * shape.depth.dilation;
+        const int64_t y = t % shape.slice_taps() / shape.kernel[1] * shape.dilation[0];
+        const int64_t x = t % shape.kernel[1] * shape.dilation[1];
+        if (z % shape.depth.stride == phase / slice_phases &&
+            y % shape.stride[0] == phase % slice_phases / shape.stride[1] &&
+            x % shape.stride[1] == phase % shape.stride[1]) {
+          offsets[found] = (slice * height + vertical.reach - y / shape.stride[0]) * rows.size() +
+                           horizontal.reach - x / shape.stride[1];
+          order[found++] = t;
+        }
+      }
+    }
+    starts[phases] = found;
+  }
 };
 
 template <class T>
@@ -299,38 +336,36 @@ void plane_input_gradient(const ConvShape& shape, const T* gradient, const Accum
   const auto& [vertical, horizontal, rows, band, height, pitch, source, sums, merged, offsets,
                order, weights, starts] = memory;
   const int64_t taps = shape.taps() * shape.multiplier();
-  int64_t found = 0;
-  for (int64_t phase = 0; phase < shape.stride[0] * shape.stride[1]; ++phase) {
-    starts[phase] = found;
-    for (int64_t t = 0; t < taps; ++t) {
-      const int64_t y = t % shape.taps() / shape.kernel[1] * shape.dilation[0];
-      const int64_t x = t % shape.kernel[1] * shape.dilation[1];
-      if (y % shape.stride[0] == phase / shape.stride[1] &&
-          x % shape.stride[1] == phase % shape.stride[1]) {
-        offsets[found] =
-            (t / shape.taps() * height + vertical.reach - y / shape.stride[0]) * rows.size() +
-            horizontal.reach - x / shape.stride[1];
-        order[found++] = t;
-      }
-    }
-  }
-  starts[shape.stride[0] * shape.stride[1]] = found;
+  memory.find_taps(shape);
 
   const int64_t input_size = shape.input[0] * shape.input[1];
   const int64_t output_size = shape.output[0] * shape.output[1];
-  const T* const gradient_end = gradient + shape.batch * shape.filters * output_size;
-  for (int64_t plane = begin; plane < end; ++plane) {
-    const Acc* const filters = weight + plane % shape.channels * taps;
+  const T* const gradient_end =
+      gradient + shape.batch * shape.filters * shape.depth.output * output_size;
+  // Copies rows of the output's gradient for those slices of the kernel that read an input slice.
+  const auto copy_rows = [&](int64_t input_slice, int64_t first, int64_t count) {
+    for (int64_t i = 0; i < shape.multiplier() * shape.depth.kernel; ++i) {
+      const int64_t k = i % shape.depth.kernel;
+      const int64_t channel = input_slice / shape.depth.input;
+      const auto read = shape.image_that_read(input_slice, k);
+      const int64_t filter = channel * shape.multiplier() + i / shape.depth.kernel;
+      const int64_t image = read ? *read - channel * shape.depth.output : 0;
+      rows.copy(gradient + (filter * shape.depth.output + image) * output_size, gradient_end,
+                read ? shape.output[0] : 0, vertical.first + first - vertical.reach,
+                count + vertical.reach, source + i * height * rows.size());
+    }
+  };
+  for (int64_t slice = begin * shape.depth.input; slice < end * shape.depth.input; ++slice) {
+    const int64_t channel = slice / shape.depth.input;
+    const int64_t depth_phase =
+        floor_mod(slice % shape.depth.input + shape.depth.before, shape.depth.stride);
+    const Acc* const filters = weight + channel % shape.channels * taps;
     for (int64_t t = 0; t < taps; ++t) {
       weights[t] = filters[order[t]];
     }
     for (int64_t i = 0; i < vertical.count; i += band) {
       const int64_t count = std::min(band, vertical.count - i);
-      for (int64_t m = 0; m < shape.multiplier(); ++m) {
-        const T* const from = gradient + (plane * shape.multiplier() + m) * output_size;
-        rows.copy(from, gradient_end, shape.output[0], vertical.first + i - vertical.reach,
-                  count + vertical.reach, source + m * height * rows.size());
-      }
+      copy_rows(slice, i, count);
       for (int64_t y = 0; y < shape.stride[0]; ++y) {
         // Rows of this phase, as far as they are the input's.
         const int64_t top = (vertical.first + i) * shape.stride[0] + y - shape.before[0];
@@ -341,14 +376,14 @@ void plane_input_gradient(const ConvShape& shape, const T* gradient, const Accum
           continue;
         }
         for (int64_t x = 0; x < shape.stride[1]; ++x) {
-          const int64_t phase = y * shape.stride[1] + x;
+          const int64_t phase = (depth_phase * shape.stride[0] + y) * shape.stride[1] + x;
           const int64_t start = starts[phase];
           const Sums<Acc> sum{offsets + start, weights + start, starts[phase + 1] - start,
                               Acc(0),          rows.size(),     horizontal.count};
           sum(kept, horizontal.count, source + skipped * rows.size(), sums + x * pitch);
         }
         for (int64_t r = 0; r < kept; ++r) {
-          T* const row = input_gradient + plane * input_size +
+          T* const row = input_gradient + slice * input_size +
                          (top + (skipped + r) * shape.stride[0]) * shape.input[1];
           const Acc* phases = sums + r * horizontal.count;
           if (shape.stride[1] > 1) {
@@ -438,8 +473,9 @@ void plane_weight_gradient(const ConvShape& shape, const T* gradient, const T* i
   band.find_offsets();
   const auto last = first_elements<Acc>(shape.output[1] % kV);
 
-  const int64_t input_size = shape.input[0] * shape.input[1];
-  const int64_t output_size = shape.output[0] * shape.output[1];
+  const int64_t input_size = shape.depth.input * shape.input[0] * shape.input[1];
+  const int64_t output_rows = shape.depth.output * shape.output[0];
+  const int64_t output_size = output_rows * shape.output[1];
   const T* const input_end = input + shape.batch * shape.channels * input_size;
   const T* const gradient_end = gradient + shape.batch * shape.filters * output_size;
   const int64_t groups = ceil_div(shape.taps(), kMost);
@@ -449,12 +485,13 @@ void plane_weight_gradient(const ConvShape& shape, const T* gradient, const T* i
   for (int64_t channel = begin; channel < end; ++channel) {
     for (int64_t n = 0; n < shape.batch; ++n) {
       const int64_t plane = n * shape.channels + channel;
-      for (int64_t y = 0; y < shape.output[0]; y += band.rows) {
+      for (int64_t row = 0; row < output_rows;) {
+        const int64_t y = row % shape.output[0];
         const int64_t rows = std::min(band.rows, shape.output[0] - y);
-        band.fill(input + plane * input_size, input_end, y, rows);
+        band.fill(input + plane * input_size, input_end, row / shape.output[0], y, rows);
         for (int64_t m = 0; m < shape.multiplier(); ++m) {
           const T* const from = gradient + (plane * shape.multiplier() + m) * output_size;
-          gradient_rows.copy(from, gradient_end, shape.output[0], y, rows, source);
+          gradient_rows.copy(from, gradient_end, output_rows, row, rows, source);
           Acc* const result = weight_gradient + (channel * shape.multiplier() + m) * shape.taps();
           for (int64_t t = 0; t < shape.taps(); t += group) {
             some_tap_products(std::min(group, shape.taps() - t), band.offsets + t, band.source,
@@ -462,6 +499,7 @@ void plane_weight_gradient(const ConvShape& shape, const T* gradient, const T* i
                               result + t);
           }
         }
+        row += rows;
       }
     }
   }

@@ -16,7 +16,8 @@ const ConvKernels& kernels_for(const ConvProblem& problem) {
   return problem.depthwise ? kernels::kDepthwiseKernels : kernels::kDenseKernels;
 }
 
-/// The kernels work in two spatial dimensions; a one-dimensional tensor gets a height of 1.
+/// The kernels work in two or three spatial dimensions; a one-dimensional tensor gets a height
+/// of 1.
 at::Tensor in_two_dimensions(int64_t dimensions, const at::Tensor& tensor) {
   return dimensions == 1 ? tensor.unsqueeze(2) : tensor;
 }
@@ -25,30 +26,27 @@ at::Tensor in_given_dimensions(int64_t dimensions, const at::Tensor& tensor) {
   return dimensions == 1 ? tensor.squeeze(2) : tensor;
 }
 
-/// Describes this convolution to the kernels, in two dimensions. Its input and output have the
-/// given sizes, and `before` is the padding before the input.
+/// Describes this convolution to the kernels. Its input and output have the given sizes, and
+/// `before` is the padding before the input.
 ConvShape shape_of(const ConvArgs& args, int64_t batch, const Dims& input, const Dims& output,
                    const Dims& before) {
-  ConvShape shape{.batch = batch,
-                  .channels = args.weight.size(1) * args.groups.expect_int(),
-                  .filters = args.weight.size(0),
-                  .groups = args.groups.expect_int(),
-                  .input = {1, 1},
-                  .output = {1, 1},
-                  .kernel = {1, 1},
-                  .stride = {1, 1},
-                  .dilation = {1, 1},
-                  .before = {0, 0}};
-  const int64_t first = 2 - args.dimensions();
+  std::array<kernels::Axis, 3> axes;
   for (const auto i : c10::irange(args.dimensions())) {
-    shape.input[first + i] = input[i];
-    shape.output[first + i] = output[i];
-    shape.kernel[first + i] = args.kernel[i];
-    shape.stride[first + i] = args.stride[i];
-    shape.dilation[first + i] = args.dilation[i];
-    shape.before[first + i] = before[i];
+    axes[3 - args.dimensions() + i] = {input[i],       output[i],        args.kernel[i],
+                                       args.stride[i], args.dilation[i], before[i]};
   }
-  return shape;
+  const auto& [depth, height, width] = axes;
+  return {.batch = batch,
+          .channels = args.weight.size(1) * args.groups.expect_int(),
+          .filters = args.weight.size(0),
+          .groups = args.groups.expect_int(),
+          .input = {height.input, width.input},
+          .output = {height.output, width.output},
+          .kernel = {height.kernel, width.kernel},
+          .stride = {height.stride, width.stride},
+          .dilation = {height.dilation, width.dilation},
+          .before = {height.before, width.before},
+          .depth = depth};
 }
 
 ConvShape shape_of(const ConvProblem& problem) {
@@ -63,7 +61,7 @@ ConvShape shape_of(const ConvProblem& problem) {
 
 /// The conditions that do not depend on sizes.
 bool takes_tensors(const ConvArgs& args, const ConvKernels& kernels) {
-  return args.dimensions() <= 2 && args.input.is_cpu() && args.input.layout() == at::kStrided &&
+  return args.input.is_cpu() && args.input.layout() == at::kStrided &&
          args.weight.layout() == at::kStrided && kernels.takes_type(args.input.scalar_type());
 }
 

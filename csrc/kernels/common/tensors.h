@@ -1,0 +1,33 @@
+#pragma once
+
+// Layouts and sizes of the tensors that the kernels take and return.
+
+#include <ATen/ops/empty.h>
+
+#include "conv_shape.h"
+
+namespace samepad::kernels {
+
+/// Whether the layout is channels_last, with contiguous pixels, rather than NCHW or NCDHW, with
+/// contiguous planes.
+inline bool is_channels_last(at::MemoryFormat memory_format) {
+  return memory_format != at::MemoryFormat::Contiguous;
+}
+
+/// The layout whose pixels are contiguous, of tensors with as many dimensions as this one.
+inline at::MemoryFormat channels_last_of(const at::Tensor& tensor) {
+  return tensor.dim() == 5 ? at::MemoryFormat::ChannelsLast3d : at::MemoryFormat::ChannelsLast;
+}
+
+/// An uninitialised tensor like `tensor`, whose last dimensions are one size of each axis.
+inline at::Tensor empty_like(const at::Tensor& tensor, int64_t first, int64_t second,
+                             const ConvShape& shape, int64_t Axis::* size,
+                             at::MemoryFormat memory_format) {
+  c10::SmallVector<int64_t, 5> sizes{first, second};
+  for (auto axis = static_cast<int>(5 - tensor.dim()); axis < 3; ++axis) {
+    sizes.push_back(shape.axis(axis).*size);
+  }
+  return at::empty(sizes, tensor.options(), memory_format);
+}
+
+}  // namespace samepad::kernels
