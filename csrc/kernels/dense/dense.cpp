@@ -180,11 +180,11 @@ void input_gradient(const ConvShape& shape, const at::Tensor& gradient, const at
   }
 }
 
-/// Whether col2im gives the input's gradient: in two dimensions, where the input has too few
-/// channels to fill half of a vector.
-bool uses_col2im(const ConvShape& shape) {
+/// Whether the input has too few channels to fill half of a vector. Its gradient is then computed
+/// by col2im.
+bool has_few_channels(const ConvShape& shape) {
   constexpr int64_t kFewChannels = 7;
-  return shape.channels <= kFewChannels && shape.is_flat();
+  return shape.channels <= kFewChannels;
 }
 
 /// The number of output rows that are multiplied at a time for the gradient of an input of few
@@ -260,7 +260,7 @@ double scratch(Pass pass, const ConvShape& shape, bool channels_last) {
       return (channels_last ? run.pixel_scratch : run.plane_scratch)(
           shape, whole_band(shape, channels_last));
     case Pass::input_gradient: {
-      if (uses_col2im(shape)) {
+      if (has_few_channels(shape)) {
         return run.col2im_scratch(shape, channels_last, product_rows(shape));
       }
       const ConvShape phase = largest_phase(shape);
@@ -277,8 +277,11 @@ bool takes(Pass pass, const ConvShape& shape, at::MemoryFormat memory_format, at
   constexpr double kMostScratch = 16.0 * 1024 * 1024;
   const bool channels_last = is_channels_last(memory_format);
   const bool takes_groups = pass == Pass::output && !channels_last;
+  // There is no col2im in three dimensions.
+  const bool lacks_kernel =
+      pass == Pass::input_gradient && has_few_channels(shape) && !shape.is_flat();
   if (instruction_set() == InstructionSet::generic || (shape.groups > 1 && !takes_groups) ||
-      !shape.is_countable()) {
+      lacks_kernel || !shape.is_countable()) {
     return false;
   }
   return DenseTypes::dispatch(
@@ -323,7 +326,7 @@ at::Tensor output(const ConvShape& shape, at::MemoryFormat memory_format, const 
 at::Tensor input_gradient(const ConvShape& shape, at::MemoryFormat memory_format,
                           const at::Tensor& gradient, const at::Tensor& weight,
                           const std::optional<at::Tensor>& bias) {
-  const bool by_col2im = uses_col2im(shape);
+  const bool by_col2im = has_few_channels(shape);
   const std::optional<at::Tensor> added = bias ? std::optional(bias->contiguous()) : std::nullopt;
   const at::MemoryFormat pixels = channels_last_of(gradient);
   at::Tensor result = empty_like(gradient, shape.batch, shape.channels, shape, &Axis::input,

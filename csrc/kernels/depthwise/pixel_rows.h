@@ -48,15 +48,16 @@ struct Region {
   }
 };
 
-/// The largest supported kernel height.
-inline constexpr int64_t kMostKernelRows = 7;
+/// The largest supported number of rows of a kernel, in all of its slices.
+inline constexpr int64_t kMostKernelRows = 49;
 
 /// The input and weights that a row of output pixels reads.
 template <class T>
 struct PixelRow {
-  int64_t count;                                ///< number of kernel rows that lie inside the input
-  std::array<const T*, kMostKernelRows> input;  ///< the input row that each reads, from column 0 on
-  std::array<const Accumulator<T>*, kMostKernelRows> weight;  ///< the weights of each of them
+  int64_t count;  ///< number of kernel rows that lie inside the input
+  /// The input row that each of them reads, from column 0 on, and their weights.
+  std::array<const T*, kMostKernelRows> input;
+  std::array<const Accumulator<T>*, kMostKernelRows> weight;
   T* output;
 };
 
@@ -180,8 +181,8 @@ template <class T>
 RunPixelRows<T> pixel_rows_for(const ConvShape& shape) {
   const int64_t after =
       (shape.output[1] - 1) * shape.stride[1] + shape.kernel[1] - shape.input[1] - shape.before[1];
-  if (!shape.is_flat() || shape.dilation[1] != 1 || shape.channels < kStepChannels<T> ||
-      shape.kernel[0] > kMostKernelRows || shape.before[1] > shape.kernel[1] ||
+  if (shape.dilation[1] != 1 || shape.channels < kStepChannels<T> ||
+      shape.depth.kernel * shape.kernel[0] > kMostKernelRows || shape.before[1] > shape.kernel[1] ||
       after > shape.kernel[1]) {
     return nullptr;
   }
@@ -223,10 +224,17 @@ void pixel_rows_output(RunPixelRows<T> run, const ConvShape& shape, const T* inp
   const auto top = [&](int64_t row) {
     return row % shape.output[0] * shape.stride[0] - shape.before[0];
   };
-  // The end of the input that the rows up to this one read.
+  // Where slice `slice` of the input begins, for this image of the output.
+  const auto slice_begin = [&](int64_t image, int64_t slice) {
+    return input +
+           (image / shape.depth.output * shape.depth.input + slice) * shape.input[0] * row_size;
+  };
+  // The end of the input that the rows up to this one read, in the last slice.
   const auto input_end = [&](int64_t row) {
+    const int64_t image = row / shape.output[0];
+    const int64_t last = shape.slice(image, shape.depth.kernel - 1);
     const int64_t y = std::min(top(row) + shape.extent(0), shape.input[0]);
-    return input + (row / shape.output[0] * shape.input[0] + y) * row_size;
+    return slice_begin(image, std::clamp<int64_t>(last, 0, shape.depth.input - 1)) + y * row_size;
   };
   std::array<PixelRow<T>, kMostRows> some;
   for (int64_t row = begin; row < end; row += at_once) {
@@ -235,10 +243,11 @@ void pixel_rows_output(RunPixelRows<T> run, const ConvShape& shape, const T* inp
       const int64_t n = (row + i) / shape.output[0];
       some[i].count = 0;
       some[i].output = output + (row + i) * shape.output[1] * shape.channels;
-      for (int64_t k = 0; k < shape.kernel[0]; ++k) {
-        const int64_t y = top(row + i) + k * shape.dilation[0];
-        if (y >= 0 && y < shape.input[0]) {
-          some[i].input[some[i].count] = input + (n * shape.input[0] + y) * row_size;
+      for (int64_t k = 0; k < shape.depth.kernel * shape.kernel[0]; ++k) {
+        const int64_t slice = shape.slice(n, k / shape.kernel[0]);
+        const int64_t y = top(row + i) + k % shape.kernel[0] * shape.dilation[0];
+        if (shape.is_inside(slice) && y >= 0 && y < shape.input[0]) {
+          some[i].input[some[i].count] = slice_begin(n, slice) + y * row_size;
           some[i].weight[some[i].count++] = weight + k * shape.kernel[1] * shape.channels;
         }
       }

@@ -61,6 +61,19 @@ bool has_wide_windows(const ConvProblem& problem) {
   return problem.extent(last) > kWidest && (!problem.depthwise || problem.dilation[last] > 1);
 }
 
+/// Whether the kernel extends in depth alone, for which oneDNN has no fast code.
+bool has_deep_windows(const ConvProblem& problem) {
+  return problem.dimensions() == 3 && problem.kernel[0] > 1 && problem.kernel[1] == 1 &&
+         problem.kernel[2] == 1;
+}
+
+/// How much longer a multiplication takes oneDNN in three dimensions than in two. The constants of
+/// the model have been fitted to layers of two dimensions; these factors have been measured on some
+/// layers of networks for videos and volumes.
+double slowness(const ConvProblem& problem) {
+  return has_deep_windows(problem) ? 3 : problem.dimensions() == 3 ? 1.25 : 1;
+}
+
 /// Whether it is a product of matrices that MKL computes without the AVX-512 of this CPU.
 bool is_narrow_product(const Sizes& sizes) {
   return sizes.taps == 1 && sizes.groups == 1 && kernels::mkl_is_narrow();
@@ -119,9 +132,10 @@ Work library_work(const ConvProblem& problem, const Dims& input_size, const Dims
     work.unfilled *= work.multiplications;
   }
   work.rearranged = sizes.images * sizes.groups * product(output_size) * sizes.taps;
-  if (has_wide_windows(problem) || is_narrow_product(sizes)) {
+  if (has_wide_windows(problem) || has_deep_windows(problem) || is_narrow_product(sizes)) {
     work.wide = work.multiplications;
   }
+  work.multiplications *= slowness(problem);
   return work;
 }
 
