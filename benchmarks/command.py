@@ -23,6 +23,7 @@ from benchmarks.sections import (
     processes,
     scaling,
     sweep,
+    volumes,
 )
 from benchmarks.tables import VARIANTS, Settings, Table
 
@@ -43,6 +44,7 @@ SECTIONS: dict[str, Section] = {
     "bfloat16": layers.bfloat16,
     "scaling": scaling.scaling,
     "sweep": sweep.sweep,
+    "volumes": volumes.volumes,
 }
 
 

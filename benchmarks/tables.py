@@ -53,8 +53,11 @@ class Variant:
 
     def place(self, what: Placed) -> Placed:
         """The tensor, or the module with its parameters, in this layout and type, on the device."""
+        tensors = [what] if isinstance(what, Tensor) else what.parameters()
+        has_depth = any(tensor.dim() == 5 for tensor in tensors)
+        channels_last = torch.channels_last_3d if has_depth else torch.channels_last
         last = self.layout == "channels_last"
-        options: Any = {"memory_format": torch.channels_last if last else torch.contiguous_format}
+        options: Any = {"memory_format": channels_last if last else torch.contiguous_format}
         return what.to(device=self.device, dtype=self.dtype, **options)
 
 

@@ -48,6 +48,8 @@ _LITE0_NCHW, _LITE0_LAST = _titles("EfficientNet-Lite0, ")
 _POOLS, _POOLS_TRAINED = (_titles("pools and transposed, ", training) for training in (False, True))
 _COMPILED, _COMPILED_TRAINED = (_titles("compiled, ", training) for training in (False, True))
 _OPEN_SIZES = tuple(f"open sizes, {way}" for way in WAYS)
+_VOLUMES, _VOLUMES_TRAINED = (_titles("volumes, ", training) for training in (False, True))
+_VOLUMES_SAVED = "volumes, bytes saved for backward"
 _SAVED = tuple(f"bytes saved for backward, {layout}" for layout in ("NCHW", "channels_last"))
 
 TARGETS = [
@@ -88,6 +90,9 @@ TARGETS = [
     ),
     Target("compiled, inference, both layouts", _COMPILED, 1.05),
     Target("compiled, training step, both layouts", _COMPILED_TRAINED, 1.05),
+    Target("three dimensions, inference, both layouts", _VOLUMES, 1.0, 1.1),
+    Target("three dimensions, training step, both layouts", _VOLUMES_TRAINED, 1.0, 1.1),
+    Target("three dimensions, bytes saved for backward", (_VOLUMES_SAVED,), 1.0, 1.0),
     Target("compiling and exporting with open sizes", _OPEN_SIZES, 1.30, 1.30, "by hand"),
 ]
 
