@@ -127,6 +127,7 @@ void register_kernels(torch::Library& m) {
   register_conv<3, false>(m, "conv3d");
   register_conv<1, true>(m, "compiled_conv1d");
   register_conv<2, true>(m, "compiled_conv2d");
+  register_conv<3, true>(m, "compiled_conv3d");
 }
 
 }  // namespace

@@ -149,7 +149,7 @@ bool is_transformed(const ConvArgs& args) {
 
 bool can_defer(const ConvProblem& problem) {
   if (problem.plain || is_transformed(problem) || !problem.pads_with_zeros() ||
-      !problem.input.is_cpu() || problem.dimensions() > 2) {
+      !problem.input.is_cpu()) {
     return false;
   }
   // Whether PyTorch computes these correctly depends on the sizes, which are known when the graph

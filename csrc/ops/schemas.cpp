@@ -45,9 +45,9 @@ TORCH_LIBRARY(samepad, m) {
       "conv$Dd$overload(Tensor input, Tensor weight, Tensor? bias=None, SymInt[$D] stride=1, "
       "$padding, SymInt[$D] dilation=1, SymInt groups=1, str padding_mode=\"zeros\") -> Tensor";
   define(m, tags, conv);
-  // Compiled graphs call compiled_conv1d and compiled_conv2d instead, which may defer the choice of
-  // a plan to run time by calling deferred_conv.
-  define(m, tags, "compiled_" + conv, {"1", "2"});
+  // Compiled graphs call these instead, which may defer the choice of a plan to run time by calling
+  // deferred_conv.
+  define(m, tags, "compiled_" + conv);
   const std::vector<at::Tag> any_layout{at::Tag::pt2_compliant_tag, at::Tag::flexible_layout};
   m.def(
       "deferred_conv(Tensor input, Tensor weight, Tensor? bias, str? mode, SymInt[] pads, "

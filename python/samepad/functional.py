@@ -126,7 +126,7 @@ def _convolution(dimensions: int) -> Convolution:
     name = f"conv{dimensions}d"
     eager = getattr(_C, name)
     operator = getattr(torch.ops.samepad, name)
-    compiled = getattr(torch.ops.samepad, f"compiled_{name}", operator)
+    compiled = getattr(torch.ops.samepad, f"compiled_{name}")
 
     def conv(
         input: Tensor,

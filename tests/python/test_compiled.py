@@ -53,7 +53,8 @@ PYTORCHS = "aten.convolution.default"
         (samepad.SamePadConv2d(4, 4, 3, 1, 1, groups=4), (2, 4, 8, 8), PYTORCHS),
         (samepad.SamePadConv2d(3, 4, 3, 2, dtype=BFLOAT16), (2, 3, 8, 8), PYTORCHS),
         (samepad.SamePadConv2d(3, 4, 3, 2, padding_mode="replicate"), (2, 3, 8, 8), PYTORCHS),
-        (samepad.SamePadConv3d(3, 4, 3, 2), (2, 3, 8, 8, 8), PYTORCHS),
+        (samepad.SamePadConv3d(3, 4, 3, 2), (2, 3, 8, 8, 8), OWN),
+        (samepad.SamePadConv3d(4, 4, 3, groups=4), (2, 4, 8, 8, 8), OWN),
     ],
     ids=str,
 )
@@ -118,6 +119,20 @@ def test_compiled_as_eager(memory_format: torch.memory_format, groups: int, dyna
         ours, eager = (gradients(f, tensors, **arguments) for f in (compiled, conv2d))
         torch.testing.assert_close(ours, eager)
         assert [each.stride() for each in ours] == [each.stride() for each in eager]
+
+
+@pytest.mark.parametrize("groups", [1, 4])
+def test_three_dimensions_compiled_as_eager(groups: int) -> None:
+    torch._dynamo.reset()
+    compiled = torch.compile(samepad.functional.conv3d, fullgraph=True, dynamic=True)
+    for size in [(5, 7, 8), (4, 6, 9)]:
+        shapes = (2, 4, *size), (8, 4 // groups, 3, 3, 3), (8,)
+        tensors = tuple(torch.randn(shape, dtype=DOUBLE).requires_grad_() for shape in shapes)
+        ours, eager = (
+            gradients(f, tensors, stride=2, groups=groups)
+            for f in (compiled, samepad.functional.conv3d)
+        )
+        torch.testing.assert_close(ours, eager)
 
 
 def test_the_layout_that_the_graph_runs_with_is_the_operators() -> None:

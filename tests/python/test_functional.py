@@ -60,7 +60,7 @@ def test_tuple_kernel_with_groups_dilation_and_no_bias() -> None:
 @pytest.mark.filterwarnings("ignore:Using padding='same' with even kernel:UserWarning")
 def test_stride_one_is_pytorchs_same(dimensions: int, kernel: int, dilation: int) -> None:
     ours, theirs = CONVS[dimensions]
-    arguments = tensors(dimensions, kernel)
+    arguments = [tensor.double() for tensor in tensors(dimensions, kernel)]
     torch.testing.assert_close(
         ours(*arguments, dilation=dilation),
         theirs(*arguments, padding="same", dilation=dilation),
