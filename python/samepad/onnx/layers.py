@@ -268,6 +268,8 @@ def _linear(c: Call, weight: Tensor, bias: Tensor | None) -> Any:
 def add(c: Call) -> Any:
     """Add: becomes the bias of the nn.Linear before it if it is one; exporters split these."""
     for product, bias in (c.given[:2], c.given[1::-1]):
+        if c.b.repeated is not None:  # the iterations of a loop share the layer
+            break
         if isinstance(product, fx.Node) and isinstance(bias, Tensor) and product.meta.get("once"):
             layer = product.op == "call_module" and c.b.root.get_submodule(str(product.target))
             if isinstance(layer, nn.Linear) and layer.bias is None and _is_bias(bias, layer):

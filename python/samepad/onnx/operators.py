@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from samepad._building import UnsupportedError
-from samepad.onnx import layers, normalization, ops, recurrent, resizing, signals, tensors
+from samepad.onnx import control_rules, layers, normalization, ops, recurrent, resizing, signals, tensors
 from samepad.onnx.call import Call, Rule
 from samepad.onnx.shape_rules import RULES
 
@@ -344,4 +344,8 @@ OPERATORS: dict[str, Rule] = {
     "STFT": _stft,
     **dict.fromkeys(("HannWindow", "HammingWindow", "BlackmanWindow"), _window),
     **RULES,
+    **control_rules.RULES,
 }
+
+#: The tables of operators by domain; that of ONNX's own operators is empty.
+TABLES: dict[str, dict[str, Rule]] = {"": OPERATORS}
