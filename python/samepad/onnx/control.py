@@ -78,7 +78,7 @@ def loop(
     condition: Any,
     states: Sequence[Tensor],
     captured: Sequence[Tensor],
-    empty: Sequence[tuple[list[int], torch.dtype]],
+    empty: Sequence[tuple[list[int], torch.dtype | None]],
 ) -> tuple[Tensor, ...]:
     """Loop: calls a module until the number of iterations is reached or it says to stop.
 

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, fx
 
 from samepad._building import UnsupportedError
-from samepad.onnx import control, tensors
+from samepad.onnx import control
 from samepad.onnx.call import Body, Builder, Call, Kind, Rule, Value, kind_of
 
 
@@ -119,11 +119,14 @@ def _loop(c: Call) -> Any:
     fixed = begins is not None and not c.graphs.depends(body, body.output[0].name, own)
     if begins is False:
         times = 0
-    if isinstance(times, int) and (fixed or times == 0) and c.graphs.repeat(body, times):
-        return _written_out_loop(c, body, times, states, rows)
+    if times == 0 and rows == 0:
+        return states
+    if isinstance(times, int) and times > 0 and fixed and c.graphs.repeat(body, times):
+        return _written_out_loop(c, body, times, states)
     kinds: list[Kind] = [(torch.int64, []), (torch.bool, []), *_kinds(states)]
     made = c.graphs.module(body, f"{c.name}_body", kinds)
-    empty = [_row(value) for value in body.output[1 + count :]]
+    # Open sizes of an output without rows are 0, as in ONNX Runtime.
+    empty = [([n or 0 for n in made.dims[i] or ()], made.dtypes[i]) for i in range(1 + count, 1 + count + rows)]
     given = [c.b.tensor(state) for state in states]
     start = None if condition is None else c[1]
     result = c.b.later(control.loop, made.module, times, start, given, made.captured, empty)
@@ -134,7 +137,7 @@ def _loop(c: Call) -> Any:
     return [_output(c, result, i, dims[i], made.dtypes[1 + i]) for i in range(count + rows)]
 
 
-def _written_out_loop(c: Call, body: Any, times: int, states: list[Any], rows: int) -> list[Any]:
+def _written_out_loop(c: Call, body: Any, times: int, states: list[Any]) -> list[Any]:
     graphs, count = c.graphs, len(states)
     assert graphs is not None
 
@@ -144,20 +147,11 @@ def _written_out_loop(c: Call, body: Any, times: int, states: list[Any], rows: i
 
     with _repeating(c.b):
         last, found = control.iterate(step, times, states)
-    if not found:
-        made = [_row(value) for value in body.output[1 + count :]]
-        return [*last, *(torch.zeros(0, *sizes, dtype=dtype) for sizes, dtype in made)]
     return [*last, *(_stack(c, list(column), 0, 0) for column in zip(*found, strict=True))]
 
 
 def _stack(c: Call, rows: list[Any], axis: int, backwards: int) -> Any:
     return c.b.call(control.stacked, [c.b.tensor(row) for row in rows], axis, backwards)
-
-
-def _row(value: Any) -> tuple[list[int], torch.dtype]:
-    """Return the sizes and type of a row of an output; open sizes are 0, as in ONNX Runtime."""
-    kind = value.type.tensor_type
-    return [max(dim.dim_value, 0) for dim in kind.shape.dim], tensors.dtype(kind.elem_type)
 
 
 def _scan(c: Call) -> Any:
