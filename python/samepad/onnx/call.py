@@ -272,13 +272,15 @@ class Call:
                 f"input {position} has shape ({shape}), expected {size} along dimension {dim}"
             )
 
+    def dtype(self, position: int) -> torch.dtype | None:
+        """Return an input's type; None if it is left out or not known."""
+        value = self.given[position] if position < len(self.given) else None
+        return None if value is None else kind_of(value)[0]
+
     def is_floating(self, position: int) -> bool | None:
         """Whether an input is of a floating-point type; None if that is not known."""
-        value = self.given[position]
-        if isinstance(value, fx.Node):
-            dtype = value.meta.get("dtype")
-            return None if dtype is None else bool(dtype.is_floating_point)
-        return None if value is None else value.dtype.is_floating_point
+        dtype = self.dtype(position)
+        return None if dtype is None else dtype.is_floating_point
 
     def weights(self, *positions: int) -> list[Tensor | None] | None:
         """Return inputs if all are constant or left out; None if the model computes one of them."""
