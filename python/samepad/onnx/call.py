@@ -49,6 +49,8 @@ class Builder(GraphBuilder):
         self.names: dict[int, str] = {} if outer is None else outer.names
         self.fold = limits.Folding() if outer is None else outer.fold
         self.cached: dict[Any, fx.Node] = {}
+        #: What a user should know of the module.
+        self.notes: list[str] = [] if outer is None else outer.notes
         #: Layers by their wanted names while a loop's body is written out several times; else None.
         self.repeated: dict[str, tuple[str, nn.Module]] | None = None
 
@@ -99,6 +101,10 @@ class Builder(GraphBuilder):
             return None
         own, theirs = module.state_dict(), other.state_dict()
         return target if all(torch.equal(own[key], theirs[key]) for key in theirs) else None
+
+    def note(self, text: str) -> None:
+        """Keep a remark on the model, which the finished module has in its `meta`."""
+        self.notes.append(text)
 
     def size(self, tensor: fx.Node, dim: int) -> fx.Node:
         """Return the node that computes a tensor's size; the same node each time."""

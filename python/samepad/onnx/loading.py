@@ -433,7 +433,10 @@ class Loader:
         """Return the finished module, in evaluation mode."""
         found = [self.b.node(self.b.tensor(value)) for value in outputs]
         result = found[0] if len(found) == 1 else tuple(found)
-        return self.b.finish(result, "OnnxModel").eval()
+        module = self.b.finish(result, "OnnxModel").eval()
+        if self.b.notes:
+            module.meta["notes"] = "\n".join(dict.fromkeys(self.b.notes))
+        return module
 
 
 def _no_counterpart(_: Call) -> Any:

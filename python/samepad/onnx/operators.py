@@ -125,9 +125,9 @@ def _prelu(c: Call) -> Any:
 
 
 def _dropout(c: Call) -> Any:
-    training = c.known(2, "training_mode")
-    if training not in (None, False, [False]):
-        raise UnsupportedError("training_mode=True, expected False")
+    training = c.number(2)
+    if training not in (None, False):
+        c.b.note(f"{c.description}: computed as in inference, so that nothing is dropped")
     if c.outputs == 1:
         return c[0]
     dtype = torch.bool if c.opset >= 10 else None
