@@ -12,16 +12,15 @@ from google.protobuf.message import DecodeError
 from torch import Tensor, fx
 
 from samepad._building import UnsupportedError
-from samepad.onnx import inference, limits, sizes, tensors
+from samepad.onnx import inference, legacy, limits, sizes, tensors
 from samepad.onnx.call import Body, Builder, Call, Kind, Sizes, Value, kind_of
 from samepad.onnx.inference import sizes_of
 from samepad.onnx.operators import TABLES
 
 __all__ = ["load", "read", "sizes_of"]
 
-#: Before this opset, operators broadcast according to an attribute `broadcast`, and much else was
-#: different.
-OLDEST_OPSET = 7
+#: Before this opset, the shape of Reshape was an attribute, and much else was different.
+OLDEST_OPSET = 5
 #: Most lines in an error message.
 _MOST_LINES = 200
 
@@ -418,8 +417,9 @@ class Loader:
         )
         results: Any = [torch.zeros(())] * len(node.output)  # used if the operator is refused
         try:
-            as_sizes = sizes.computed(call)
-            results = rule(call) if as_sizes is None else as_sizes
+            updated = call if domain else legacy.updated(call)
+            as_sizes = None if domain else sizes.computed(updated)
+            results = rule(updated) if as_sizes is None else as_sizes
         except UnsupportedError as error:
             self.unsupported.append(f"{call.description}: {error}")
         except Exception as error:

@@ -16,6 +16,7 @@ from samepad.onnx.layers import loaded
 
 def batch_normalization(c: Call) -> Any:
     """BatchNormalization, as in inference."""
+    c.refuse(spatial=1)
     if c.get("training_mode", 0):
         c.b.note(f"{c.description}: computed as in inference, by the given mean and variance")
     # The other outputs are the mean and variance, which only training changes.
