@@ -44,7 +44,9 @@ def _if(c: Call) -> Any:
     if ranks[0] != ranks[1] and len(fit) == 1:
         # Exporters write a choice between Squeeze and Identity where they do not know a size. What
         # follows takes only one of the two.
-        return c.graphs.inline(branches[bodies.index(fit[0])], [])
+        chosen = branches[bodies.index(fit[0])]
+        if c.graphs.repeat(chosen, 1):
+            return c.graphs.inline(chosen, [])
     captured = list(dict.fromkeys([*bodies[0].captured, *bodies[1].captured]))
     condition, sizes = c[0], c.sizes(0)
     if ranks[0] != ranks[1] and sizes is not None:
@@ -143,7 +145,9 @@ def _written_out_loop(c: Call, body: Any, times: int, states: list[Any]) -> list
 
     def step(i: int, current: list[Any]) -> tuple[bool, list[Any], list[Any]]:
         going, *results = graphs.inline(body, [torch.tensor(i), torch.tensor(True), *current])
-        return bool(_truth(going)), results[:count], results[count:]
+        truth = _truth(going)
+        assert truth is not None  # it depends on constants only
+        return truth, results[:count], results[count:]
 
     with _repeating(c.b):
         last, found = control.iterate(step, times, states)
@@ -156,6 +160,7 @@ def _stack(c: Call, rows: list[Any], axis: int, backwards: int) -> Any:
 
 def _scan(c: Call) -> Any:
     """Scan: written out if the number of slices is constant and small, else a function."""
+    assert c.graphs is not None
     if c.opset >= 9:
         return _scanned(c, c.given, c.get("num_scan_inputs"))
     # Opset 8 has a batch, each item of which is scanned on its own, and lengths as first input.
@@ -163,8 +168,11 @@ def _scan(c: Call) -> Any:
     if c.given[0] is not None:
         raise UnsupportedError("sequence_lens, expected none")
     batch = c.size(1, 0)
-    if batch is None:
-        raise UnsupportedError("an open batch size, expected a constant one before opset 9")
+    if batch is None or not c.graphs.repeat(c.get("body"), batch):
+        raise UnsupportedError(
+            f"a batch size of {batch or 'any number'}, expected a constant and small one before "
+            "opset 9"
+        )
     results = [
         _scanned(c, [c.b.call(torch.select, c.b.tensor(v), 0, i) for v in given], slices)
         for i in range(batch)

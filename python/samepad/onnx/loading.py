@@ -215,7 +215,7 @@ class Subgraphs:
 
     def repeat(self, graph: Any, times: int) -> bool:
         """Say that a graph will be converted so often; False if that would be too many nodes."""
-        nodes = times * limits.count_nodes(graph)
+        nodes = times * (1 + limits.count_nodes(graph))
         if nodes > self.loader.unrolled_left:
             return False
         self.loader.unrolled_left -= nodes
@@ -225,6 +225,7 @@ class Subgraphs:
         """Whether an output of a graph depends on inputs among `names` or on the model's inputs."""
         makers = {result: node for node in graph.node for result in node.output}
         constant = {tensor.name for tensor in graph.initializer}
+        inside = {name for each in _inner(graph) for name in _defined(each)}
         own, waiting, seen = set(_names(graph.input)), [output], {""}
         while waiting:
             name = waiting.pop()
@@ -236,10 +237,8 @@ class Subgraphs:
             elif name in own:
                 if name in names:
                     return True
-            elif not any(name in n.output for g in _inner(graph) for n in g.node):
-                inputs = any(name in _names(g.input) for g in _inner(graph))
-                if not inputs and not isinstance(self.scope[name], Tensor):
-                    return True
+            elif name not in inside and not isinstance(self.scope[name], Tensor):
+                return True
         return False
 
     def rank_by_use(self) -> list[int | None]:
@@ -254,6 +253,14 @@ class Subgraphs:
             if isinstance(value, Tensor)
         }
         return [inference.rank_by_use(name, users, ranks) for name in self.node.output]
+
+
+def _defined(graph: Any) -> Iterator[str]:
+    """Return the names to which a graph itself gives values."""
+    yield from _names(graph.input)
+    yield from _names(graph.initializer)
+    for node in graph.node:
+        yield from node.output
 
 
 def _inner(graph: Any) -> Iterator[Any]:
