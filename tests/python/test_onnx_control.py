@@ -74,7 +74,9 @@ def assert_exports(module: Any, *inputs: Sequence[Any]) -> None:
             candidate = torch.compile(module, fullgraph=True, dynamic=True, backend="aot_eager")
         else:
             candidate = torch.export.export(
-                module, tensors[0], dynamic_shapes=(sizes,) if len(sizes) > 1 else sizes,
+                module,
+                tensors[0],
+                dynamic_shapes=(sizes,) if len(sizes) > 1 else sizes,
                 strict=how == "strict",
             ).module()
         with torch.no_grad():
@@ -108,8 +110,8 @@ DECIDED = {
     "the other branch": "y = If(no)",
     "a number of dimensions": "s = Shape(x)  k = Size(s)  c = Equal(k, one)  y = If(c)",
     "a known size": "s = Shape(x)  k = Slice(s, i1, i2)  c = Equal(k, five)  y = If(c)",
-    "a size that is not negative": "m = Sub(i0, i1)  s = Shape(x)  k = Slice(s, i0, i1)"
-    "  c = Greater(k, m)  y = If(c)",
+    "a size that is not negative": "minus = Sub(i0, i1)  s = Shape(x)  k = Slice(s, i0, i1)"
+    "  c = Greater(k, minus)  y = If(c)",
 }
 
 
@@ -197,8 +199,8 @@ def test_nested_branches() -> None:
 
 
 LOOP = """<body = b (int64 i, bool g, float[n, 4] a) => (bool h, float[n, 4] v, float[n, 4] r) {
-  m = MatMul(a, w)  q = Add(m, bias)  s = Mul(q, small)  k = Constant<value_float = 0.5>()
-  t = Softplus(s)  v = Mul(t, k)  r = Identity(v)  %s }>"""
+  m = MatMul(a, w)  q = Add(m, bias)  s = Mul(q, small)  half = Constant<value_float = 0.5>()
+  t = Softplus(s)  v = Mul(t, half)  r = Identity(v)  %s }>"""
 LOOPS = {
     "constant": ("y, z = Loop(three, , x)", "h = Identity(g)"),
     "until a constant": ("y, z = Loop(three, , x)", "h = Less(i, one)"),

@@ -128,7 +128,10 @@ def _loop(c: Call) -> Any:
     kinds: list[Kind] = [(torch.int64, []), (torch.bool, []), *_kinds(states)]
     made = c.graphs.module(body, f"{c.name}_body", kinds)
     # Open sizes of an output without rows are 0, as in ONNX Runtime.
-    empty = [([n or 0 for n in made.dims[i] or ()], made.dtypes[i]) for i in range(1 + count, 1 + count + rows)]
+    empty = [
+        ([n or 0 for n in made.dims[i] or ()], made.dtypes[i])
+        for i in range(1 + count, 1 + count + rows)
+    ]
     given = [c.b.tensor(state) for state in states]
     start = None if condition is None else c[1]
     result = c.b.later(control.loop, made.module, times, start, given, made.captured, empty)

@@ -154,7 +154,12 @@ def compress(input: Tensor, condition: Tensor, axis: int | None) -> Tensor:
 
 
 def max_unpool(
-    input: Tensor, indices: Tensor, sizes: Any, kernel: list[int], stride: list[int], pads: list[int]
+    input: Tensor,
+    indices: Tensor,
+    sizes: Any,
+    kernel: list[int],
+    stride: list[int],
+    pads: list[int],
 ) -> Tensor:
     """MaxUnpool: puts each element at its index in an otherwise empty tensor.
 

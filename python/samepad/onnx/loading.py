@@ -146,8 +146,9 @@ def _used(node: Any) -> Iterator[str]:
     """Return the names that a node uses; those in its graphs twice, as loops may repeat them."""
     yield from node.input
     for graph in limits.graphs_of(node):
-        for name in (*(n for each in graph.node for n in _used(each)), *_names(graph.output)):
-            yield from (name, name)
+        for each in (graph, *_inner(graph)):
+            for name in (*(n for inner in each.node for n in inner.input), *_names(each.output)):
+                yield from (name, name)
 
 
 def _names(values: Any) -> list[str]:

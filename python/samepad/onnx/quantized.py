@@ -133,9 +133,7 @@ def mat_mul(
     """
     total = _total(a, b, a_zero, b_zero)
     total = total if bias is None else total + bias
-    factor = along(a_scale, max(total.dim() - 2, 0), total) * along(
-        b_scale, total.dim() - 1, total
-    )
+    factor = along(a_scale, max(total.dim() - 2, 0), total) * along(b_scale, total.dim() - 1, total)
     return _rescaled(total, factor, scale, zero)
 
 
@@ -146,7 +144,8 @@ def _rescaled(total: Tensor, factor: Tensor, scale: Tensor | None, zero: Tensor 
         return single * factor
     values = (single * (factor.float() / scale.float())).round()
     return _saturated(
-        values if zero is None else values + zero.float(), torch.uint8 if zero is None else zero.dtype
+        values if zero is None else values + zero.float(),
+        torch.uint8 if zero is None else zero.dtype,
     )
 
 

@@ -26,7 +26,6 @@ _KINDS: dict[str, tuple[Any, tuple[int, ...], list[str]]] = {
 _DIRECTIONS = {"forward": 1, "reverse": 1, "bidirectional": 2}
 
 
-
 def _activations(c: Call, directions: int) -> list[cells.Activation]:
     """Return the activations with their parameters, those of each direction in turn.
 
@@ -122,6 +121,20 @@ def _states(c: Call, swap: Any) -> list[Any]:
     return [tuple(states)] if c.kind == "LSTM" else states
 
 
+def _expect_sizes(c: Call) -> None:
+    """Refuse weights whose sizes do not fit each other.
+
+    Raises:
+        UnsupportedError: They do not.
+    """
+    gates, hidden = len(_KINDS[c.kind][1]), c.size(2, 2)
+    if hidden is None:
+        return
+    c.refuse(hidden_size=hidden)
+    for position, factor in ((1, gates), (2, gates), (3, 2 * gates), (7, 3)):
+        c.expect(position, 1, factor * hidden)
+
+
 def _general(c: Call, activations: list[cells.Activation], *given: Any) -> Any:
     """Call the function that has all options, instead of a layer."""
     direction = c.get("direction", "forward")
@@ -162,6 +175,7 @@ def recurrent(c: Call) -> Any:
     batch_first = bool(c.get("layout", 0))
     activations = _activations(c, _DIRECTIONS[direction])
     if not _is_plain(c, activations):
+        _expect_sizes(c)
         return _general(c, activations, *(c[i] for i in range(8)), None)
     state = _weights(c)
     options: dict[str, Any] = {"bias": "bias_ih_l0" in state, "batch_first": batch_first}

@@ -81,6 +81,8 @@ def _shape(c: Call) -> Result:
 
 def _size(c: Call) -> Result:
     shape = _shape(c)
+    if isinstance(shape, Tensor):
+        return shape.prod()
     return _made(_product(c, shape.items), torch.int64) if isinstance(shape, Sizes) else None
 
 
@@ -222,7 +224,17 @@ def _comparison(function: Callable[[Any, Any], Any]) -> Callable[[Call], Result]
     return rule
 
 
+def _declared(item: Any) -> Any:
+    """Return the number for a node that computes a size which the model declares."""
+    if isinstance(item, fx.Node) and item.target == "size":
+        tensor, dim = item.args
+        size = tensor.meta.get("dims", {dim: None})[dim]  # type: ignore[union-attr]
+        return item if size is None else size
+    return item
+
+
 def _compared(c: Call, function: Callable[[Any, Any], Any], left: Any, right: Any) -> Any:
+    left, right = _declared(left), _declared(right)
     if left is right:
         return function(0, 0)
     for number, node, apart in ((left, right, (-1, 0)), (right, left, (0, -1))):
