@@ -208,7 +208,8 @@ LOOPS = {
     "a size": ("o = Shape(x)  j = Slice(o, i0, i1)  l = Squeeze(j)  y, z = Loop(l, yes, x)",
                "h = Identity(g)"),
     "while": ("y, z = Loop(many, yes, x)",
-              "l = Less(i, three)  n = ReduceSum<keepdims = 0>(v)  o = Less(n, big)  h = And(l, o)"),
+              "l = Less(i, three)  n = ReduceSum<keepdims = 0>(v)  o = Less(n, big)"
+              "  h = And(l, o)"),
     "no limit": ("y, z = Loop(, yes, x)", "h = Less(i, three)"),
     "huge": ("y, z = Loop(many, yes, x)", "h = Less(i, three)"),
     "none": ("e = Sub(one, one)  y, z = Loop(e, yes, x)", "h = Identity(g)"),

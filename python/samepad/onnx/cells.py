@@ -53,9 +53,9 @@ class _Direction:
         self.linear_before_reset = linear_before_reset
         self.step = {"LSTM": self._lstm, "GRU": self._gru, "RNN": self._rnn}[kind]
 
-    def act(self, position: int, value: Tensor) -> Tensor:
-        """Apply one of the activations, before which values are clipped."""
-        if self.clip is not None:
+    def act(self, position: int, value: Tensor, clip: bool = True) -> Tensor:
+        """Apply one of the activations to a value, which is clipped first."""
+        if clip and self.clip is not None:
             value = value.clamp(-self.clip, self.clip)
         name, alpha, beta = self.activations[position]
         return FUNCTIONS[name](value, alpha, beta)
@@ -87,7 +87,8 @@ class _Direction:
         f = 1 - i if self.input_forget else self.act(0, f + self._peephole(2, cell))
         cell = f * cell + i * self.act(1, c)
         o = self.act(0, o + self._peephole(1, cell))
-        return [o * self.act(2, cell), cell]
+        # ONNX Runtime does not clip the cell, though ONNX's text could be read so.
+        return [o * self.act(2, cell, clip=False), cell]
 
     def _gru(self, given: Tensor, states: list[Tensor]) -> list[Tensor]:
         (hidden,) = states
@@ -198,6 +199,8 @@ def _run(
         runs = (t < lengths).unsqueeze(-1)
         states = [torch.where(runs, a, b) for a, b in zip(new, states, strict=True)]
         outputs.append(torch.where(runs, new[0], torch.zeros_like(new[0])))
+    if lengths is not None:  # the last output of an empty sequence is 0 in ONNX Runtime
+        states[0] = torch.where((lengths > 0).unsqueeze(-1), states[0], torch.zeros_like(states[0]))
     output = torch.stack(outputs)
     return (_turned(output, lengths) if back else output), states
 

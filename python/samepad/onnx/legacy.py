@@ -66,7 +66,7 @@ def _cast(c: Call) -> Call:
     wanted = c.get("to")
     if not isinstance(wanted, str):
         return c
-    if wanted not in TensorProto.DataType.keys():
+    if wanted not in dict(TensorProto.DataType.items()):
         raise UnsupportedError(f"to={wanted!r}, expected the name of a type")
     return _without(c, to=TensorProto.DataType.Value(wanted))
 

@@ -7,7 +7,6 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from samepad._building import UnsupportedError
 from samepad.normalization import LenientGroupNorm
 from samepad.onnx import ops
 from samepad.onnx.call import Call

@@ -143,10 +143,9 @@ def _rescaled(total: Tensor, factor: Tensor, scale: Tensor | None, zero: Tensor 
     if scale is None:
         return single * factor
     values = (single * (factor.float() / scale.float())).round()
-    return _saturated(
-        values if zero is None else values + zero.float(),
-        torch.uint8 if zero is None else zero.dtype,
-    )
+    if zero is None:
+        return _saturated(values, torch.uint8)
+    return _saturated(values + zero.float(), zero.dtype)
 
 
 def dynamic_mat_mul(
@@ -171,7 +170,7 @@ def _convolved(
 def conv_integer(
     input: Tensor, weight: Tensor, input_zero: Tensor | None, zero: Tensor | None, **options: Any
 ) -> Tensor:
-    """ConvInteger: a convolution of 8-bit integers, in int32; for `options` see conv1d to conv3d."""
+    """ConvInteger: a convolution of 8-bit integers, in int32; `options` are those of `conv`."""
     return _convolved(input, weight, input_zero, zero, **options).to(torch.int32)
 
 

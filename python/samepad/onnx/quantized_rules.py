@@ -16,7 +16,7 @@ def _dtype(c: Call, name: str) -> torch.dtype | None:
     return tensors.dtype(number) if number else None
 
 
-def _integer(c: Call, dtype: torch.dtype | None) -> None:
+def _expect_integers(dtype: torch.dtype | None) -> None:
     """Refuse other types than integers.
 
     Raises:
@@ -34,7 +34,7 @@ def _block(c: Call) -> int:
 def _quantize(c: Call) -> Any:
     c.refuse(precision=0)
     dtype = _dtype(c, "output_dtype")
-    _integer(c, dtype if c[2] is None else c.dtype(2))
+    _expect_integers(dtype if c[2] is None else c.dtype(2))
     return c.b.call(quantized.quantize, c[0], c[1], c[2], c.get("axis", 1), dtype, _block(c))
 
 
