@@ -52,8 +52,10 @@ def attention(
     """
     flat = query.dim() == 3
     if flat:
-        query = query.unflatten(2, (query_heads, -1)).transpose(1, 2)
-        key, value = (x.unflatten(2, (heads, -1)).transpose(1, 2) for x in (key, value))
+        query, key, value = (
+            x.reshape(*x.shape[:2], count, -1).transpose(1, 2)
+            for x, count in ((query, query_heads), (key, heads), (value, heads))
+        )
     past = 0
     if past_key is not None and past_value is not None:
         past = past_key.shape[2]

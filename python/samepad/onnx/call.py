@@ -47,7 +47,7 @@ class Builder(GraphBuilder):
         self.constants: dict[int, tuple[Tensor, fx.Node]] = {}
         #: The file's name for a constant, by the tensor's id.
         self.names: dict[int, str] = {} if outer is None else outer.names
-        self.fold = limits.Folding() if outer is None else outer.fold
+        self.fold: limits.Folding = limits.Folding() if outer is None else outer.fold
         self.cached: dict[Any, fx.Node] = {}
         #: What a user should know of the module.
         self.notes: list[str] = [] if outer is None else outer.notes
@@ -313,7 +313,7 @@ class Body:
 Kind = tuple[torch.dtype | None, list[int | None] | None]
 
 
-def kind_of(value: Value) -> Kind:
+def kind_of(value: Any) -> Kind:
     """Return the type and sizes of a value."""
     if isinstance(value, fx.Node):
         return value.meta.get("dtype"), value.meta.get("dims")

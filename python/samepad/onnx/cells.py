@@ -45,7 +45,7 @@ class _Direction:
         self.kernel, self.recurrent, bias, self.peepholes = weights
         assert self.recurrent is not None
         self.hidden = self.recurrent.shape[0 if scales else 1]
-        halves = (None, None) if bias is None else bias.chunk(2)
+        halves: Sequence[Tensor | None] = (None, None) if bias is None else bias.chunk(2)
         self.input_bias, self.state_bias = halves
         self.scales = scales
         self.activations = activations
@@ -94,7 +94,8 @@ class _Direction:
         (hidden,) = states
         z, r, h = given.chunk(3, -1)
         if self.linear_before_reset:
-            gates, new = self._states(hidden).split([2 * self.hidden, self.hidden], -1)
+            product = self._states(hidden)
+            gates, new = product[..., : 2 * self.hidden], product[..., 2 * self.hidden :]
         else:
             assert self.recurrent is not None
             gates = hidden @ self.recurrent[: 2 * self.hidden].T

@@ -135,6 +135,7 @@ def _loop(c: Call) -> Any:
     given = [c.b.tensor(state) for state in states]
     start = None if condition is None else c[1]
     result = c.b.later(control.loop, made.module, times, start, given, made.captured, empty)
+    dims: list[list[int | None] | None]
     dims = [None if d is None else [None] * len(d) for d in made.dims[1:]]
     for i in range(count, count + rows):
         known = dims[i]

@@ -3,7 +3,7 @@
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import onnx
@@ -280,9 +280,10 @@ def _captured(value: Any, builder: Builder, captured: dict[fx.Node, fx.Node]) ->
         if isinstance(item, slice) or not isinstance(item, fx.Node):
             return item
         if item.op == "call_method" and item.target == "size":
-            tensor, dim = item.args
+            tensor, dim = cast(tuple[fx.Node, int], item.args)
             return builder.size(_captured(tensor, builder, captured), dim)
         if item not in builder.cached:
+            assert callable(item.target)
             copy = builder.call(item.target, *map(number, item.args))
             if isinstance(copy, fx.Node):
                 copy.meta |= {key: item.meta[key] for key in ("float",) if key in item.meta}
