@@ -200,8 +200,9 @@ def _run(
         runs = (t < lengths).unsqueeze(-1)
         states = [torch.where(runs, a, b) for a, b in zip(new, states, strict=True)]
         outputs.append(torch.where(runs, new[0], torch.zeros_like(new[0])))
-    if lengths is not None:  # the last output of an empty sequence is 0 in ONNX Runtime
-        states[0] = torch.where((lengths > 0).unsqueeze(-1), states[0], torch.zeros_like(states[0]))
+    if lengths is not None:  # the last states of an empty sequence are 0 in ONNX Runtime
+        some = (lengths > 0).unsqueeze(-1)
+        states = [torch.where(some, state, torch.zeros_like(state)) for state in states]
     output = torch.stack(outputs)
     return (_turned(output, lengths) if back else output), states
 
