@@ -128,7 +128,12 @@ def test_everything_unsupported_is_named_at_once() -> None:
     model = model_of(nodes, [floats("x", 1, 1, 8)], [floats("y")])
     with pytest.raises(ValueError, match="cannot convert") as raised:
         samepad.onnx.load(model)
-    for text in ("first (RandomNormalLike", "pool (AveragePool", "dilations=[2]", "last (my.own.Mine {})"):
+    for text in (
+        "first (RandomNormalLike",
+        "pool (AveragePool",
+        "dilations=[2]",
+        "last (my.own.Mine {})",
+    ):
         assert text in str(raised.value)
     assert "fine" not in str(raised.value)
 
