@@ -22,6 +22,11 @@ _OPERATORS = {
     operator.floordiv: "//",
     operator.pow: "**",
     operator.matmul: "@",
+    operator.eq: "==",
+    operator.gt: ">",
+    operator.ge: ">=",
+    operator.lt: "<",
+    operator.le: "<=",
 }
 
 _MISSING = object()

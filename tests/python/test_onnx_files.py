@@ -120,7 +120,7 @@ def test_names(name: str) -> None:
 
 def test_everything_unsupported_is_named_at_once() -> None:
     nodes = [
-        helper.make_node("Unique", ["x"], ["a"], name="first"),
+        helper.make_node("RandomNormalLike", ["x"], ["a"], name="first"),
         helper.make_node("Relu", ["a"], ["b"], name="fine"),
         helper.make_node("AveragePool", ["x"], ["c"], name="pool", kernel_shape=[2], dilations=[2]),
         helper.make_node("Mine", ["b"], ["y"], name="last", domain="my.own"),
@@ -128,7 +128,12 @@ def test_everything_unsupported_is_named_at_once() -> None:
     model = model_of(nodes, [floats("x", 1, 1, 8)], [floats("y")])
     with pytest.raises(ValueError, match="cannot convert") as raised:
         samepad.onnx.load(model)
-    for text in ("first (Unique", "pool (AveragePool", "dilations=[2]", "last (my.own.Mine {})"):
+    for text in (
+        "first (RandomNormalLike",
+        "pool (AveragePool",
+        "dilations=[2]",
+        "last (my.own.Mine {})",
+    ):
         assert text in str(raised.value)
     assert "fine" not in str(raised.value)
 
@@ -145,11 +150,11 @@ def test_what_does_not_fit_names_the_node() -> None:
         samepad.onnx.load(model)
 
 
-@pytest.mark.parametrize("opset", [1, 6])
+@pytest.mark.parametrize("opset", [1, 4])
 def test_old_opsets(opset: int) -> None:
     node = helper.make_node("Relu", ["x"], ["y"])
     model = model_of([node], [floats("x", 2)], [floats("y", 2)], opset)
-    with pytest.raises(ValueError, match=f"its opset is {opset}, expected at least 7"):
+    with pytest.raises(ValueError, match=f"its opset is {opset}, expected at least 5"):
         samepad.onnx.load(model)
 
 
@@ -216,9 +221,9 @@ def test_graphs_in_messages() -> None:
     branch = helper.make_graph(
         [helper.make_node("Relu", ["x"], ["z"])], "branch", [], [value("z", TensorProto.FLOAT, [2])]
     )
-    node = helper.make_node("If", ["c"], ["y"], "choice", then_branch=branch, else_branch=branch)
-    model = model_of([node], [floats("x", 2), value("c", TensorProto.BOOL, [])], [floats("y", 2)])
-    expected = r"choice \(If \{'.*_branch': a graph, '.*_branch': a graph\}\): no counterpart"
+    node = helper.make_node("SequenceMap", ["x"], ["y"], "each", body=branch)
+    model = model_of([node], [floats("x", 2)], [floats("y", 2)])
+    expected = r"each \(SequenceMap \{'body': a graph\}\): no counterpart"
     with pytest.raises(ValueError, match=expected):
         samepad.onnx.load(model)
 

@@ -93,18 +93,75 @@ def test_gru_that_resets_before(batch_first: bool, bidirectional: bool) -> None:
     torch.testing.assert_close(ours(sound), plain(sound))
 
 
+#: Settings that torch.nn's layers lack, for each operator.
+SETTINGS: dict[str, tuple[str, dict[str, Any]]] = {
+    "clip": ("LSTM", {"clip": 0.3}),
+    "input_forget": ("LSTM", {"input_forget": 1}),
+    "lstm": ("LSTM", {"activations": ["HardSigmoid", "Relu", "Softsign"] * 2}),
+    "lstm, parameters": (
+        "LSTM",
+        {
+            "activations": ["HardSigmoid", "LeakyRelu", "ScaledTanh"] * 2,
+            "activation_alpha": [0.3, 0.02, 0.8, 0.25, 0.05, 0.9],
+            "activation_beta": [0.4, 0.6, 0.45, 0.7],
+        },
+    ),
+    "gru": ("GRU", {"activations": ["HardSigmoid", "Softplus"] * 2}),
+    "gru, reset after": (
+        "GRU",
+        {"activations": ["Sigmoid", "Relu"] * 2, "linear_before_reset": 1, "clip": 0.5},
+    ),
+    "rnn": ("RNN", {"activations": ["Affine", "Elu"], "activation_alpha": [0.5, 0.7]}),
+    "rnn, others": (
+        "RNN",
+        {"activations": ["ThresholdedRelu", "Tanh"], "activation_alpha": [0.1]},
+    ),
+}
+
+
+@pytest.mark.parametrize("lengths", [None, [5, 0, 3]])
+@pytest.mark.parametrize("name", SETTINGS)
+def test_recurrent_settings_that_torch_has_not(name: str, lengths: Any) -> None:
+    kind, options = SETTINGS[name]
+    gates = GATES[kind]
+    weights: list[Any] = [
+        *(normal(2, gates * 4, 3), normal(2, gates * 4, 4), normal(2, gates * 8)),
+        None if lengths is None else np.array(lengths, np.int32),
+        normal(2, 3, 4),
+        *([normal(2, 3, 4), normal(2, 12)] if kind == "LSTM" else []),
+    ]
+    model = one_node(
+        kind,
+        (5, 3, 3),
+        weights,
+        outputs=3 if kind == "LSTM" else 2,
+        hidden_size=4,
+        direction="bidirectional",
+        **options,
+    )
+    module = assert_as_onnxruntime(model, normal(5, 3, 3))
+    namespace: dict[str, Any] = {}
+    exec(write_source(module), namespace)
+    twin = namespace["Model"]()
+    twin.load_state_dict(module.state_dict())
+    sound = torch.from_numpy(normal(5, 3, 3))
+    exported = torch.export.export(module, (sound,)).module()
+    for copy in (twin, exported):
+        torch.testing.assert_close(copy(sound), module(sound))
+
+
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"activations": ["Sigmoid", "Relu", "Tanh"]}, "activations=.*relu.*expected"),
-        ({"clip": 1.0}, "clip=1.0"),
-        ({"input_forget": 1}, "input_forget=1"),
+        ({"activations": ["Sigmoid", "Cosine", "Tanh"]}, "activations=.*cosine.*expected 3 of"),
+        ({"activations": ["Tanh"]}, r"activations=\['tanh'\], expected 3 of"),
+        ({"clip": 1.0, "hidden_size": 3}, "hidden_size=3, expected 2"),
     ],
 )
-def test_recurrent_settings_that_torch_has_not(options: dict[str, Any], message: str) -> None:
+def test_wrong_recurrent_settings(options: dict[str, Any], message: str) -> None:
     weights: list[Any] = [normal(1, 8, 3), normal(1, 8, 2)]
     with pytest.raises(ValueError, match=message) as raised:
-        samepad.onnx.load(one_node("LSTM", (4, 1, 3), weights, hidden_size=2, **options))
+        samepad.onnx.load(one_node("LSTM", (4, 1, 3), weights, **{"hidden_size": 2} | options))
     assert "b'" not in str(raised.value)
 
 
@@ -133,8 +190,9 @@ def test_lengths_of_sequences(kind: str) -> None:
     assert_as_onnxruntime(whole, array)
     shorter = np.array([5, 4], np.int32)
     for shape, lengths in ((array.shape, shorter), (("t", 2, 3), np.array([5, 5], np.int32))):
-        with pytest.raises(ValueError, match="sequence_lens, expected none"):
-            samepad.onnx.load(one_node(kind, shape, [*weights, lengths], hidden_size=2))
+        model = one_node(kind, shape, [*weights, lengths], hidden_size=2)
+        module = assert_as_onnxruntime(model, array)
+        assert not list(module.children())
 
 
 def misfit(
@@ -546,3 +604,78 @@ def test_sizes_that_are_made_floats_divide_as_floats() -> None:
     )
     model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)], ir_version=10)
     assert_as_onnxruntime(model, normal(2, 5, 4))
+
+
+@pytest.mark.parametrize("transform", ["half_pixel", "align_corners", "asymmetric"])
+@pytest.mark.parametrize("mode", ["linear", "cubic"])
+@pytest.mark.parametrize("scales", [(0.5, 0.6), (0.3, 1.7)])
+def test_antialiased_resize(mode: str, transform: str, scales: tuple[float, float]) -> None:
+    weights = [None, np.array([1, 1, *scales], np.float32)]
+    model = one_node(
+        "Resize",
+        (1, 2, 11, 9),
+        weights,
+        mode=mode,
+        coordinate_transformation_mode=transform,
+        antialias=1,
+    )
+    assert_as_onnxruntime(model, normal(1, 2, 11, 9))
+
+
+#: Nodes of opsets 5 and 6: the operator, its constants, its attributes, and the same of opset 8.
+OLD: dict[str, tuple[str, list[Any], dict[str, Any], list[Any], dict[str, Any]]] = {
+    "Add": ("Add", [(3,)], {"broadcast": 1, "axis": 1}, [(3, 1, 1)], {}),
+    "Mul": ("Mul", [(3, 4)], {"broadcast": 1, "axis": -3}, [(3, 4, 1)], {}),
+    "Sub": ("Sub", [(4, 5)], {"broadcast": 1}, [(4, 5)], {}),
+    "Pow": ("Pow", [(2, 3, 4, 5)], {"broadcast": 0}, [(2, 3, 4, 5)], {}),
+    "PRelu": ("PRelu", [(3,)], {}, [(3, 1, 1)], {}),
+    "Dropout": ("Dropout", [], {"is_test": 1, "ratio": 0.3}, [], {"ratio": 0.3}),
+    "Clip": ("Clip", [], {"min": 0.2, "max": 0.5}, [], {"min": 0.2, "max": 0.5}),
+    "Softmax": ("Softmax", [], {}, [], {}),
+    "BatchNormalization": ("BatchNormalization", [(3,)] * 4, {"is_test": 1}, [(3,)] * 4, {}),
+}
+
+
+@pytest.mark.parametrize("opset", [5, 6])
+@pytest.mark.parametrize("name", OLD)
+def test_old_operators(name: str, opset: int) -> None:
+    kind, shapes, attributes, new_shapes, new_attributes = OLD[name]
+    if kind == "BatchNormalization" and opset == 5:
+        attributes = attributes | {"consumed_inputs": [0, 0, 0, 1, 1]}
+    array = np.abs(normal(2, 3, 4, 5))
+    constants = [np.abs(normal(*shape)) for shape in shapes]
+    model = one_node(kind, array.shape, list(constants), opset=opset, **attributes)
+    newer = [c.reshape(shape) for c, shape in zip(constants, new_shapes, strict=True)]
+    expected = run(one_node(kind, array.shape, list(newer), opset=8, **new_attributes), array)
+    module = samepad.onnx.load(model)
+    np.testing.assert_allclose(
+        module(torch.from_numpy(array)).detach(), expected[0], rtol=1e-5, atol=1e-6, strict=True
+    )
+    assert "notes" not in module.meta
+
+
+def test_old_casts_tiles_and_upsamples() -> None:
+    array = normal(1, 2, 3, 2)
+    cast = one_node("Cast", array.shape, [], opset=5, to="INT32")
+    cast.graph.output[0].type.tensor_type.elem_type = TensorProto.INT32
+    found = samepad.onnx.load(cast)(torch.from_numpy(array))
+    np.testing.assert_array_equal(found, array.astype(np.int32), strict=True)
+    tile = one_node("Tile", array.shape, [np.float32(3), np.float32(2)], opset=5)
+    found = samepad.onnx.load(tile)(torch.from_numpy(array))
+    np.testing.assert_array_equal(found, np.tile(array, (1, 1, 3, 1)), strict=True)
+
+
+def test_training_is_as_in_inference() -> None:
+    """The outputs equal those of the same node in inference, and the module says so."""
+    array = normal(2, 3, 4)
+    statistics: list[Any] = [normal(3), normal(3), normal(3), np.abs(normal(3))]
+    options = {"training_mode": 1, "momentum": 0.5}
+    training = one_node("BatchNormalization", array.shape, statistics, 15, 3, **options)
+    expected = run(one_node("BatchNormalization", array.shape, statistics, 15), array)[0]
+    module = samepad.onnx.load(training)
+    outputs = module(torch.from_numpy(array))
+    np.testing.assert_allclose(outputs[0].detach(), expected, rtol=1e-4, atol=1e-5)
+    for found, given in zip(outputs[1:], statistics[2:], strict=True):
+        np.testing.assert_array_equal(found, given)
+    assert "computed as in inference" in module.meta["notes"]
+    assert "computed as in inference" in write_source(module)

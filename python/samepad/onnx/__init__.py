@@ -6,6 +6,7 @@ The package onnx is needed to load a model, but not to run the resulting module:
 imports it only when a model is loaded.
 """
 
+from collections.abc import Mapping
 from typing import Any
 
 from torch import fx
@@ -13,7 +14,7 @@ from torch import fx
 __all__ = ["load", "register_symbolics"]
 
 
-def load(model: Any) -> fx.GraphModule:
+def load(model: Any, constants: Mapping[str, Any] | None = None) -> fx.GraphModule:
     """Convert an ONNX model to a PyTorch module that computes the same.
 
     Convolutions and pools become layers of samepad if their padding is `auto_pad` or differs
@@ -23,6 +24,9 @@ def load(model: Any) -> fx.GraphModule:
     Args:
         model: Path of a file, or an onnx.ModelProto. Tensors in separate files are read from the
             folder of the model's file. Nothing in a file is run as code.
+        constants: Values for inputs, by their names: numbers, arrays or tensors of the inputs'
+            shapes. The module does not take these inputs. What depends only on them is computed at
+            once, which often decides the branch of an If.
 
     Returns:
         The module. It takes the model's inputs, in order, as tensors of the same shapes as in ONNX,
@@ -33,13 +37,14 @@ def load(model: Any) -> fx.GraphModule:
         TypeError: `model` is neither a path nor a model.
         ValueError: The file is missing or is not an ONNX model; or the model has operators or
             attributes without a counterpart, or weights whose sizes do not fit their input. The
-            message then names all nodes that this holds for.
+            message then names all nodes that this holds for. Or `constants` has a name that is no
+            input's, or a value that does not fit.
     """
     try:
         from samepad.onnx import loading
     except ImportError as error:
         raise ImportError("samepad.onnx.load needs the package onnx: pip install onnx") from error
-    return loading.load(model)
+    return loading.load(model, constants)
 
 
 def register_symbolics() -> None:

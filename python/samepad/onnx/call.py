@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 import torch
@@ -41,14 +41,18 @@ Value = Tensor | fx.Node | Sizes
 class Builder(GraphBuilder):
     """Builds a torch.fx.GraphModule; what depends on no input is computed at once."""
 
-    def __init__(self) -> None:
-        """Start with an empty graph."""
+    def __init__(self, outer: "Builder | None" = None) -> None:
+        """Start with an empty graph; that of a branch or loop's body shares limits with `outer`."""
         super().__init__()
         self.constants: dict[int, tuple[Tensor, fx.Node]] = {}
         #: The file's name for a constant, by the tensor's id.
-        self.names: dict[int, str] = {}
-        self.fold = limits.Folding()
+        self.names: dict[int, str] = {} if outer is None else outer.names
+        self.fold: limits.Folding = limits.Folding() if outer is None else outer.fold
         self.cached: dict[Any, fx.Node] = {}
+        #: What a user should know of the module.
+        self.notes: list[str] = [] if outer is None else outer.notes
+        #: Layers by their wanted names while a loop's body is written out several times; else None.
+        self.repeated: dict[str, tuple[str, nn.Module]] | None = None
 
     def node(self, value: Any) -> Any:
         """Return a value as an argument of a node: tensors become buffers."""
@@ -67,6 +71,10 @@ class Builder(GraphBuilder):
         """Call a function: at once if all arguments are known, else by a node."""
         if not any(isinstance(a, fx.Node) for a in _leaves([args, list(kwargs.values())])):
             return self.fold(function, *args, **kwargs)
+        return self.later(function, *args, **kwargs)
+
+    def later(self, function: Callable[..., Any], *args: Any, **kwargs: Any) -> fx.Node:
+        """Call a function by a node, even if all arguments are known."""
         given = {key: self.node(value) for key, value in kwargs.items()}
         node = self.graph.call_function(function, tuple(self.node(a) for a in args), given)
         # Unpickling makes torch.fx trace the module again; this keeps it from tracing into our
@@ -78,9 +86,25 @@ class Builder(GraphBuilder):
         """Call a new submodule: at once if all inputs are known, else by a node."""
         if not any(isinstance(leaf, fx.Node) for leaf in _leaves(inputs)):
             return self.fold(module.eval(), *inputs)
-        name = self.name(name)
-        self.root.add_module(name, module)
-        return self.graph.call_module(name, tuple(self.node(value) for value in inputs))
+        target = self._repeated(name, module)
+        if target is None:
+            target = self.name(name)
+            self.root.add_module(target, module)
+            if self.repeated is not None:
+                self.repeated[name] = (target, module)
+        return self.graph.call_module(target, tuple(self.node(value) for value in inputs))
+
+    def _repeated(self, name: str, module: nn.Module) -> str | None:
+        """Return the layer of an earlier iteration that is equal to the module, if there is one."""
+        target, other = (self.repeated or {}).get(name, (None, None))
+        if other is None or repr(other) != repr(module):
+            return None
+        own, theirs = module.state_dict(), other.state_dict()
+        return target if all(torch.equal(own[key], theirs[key]) for key in theirs) else None
+
+    def note(self, text: str) -> None:
+        """Keep a remark on the model, which the finished module has in its `meta`."""
+        self.notes.append(text)
 
     def size(self, tensor: fx.Node, dim: int) -> fx.Node:
         """Return the node that computes a tensor's size; the same node each time."""
@@ -126,6 +150,8 @@ class Call:
     outputs: int
     #: The operator's domain; empty for ONNX's own.
     domain: str = ""
+    #: Converts the graphs among the attributes.
+    graphs: "Graphs | None" = None
 
     @property
     def description(self) -> str:
@@ -252,13 +278,15 @@ class Call:
                 f"input {position} has shape ({shape}), expected {size} along dimension {dim}"
             )
 
+    def dtype(self, position: int) -> torch.dtype | None:
+        """Return an input's type; None if it is left out or not known."""
+        value = self.given[position] if position < len(self.given) else None
+        return None if value is None else kind_of(value)[0]
+
     def is_floating(self, position: int) -> bool | None:
         """Whether an input is of a floating-point type; None if that is not known."""
-        value = self.given[position]
-        if isinstance(value, fx.Node):
-            dtype = value.meta.get("dtype")
-            return None if dtype is None else bool(dtype.is_floating_point)
-        return None if value is None else value.dtype.is_floating_point
+        dtype = self.dtype(position)
+        return None if dtype is None else dtype.is_floating_point
 
     def weights(self, *positions: int) -> list[Tensor | None] | None:
         """Return inputs if all are constant or left out; None if the model computes one of them."""
@@ -266,6 +294,49 @@ class Call:
         if any(isinstance(value, fx.Node) for value in values):
             return None
         return values
+
+
+@dataclass(frozen=True)
+class Body:
+    """A graph in an attribute as a module of its own."""
+
+    #: The node that reads the module.
+    module: fx.Node
+    #: Values from around the graph, which the module takes after the graph's own inputs.
+    captured: list[fx.Node]
+    #: For each output its sizes, or None if not even their number is known; and its type.
+    dims: list[list[int | None] | None]
+    dtypes: list[torch.dtype | None]
+
+
+#: The type of a tensor and its sizes, as far as they are known.
+Kind = tuple[torch.dtype | None, list[int | None] | None]
+
+
+def kind_of(value: Any) -> Kind:
+    """Return the type and sizes of a value."""
+    if isinstance(value, fx.Node):
+        return value.meta.get("dtype"), value.meta.get("dims")
+    return value.dtype, list(value.shape)
+
+
+class Graphs(Protocol):
+    """Converts the graphs in a node's attributes, such as the branches of If."""
+
+    def inline(self, graph: Any, given: list[Value | None]) -> list[Value]:
+        """Convert a graph where the node is, and return its outputs."""
+
+    def module(self, graph: Any, name: str, given: list[Kind]) -> Body:
+        """Convert a graph to a module, whose inputs have the types `given`."""
+
+    def repeat(self, graph: Any, times: int) -> bool:
+        """Say that a graph will be converted so often; False if that would be too many nodes."""
+
+    def depends(self, graph: Any, output: str, names: set[str]) -> bool:
+        """Whether an output of a graph depends on inputs among `names` or on the model's inputs."""
+
+    def rank_by_use(self) -> list[int | None]:
+        """Return the number of dimensions that the use of each of the node's outputs implies."""
 
 
 #: Longest text of an attribute in a message, in characters.

@@ -21,6 +21,7 @@ def resize(
     policy: str = "stretch",
     roi: Any = None,
     extrapolation: float = 0.0,
+    antialias: bool = False,
 ) -> Tensor:
     """Resize a tensor along several axes, one after the other.
 
@@ -39,6 +40,7 @@ def resize(
         policy: ONNX's keep_aspect_ratio_policy.
         roi: For the transform "tf_crop_and_resize": the starts along the axes, then the ends.
         extrapolation: For the same transform: the value of outputs beyond the edges.
+        antialias: Whether outputs along axes that shrink are averages over more elements.
 
     Returns:
         A tensor of the input's type, whose sizes differ from the input's only along `axes`.
@@ -68,7 +70,8 @@ def resize(
             result = result.index_select(dim, nearest)
             continue
         total: Any = 0
-        for index, weight in _taps(where, n, mode, cubic, exclude_outside):
+        narrow = min(scale, 1.0) if antialias else 1.0
+        for index, weight in _taps(where, n, mode, cubic, exclude_outside, narrow):
             part = result.index_select(dim, index.clamp(0, n - 1))
             total = total + part * weight.reshape(shape).to(input.dtype)
         result = total
@@ -107,17 +110,28 @@ _ROUNDED: dict[str, Callable[[Tensor], Tensor]] = {
 
 
 def _taps(
-    where: Tensor, n: int, mode: str, cubic: float, exclude_outside: bool
+    where: Tensor, n: int, mode: str, cubic: float, exclude_outside: bool, narrow: float
 ) -> list[tuple[Tensor, Tensor]]:
-    """Return (indices, weights) of the input's elements whose weighted sum each output is."""
+    """Return (indices, weights) of the input's elements whose weighted sum each output is.
+
+    With `narrow` below 1, distances are multiplied by it, so that there are more such elements.
+    """
     first = where.floor()
     t = where - first
-    if mode == "linear":
+    if narrow < 1:
+        reach = 1 if mode == "linear" else 2
+        begin = math.floor(-reach / narrow) + 1
+        offsets = list(range(begin, 2 - begin))
+        distances = [((offset - t) * narrow).abs() for offset in offsets]
+        weights = [_kernel(distance, mode, cubic) for distance in distances]
+        total = sum(weights)
+        weights = [weight / total for weight in weights]
+    elif mode == "linear":
         offsets, weights = [0, 1], [1 - t, t]
     else:
         offsets = [-1, 0, 1, 2]
-        near = [((cubic + 2) * d - (cubic + 3)) * d * d + 1 for d in (t, 1 - t)]
-        far = [((cubic * d - 5 * cubic) * d + 8 * cubic) * d - 4 * cubic for d in (1 + t, 2 - t)]
+        near = [_cubic(d, cubic)[0] for d in (t, 1 - t)]
+        far = [_cubic(d, cubic)[1] for d in (1 + t, 2 - t)]
         weights = [far[0], near[0], near[1], far[1]]
     indices = [(first + offset).long() for offset in offsets]
     if exclude_outside:
@@ -125,3 +139,18 @@ def _taps(
         total = sum(weights)
         weights = [weight / total for weight in weights]
     return list(zip(indices, weights, strict=True))
+
+
+def _kernel(distance: Tensor, mode: str, cubic: float) -> Tensor:
+    """Return the weight of an element at a distance of at least 0."""
+    if mode == "linear":
+        return (1 - distance).clamp(min=0)
+    near, far = _cubic(distance, cubic)
+    return torch.where(distance <= 1, near, torch.where(distance < 2, far, torch.zeros_like(far)))
+
+
+def _cubic(distance: Tensor, cubic: float) -> tuple[Tensor, Tensor]:
+    """Return the cubic weights for a distance of at most 1, and for one between 1 and 2."""
+    near = ((cubic + 2) * distance - (cubic + 3)) * distance * distance + 1
+    far = ((cubic * distance - 5 * cubic) * distance + 8 * cubic) * distance - 4 * cubic
+    return near, far

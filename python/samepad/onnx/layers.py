@@ -125,6 +125,23 @@ def _kernel(c: Call) -> list[int]:
     return kernel
 
 
+def conv_options(c: Call, input: int, weight: int) -> dict[str, Any]:
+    """Return padding, stride, dilation and groups of a convolution that becomes a function.
+
+    Raises:
+        UnsupportedError: The attributes or sizes do not fit each other.
+    """
+    rank = c.rank(weight) or c.rank(input)
+    if rank is None:
+        raise UnsupportedError("a weight of unknown rank")
+    if rank not in (3, 4, 5) or c.rank(input) not in (None, rank):
+        raise UnsupportedError(f"{rank - 2} spatial dimensions, expected 1, 2 or 3, of both inputs")
+    groups, channels = c.get("group", 1), c.size(weight, 1)
+    c.expect(input, 1, channels and channels * groups)
+    padding = _padding(c, rank - 2)
+    return {"padding": padding, "groups": groups, **_steps(c, rank - 2)}
+
+
 def conv(c: Call) -> Any:
     """Conv: becomes a layer, or a function if the model computes the weight."""
     dimensions = _dimensions(c)
@@ -235,6 +252,20 @@ def average_pool(c: Call) -> Any:
     return c.b.module(c.name, module, c[0])
 
 
+def lp_pool(c: Call) -> Any:
+    """LpPool: a function; before opset 18 it had no dilation."""
+    c.refuse(ceil_mode=0)
+    kernel = _kernel(c)
+    return c.b.call(
+        ops.lp_pool,
+        c[0],
+        tuple(kernel),
+        float(c.get("p", 2)),
+        padding=_padding(c, len(kernel)),
+        **_steps(c, len(kernel)),
+    )
+
+
 def gemm(c: Call) -> Any:
     """Gemm, alpha A B + beta C: becomes nn.Linear if it computes nothing else."""
     alpha, beta = c.get("alpha", 1.0), c.get("beta", 1.0)
@@ -268,6 +299,8 @@ def _linear(c: Call, weight: Tensor, bias: Tensor | None) -> Any:
 def add(c: Call) -> Any:
     """Add: becomes the bias of the nn.Linear before it if it is one; exporters split these."""
     for product, bias in (c.given[:2], c.given[1::-1]):
+        if c.b.repeated is not None:  # the iterations of a loop share the layer
+            break
         if isinstance(product, fx.Node) and isinstance(bias, Tensor) and product.meta.get("once"):
             layer = product.op == "call_module" and c.b.root.get_submodule(str(product.target))
             if isinstance(layer, nn.Linear) and layer.bias is None and _is_bias(bias, layer):

@@ -18,6 +18,8 @@ MOST_NESTED = 100
 #: Most elements that operators may make out of constants, in addition to those in the file. In
 #: float32 this is 0.6 GB.
 MOST_ELEMENTS = 150_000_000
+#: Most nodes that loops may be written out to.
+MOST_UNROLLED = 10_000
 #: Most numbers in a constant that holds sizes, axes or amounts.
 MOST_NUMBERS = 10_000
 
@@ -69,6 +71,12 @@ def check_expansion(model: Any) -> None:
             f"it has {total:,} nodes when its functions are written out, expected at most "
             f"{MOST_NODES:,}"
         )
+
+
+def count_nodes(graph: Any) -> int:
+    """Count the nodes of a graph and of the graphs in it."""
+    inner = (count_nodes(each) for node in graph.node for each in graphs_of(node))
+    return len(graph.node) + sum(inner)
 
 
 def graphs_of(node: Any) -> list[Any]:

@@ -7,7 +7,6 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from samepad._building import UnsupportedError
 from samepad.normalization import LenientGroupNorm
 from samepad.onnx import ops
 from samepad.onnx.call import Call
@@ -15,10 +14,15 @@ from samepad.onnx.layers import loaded
 
 
 def batch_normalization(c: Call) -> Any:
-    """BatchNormalization, in inference only."""
-    c.refuse(training_mode=0)
-    if c.outputs != 1:
-        raise UnsupportedError(f"{c.outputs} outputs, those of training, expected 1")
+    """BatchNormalization, as in inference."""
+    c.refuse(spatial=1)
+    if c.get("training_mode", 0):
+        c.b.note(f"{c.description}: computed as in inference, by the given mean and variance")
+    # The other outputs are the mean and variance, which only training changes.
+    return [_batch_normalized(c), *([c[3], c[4]] * 2)][: c.outputs]
+
+
+def _batch_normalized(c: Call) -> Any:
     for position in range(1, 5):
         c.expect(position, 0, c.size(0, 1))
     epsilon, rank, weights = c.get("epsilon", 1e-5), c.rank(0), c.weights(1, 2, 3, 4)

@@ -11,7 +11,19 @@ import torch
 from torch import Tensor, nn
 
 from samepad._building import UnsupportedError
-from samepad.onnx import layers, normalization, ops, recurrent, resizing, signals, tensors
+from samepad.onnx import (
+    control_rules,
+    detection_rules,
+    layers,
+    microsoft_rules,
+    normalization,
+    ops,
+    quantized_rules,
+    recurrent,
+    resizing,
+    signals,
+    tensors,
+)
 from samepad.onnx.call import Call, Rule
 from samepad.onnx.shape_rules import RULES
 
@@ -113,9 +125,9 @@ def _prelu(c: Call) -> Any:
 
 
 def _dropout(c: Call) -> Any:
-    training = c.known(2, "training_mode")
-    if training not in (None, False, [False]):
-        raise UnsupportedError("training_mode=True, expected False")
+    training = c.number(2)
+    if training not in (None, False):
+        c.b.note(f"{c.description}: computed as in inference, so that nothing is dropped")
     if c.outputs == 1:
         return c[0]
     dtype = torch.bool if c.opset >= 10 else None
@@ -181,18 +193,6 @@ def _grid_sample(c: Call) -> Any:
         c.get("padding_mode", "zeros"),
         bool(c.get("align_corners", 0)),
     )
-
-
-def _quantize(c: Call) -> Any:
-    c.refuse(block_size=0, precision=0)
-    number = c.get("output_dtype", 0)
-    dtype = tensors.dtype(number) if number else None
-    return c.b.call(ops.quantize, c[0], c[1], c[2], c.get("axis", 1), dtype)
-
-
-def _dequantize(c: Call) -> Any:
-    c.refuse(block_size=0, output_dtype=0)
-    return c.b.call(ops.dequantize, c[0], c[1], c[2], c.get("axis", 1))
 
 
 def _dft(c: Call) -> Any:
@@ -292,6 +292,7 @@ OPERATORS: dict[str, Rule] = {
     "ConvTranspose": layers.conv_transpose,
     "MaxPool": layers.max_pool,
     "AveragePool": layers.average_pool,
+    "LpPool": layers.lp_pool,
     "GlobalAveragePool": _global("AdaptiveAvgPool", "mean"),
     "GlobalMaxPool": _global("AdaptiveMaxPool", "amax"),
     "BatchNormalization": normalization.batch_normalization,
@@ -338,10 +339,14 @@ OPERATORS: dict[str, Rule] = {
     "AffineGrid": lambda c: c.b.call(
         ops.affine_grid, c[0], c.integers(1), bool(c.get("align_corners", 0))
     ),
-    "QuantizeLinear": _quantize,
-    "DequantizeLinear": _dequantize,
     "DFT": _dft,
     "STFT": _stft,
     **dict.fromkeys(("HannWindow", "HammingWindow", "BlackmanWindow"), _window),
     **RULES,
+    **control_rules.RULES,
+    **quantized_rules.RULES,
+    **detection_rules.RULES,
 }
+
+#: The tables of operators by domain; that of ONNX's own operators is empty.
+TABLES: dict[str, dict[str, Rule]] = {"": OPERATORS, "com.microsoft": microsoft_rules.RULES}

@@ -102,37 +102,6 @@ def is_infinite(input: Tensor, negative: bool, positive: bool) -> Tensor:
     return (torch.isneginf(input) & negative) | (torch.isposinf(input) & positive)
 
 
-def quantize(
-    input: Tensor, scale: Tensor, zero: Tensor | None, axis: int, dtype: torch.dtype | None
-) -> Tensor:
-    """QuantizeLinear, with one scale, or one for each position along an axis.
-
-    The result has `dtype` or, if that is None, the zero point's type, or uint8 if there is none.
-    """
-    if dtype is None:
-        dtype = torch.uint8 if zero is None else zero.dtype
-    values = (input / _along(scale, axis, input)).round()
-    if zero is not None:
-        values = values + _along(zero, axis, input).to(values.dtype)
-    limits = torch.iinfo(dtype)
-    return values.clamp(limits.min, limits.max).to(dtype)
-
-
-def dequantize(input: Tensor, scale: Tensor, zero: Tensor | None, axis: int) -> Tensor:
-    """DequantizeLinear, the inverse of QuantizeLinear."""
-    values = input.to(scale.dtype)
-    if zero is not None:
-        values = values - _along(zero, axis, input).to(scale.dtype)
-    return values * _along(scale, axis, input)
-
-
-def _along(values: Tensor, axis: int, input: Tensor) -> Tensor:
-    """Reshape values for the positions along an axis of the input so that they broadcast."""
-    if values.dim() == 0:
-        return values
-    return values.reshape([-1 if dim == axis % input.dim() else 1 for dim in range(input.dim())])
-
-
 def reduce(
     input: Tensor, kind: str, axes: Any, keep: bool, noop_without_axes: bool = False
 ) -> Tensor:
@@ -253,6 +222,14 @@ def max_pool_with_indices(input: Tensor, kernel: Any, **options: Any) -> tuple[T
     size = input[0, 0].numel()
     offsets = torch.arange(planes, device=input.device).mul(size)
     return values, indices + offsets.reshape(*input.shape[:2], *[1] * dimensions)
+
+
+def lp_pool(input: Tensor, kernel: tuple[int, ...], p: float, **options: Any) -> Tensor:
+    """LpPool: the p-norm of each window."""
+    planes = input.abs().pow(p).flatten(0, 1).unsqueeze(1)
+    function = getattr(samepad.functional, f"conv{len(kernel)}d")
+    total = function(planes, planes.new_ones(1, 1, *kernel), **options)
+    return total.reshape(*input.shape[:2], *total.shape[2:]).pow(1 / p)  # type: ignore[no-any-return]
 
 
 def convolve(

@@ -1,6 +1,10 @@
-"""Converts LSTM, GRU and RNN to torch.nn's layers, whose gates are in another order."""
+"""Converts LSTM, GRU and RNN to torch.nn's layers, whose gates are in another order.
+
+What torch.nn's layers lack, such as peepholes, becomes a function.
+"""
 
 import operator
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -8,7 +12,7 @@ from torch import Tensor, nn
 
 from samepad._building import UnsupportedError
 from samepad.gru import ResetBeforeGRU
-from samepad.onnx import ops
+from samepad.onnx import cells, ops
 from samepad.onnx.call import Call
 from samepad.onnx.layers import loaded
 
@@ -22,28 +26,63 @@ _KINDS: dict[str, tuple[Any, tuple[int, ...], list[str]]] = {
 _DIRECTIONS = {"forward": 1, "reverse": 1, "bidirectional": 2}
 
 
-def _made(c: Call, inputs: int, hidden: int, **options: Any) -> nn.Module:
-    """Make torch.nn's layer, without its weights.
+def _activations(c: Call, directions: int) -> list[cells.Activation]:
+    """Return the activations with their parameters, those of each direction in turn.
 
     Raises:
-        UnsupportedError: The layer computes something else than the node.
+        UnsupportedError: An activation is not one of ONNX's, or there are too few or too many.
     """
-    made, _, activations = _KINDS[c.kind]
-    expected = activations * (2 if options.get("bidirectional") else 1)
-    found = [activation.lower() for activation in c.get("activations", [])]
-    if c.kind == "RNN" and found and set(found) == {"relu"}:
+    usual = _KINDS[c.kind][2] * directions
+    found = [name.lower() for name in c.get("activations", [])] or usual
+    if len(found) != len(usual) or not set(found) <= set(cells.FUNCTIONS):
+        known = ", ".join(cells.FUNCTIONS)
+        raise UnsupportedError(f"activations={found}, expected {len(usual)} of {known}")
+    # Each list has numbers only for the activations that have such a parameter.
+    alphas, betas = iter(c.get("activation_alpha", [])), iter(c.get("activation_beta", []))
+    activations = []
+    for name in found:
+        alpha, beta = _PARAMETERS.get(name, (None, None))
+        activations.append(
+            (
+                name,
+                0.0 if alpha is None else next(alphas, alpha),
+                0.0 if beta is None else next(betas, beta),
+            )
+        )
+    return activations
+
+
+#: The default parameters of the activations that have some.
+_PARAMETERS: dict[str, tuple[float | None, float | None]] = {
+    "affine": (1.0, 0.0),
+    "elu": (1.0, None),
+    "hardsigmoid": (0.2, 0.5),
+    "leakyrelu": (0.01, None),
+    "scaledtanh": (1.0, 1.0),
+    "thresholdedrelu": (1.0, None),
+}
+
+
+def _is_plain(c: Call, activations: list[cells.Activation]) -> bool:
+    """Whether torch.nn's layer computes the same as the node."""
+    usual = _KINDS[c.kind][2]
+    names = [name for name, _, _ in activations]
+    whole = names == usual * (len(names) // len(usual))
+    if c.kind == "RNN":
+        whole = whole or set(names) == {"relu"}
+    lengths, steps = c[4], c.size(0, 1 if c.get("layout", 0) else 0)
+    to_the_end = lengths is None or (
+        isinstance(lengths, Tensor) and steps is not None and bool((lengths == steps).all())
+    )
+    options = "clip" in c.attributes or c.get("input_forget", 0) or c[7] is not None
+    return whole and to_the_end and not options and c.weights(1, 2, 3) is not None
+
+
+def _made(c: Call, inputs: int, hidden: int, relu: bool, **options: Any) -> nn.Module:
+    """Make torch.nn's layer, without its weights."""
+    made = _KINDS[c.kind][0]
+    if relu:
         options["nonlinearity"] = "relu"
-    elif found and found != expected:
-        raise UnsupportedError(f"activations={found}, expected {expected}")
-    if "clip" in c.attributes:
-        raise UnsupportedError(f"clip={c.get('clip')}, expected none")
-    c.refuse(input_forget=0)
-    lengths, steps = c[4], c.size(0, 1 if options["batch_first"] else 0)
-    whole = isinstance(lengths, Tensor) and steps is not None and bool((lengths == steps).all())
-    if lengths is not None and not whole:
-        raise UnsupportedError("sequence_lens, expected none or, constant, the input's length")
-    if c[7] is not None:
-        raise UnsupportedError("peepholes, expected none")
     if c.kind == "GRU" and not c.get("linear_before_reset", 0):
         made = ResetBeforeGRU
     module: nn.Module = made(inputs, hidden, **options)
@@ -55,14 +94,9 @@ def _gates(weight: Tensor, order: tuple[int, ...]) -> Tensor:
 
 
 def _weights(c: Call) -> dict[str, Tensor]:
-    """Return the weights by torch.nn's names.
-
-    Raises:
-        UnsupportedError: The model computes weights.
-    """
+    """Return the weights, which are constant, by torch.nn's names."""
     weights = c.weights(1, 2, 3)
-    if weights is None:
-        raise UnsupportedError("weights that depend on the model's input, expected constants")
+    assert weights is not None
     kernel, recurrent, bias = weights
     assert kernel is not None
     assert recurrent is not None
@@ -87,6 +121,46 @@ def _states(c: Call, swap: Any) -> list[Any]:
     return [tuple(states)] if c.kind == "LSTM" else states
 
 
+def _expect_sizes(c: Call) -> None:
+    """Refuse weights whose sizes do not fit each other.
+
+    Raises:
+        UnsupportedError: They do not.
+    """
+    gates, hidden = len(_KINDS[c.kind][1]), c.size(2, 2)
+    if hidden is None:
+        return
+    c.refuse(hidden_size=hidden)
+    for position, factor in ((1, gates), (2, gates), (3, 2 * gates), (7, 3)):
+        c.expect(position, 1, factor * hidden)
+
+
+def _general(c: Call, activations: list[cells.Activation], *given: Any) -> Any:
+    """Call the function that has all options, instead of a layer."""
+    direction = c.get("direction", "forward")
+    backwards = {"forward": [False], "reverse": [True]}.get(direction, [False, True])
+    result = c.b.call(
+        cells.recurrent,
+        c.kind,
+        *given,
+        backwards,
+        activations,
+        bool(c.get("layout", 0)),
+        c.get("clip"),
+        bool(c.get("input_forget", 0)),
+        bool(c.get("linear_before_reset", 0)),
+    )
+    return [c.b.call(operator.getitem, result, i) for i in range(c.outputs)]
+
+
+def dynamic_quantize_lstm(c: Call) -> Any:
+    """DynamicQuantizeLSTM of com.microsoft, whose weights are quantized and transposed."""
+    c = replace(c, kind="LSTM")
+    activations = _activations(c, c.size(1, 0) or 1)
+    given = [c[i] for i in range(12)]
+    return _general(c, activations, *given[:8], given[8:])
+
+
 def recurrent(c: Call) -> Any:
     """LSTM, GRU and RNN: returns the outputs of all steps and the last states.
 
@@ -99,12 +173,18 @@ def recurrent(c: Call) -> Any:
         c.expect(position, 0, _DIRECTIONS[direction])
     c.expect(0, 2, c.size(1, 2))
     batch_first = bool(c.get("layout", 0))
+    activations = _activations(c, _DIRECTIONS[direction])
+    if not _is_plain(c, activations):
+        _expect_sizes(c)
+        return _general(c, activations, *(c[i] for i in range(8)), None)
     state = _weights(c)
     options: dict[str, Any] = {"bias": "bias_ih_l0" in state, "batch_first": batch_first}
     options["bidirectional"] = _DIRECTIONS[direction] == 2
     hidden = state["weight_hh_l0"].shape[1]
     c.refuse(hidden_size=hidden)
-    module = loaded(_made(c, state["weight_ih_l0"].shape[1], hidden, **options), **state)
+    relu = activations[0][0] == "relu"
+    made = _made(c, state["weight_ih_l0"].shape[1], hidden, relu, **options)
+    module = loaded(made, **state)
 
     def flipped(value: Any) -> Any:
         time = 1 if batch_first else 0

@@ -33,7 +33,6 @@ def _settings(c: Call) -> dict[str, Any]:
     Raises:
         UnsupportedError: An attribute has a value that ONNX does not define.
     """
-    c.refuse(antialias=0)
     old = c.opset < 11
     defaults = {
         "mode": "nearest",
@@ -55,6 +54,8 @@ def _settings(c: Call) -> dict[str, Any]:
         "exclude_outside": bool(c.get("exclude_outside", 0)),
         "policy": policy,
     }
+    if c.get("antialias", 0) and mode != "nearest":
+        settings["antialias"] = True
     if transform == "tf_crop_and_resize":
         roi = c.known(1, "roi")
         assert roi is not None
@@ -67,7 +68,8 @@ def _interpolation(
 ) -> dict[str, Any] | None:
     """Return mode and align_corners for which nn.Upsample computes the same; None if none do."""
     mode, transform, rounding = (settings[key] for key in ("mode", "transform", "rounding"))
-    if rank not in _LINEAR or min(axes) < 2 or settings["policy"] != "stretch":
+    different = settings["policy"] != "stretch" or "antialias" in settings
+    if rank not in _LINEAR or min(axes) < 2 or different:
         return None
     known = factors or []
     # PyTorch takes the factor to be exactly 1 or 2 if the output has the input's size or twice

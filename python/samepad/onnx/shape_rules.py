@@ -137,6 +137,24 @@ def _integers(function: Callable[..., Any]) -> Rule:
     return rule
 
 
+def _unique(c: Call) -> Any:
+    found = c.b.call(indexing.unique, c[0], c.get("axis"), bool(c.get("sorted", 1)))
+    return [c.b.call(operator.getitem, found, i) for i in range(c.outputs)]
+
+
+def _max_unpool(c: Call) -> Any:
+    kernel = list(c.get("kernel_shape"))
+    strides, pads = c.get("strides", [1] * len(kernel)), c.get("pads", [0] * 2 * len(kernel))
+    return c.b.call(
+        indexing.max_unpool, c[0], c[1], c.integers(2), kernel, list(strides), list(pads)
+    )
+
+
+def _col2im(c: Call) -> Any:
+    settings = (c.get(name) for name in ("dilations", "pads", "strides"))
+    return c.b.call(indexing.col2im, c[0], c.integers(1), c.integers(2), *settings)
+
+
 def _eye_like(c: Call) -> Any:
     dtype = tensors.dtype(c.get("dtype")) if "dtype" in c.attributes else None
     return c.b.call(indexing.eye_like, c[0], c.get("k", 0), dtype)
@@ -185,5 +203,12 @@ RULES: dict[str, Rule] = {
     "TopK": _top_k,
     "Trilu": lambda c: c.b.call(indexing.triangle, c[0], bool(c.get("upper", 1)), c.number(1)),
     "EyeLike": _eye_like,
+    "Unique": _unique,
+    "Compress": lambda c: c.b.call(indexing.compress, c[0], c[1], c.get("axis")),
+    "ReverseSequence": lambda c: c.b.call(
+        indexing.reverse_sequence, c[0], c[1], c.get("time_axis", 0), c.get("batch_axis", 1)
+    ),
+    "MaxUnpool": _max_unpool,
+    "Col2Im": _col2im,
     "NonZero": lambda c: c.b.call(indexing.non_zero, c[0]),
 }

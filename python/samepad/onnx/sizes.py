@@ -81,6 +81,8 @@ def _shape(c: Call) -> Result:
 
 def _size(c: Call) -> Result:
     shape = _shape(c)
+    if isinstance(shape, Tensor):
+        return shape.prod()
     return _made(_product(c, shape.items), torch.int64) if isinstance(shape, Sizes) else None
 
 
@@ -199,7 +201,7 @@ def _rounded(c: Call, how: str, item: Any) -> Any:
 
 def _cast(c: Call) -> Result:
     wanted, sizes = tensors.dtype(c.get("to")), c.sizes(0)
-    if sizes is None or wanted not in _INTEGERS + _FLOATS:
+    if sizes is None or sizes.dtype == torch.bool or wanted not in _INTEGERS + _FLOATS:
         return None
     array = sizes.array
     if wanted in _INTEGERS:
@@ -209,24 +211,38 @@ def _cast(c: Call) -> Result:
     return _made(array, wanted)
 
 
-def _equal(c: Call) -> Result:
-    """Compare numbers; exporters write, for example, a comparison of a size with -1."""
-    left, right = c.sizes(0), c.sizes(1)
-    if left is None or right is None:
-        return None
-    return torch.tensor(_each(_are_equal, left.array, right.array).tolist())
+def _comparison(function: Callable[[Any, Any], Any]) -> Callable[[Call], Result]:
+    """Make a rule that compares numbers; exporters write, for example, size == -1."""
+
+    def rule(c: Call) -> Result:
+        left, right = c.sizes(0), c.sizes(1)
+        if left is None or right is None or torch.bool in (left.dtype, right.dtype):
+            return None
+        each = functools.partial(_compared, c, function)
+        return _made(_each(each, left.array, right.array), torch.bool)
+
+    return rule
 
 
-def _are_equal(left: Any, right: Any) -> bool:
+def _declared(item: Any) -> Any:
+    """Return the number for a node that computes a size which the model declares."""
+    if isinstance(item, fx.Node) and item.target == "size":
+        tensor, dim = item.args
+        size = tensor.meta.get("dims", {dim: None})[dim]  # type: ignore[union-attr]
+        return item if size is None else size
+    return item
+
+
+def _compared(c: Call, function: Callable[[Any, Any], Any], left: Any, right: Any) -> Any:
+    left, right = _declared(left), _declared(right)
     if left is right:
-        return True
-    numbers = [isinstance(item, (int, float)) for item in (left, right)]
-    if all(numbers):
-        return bool(left == right)
-    for number, node in ((left, right), (right, left)):
+        return function(0, 0)
+    for number, node, apart in ((left, right, (-1, 0)), (right, left, (0, -1))):
         if isinstance(number, int) and number < 0 and isinstance(node, fx.Node) and _is_count(node):
-            return False
-    raise _Unknown
+            return function(*apart)
+    if not (_is_integer(left) and _is_integer(right)) and fx.Node in map(type, (left, right)):
+        raise _Unknown  # floats may be rounded differently
+    return c.b.call(function, left, right)
 
 
 def _where(c: Call) -> Result:
@@ -386,7 +402,11 @@ _RULES: dict[str, Callable[[Call], Result]] = {
     "Neg": _negative,
     "Max": _larger(maximum=True),
     "Min": _larger(maximum=False),
-    "Equal": _equal,
+    "Equal": _comparison(operator.eq),
+    "Greater": _comparison(operator.gt),
+    "GreaterOrEqual": _comparison(operator.ge),
+    "Less": _comparison(operator.lt),
+    "LessOrEqual": _comparison(operator.le),
     "Where": _where,
     "Gather": _moved(_gather),
     "Slice": _moved(_slice),
