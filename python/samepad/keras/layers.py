@@ -17,6 +17,7 @@ from samepad.keras.activations import activate, activation_name, relu
 from samepad.keras.builder import Builder, Value, axis, computed_in, with_weights
 from samepad.keras.errors import saved_model
 from samepad.keras.recurrent import bidirectional, recurrent
+from samepad.keras.structures import is_code, is_own
 from samepad.keras.weights import WEIGHTS, array
 from samepad.normalization import LenientGroupNorm
 
@@ -36,6 +37,8 @@ class Rule:
 
     layout: str | Callable[[Any, int], str]
     build: Build
+    #: Whether `build` takes the mask of the first input, as an argument `mask`.
+    masked: bool = False
 
     def channels_first(self, layer: Any, rank: int) -> bool | None:
         """Whether inputs must be (N, C, ...) where Keras has (N, ..., C); None if both will do."""
@@ -210,13 +213,21 @@ def _batch_normalization(b: Builder, layer: Any, name: str, value: Value) -> fx.
     return b.method("reshape_as", node, value.node) if folded else node
 
 
-def _layer_normalization(b: Builder, layer: Any, name: str, value: Value) -> fx.Node:
+def _normalized(layer: Any, rank: int) -> list[int]:
+    """The axes that a LayerNormalization normalizes, of a tensor of a rank."""
     axes = layer.axis if isinstance(layer.axis, (list, tuple)) else [layer.axis]
-    positions = sorted(a % value.rank for a in axes)
-    if positions != list(range(value.rank - len(axes), value.rank)):
-        raise UnsupportedError(f"axis={layer.axis}, where PyTorch normalizes the last ones")
-    if getattr(layer, "rms_scaling", False):
-        raise UnsupportedError("rms_scaling=True")
+    return sorted(each % rank for each in axes)
+
+
+def _normalizes_last(layer: Any) -> bool:
+    """Whether a LayerNormalization is PyTorch's, which normalizes the last axes."""
+    rank = len(layer._build_shapes_dict["input_shape"])
+    axes = _normalized(layer, rank)
+    return axes == list(range(rank - len(axes), rank)) and not layer.rms_scaling
+
+
+def _layer_normalization(b: Builder, layer: Any, name: str, value: Value) -> fx.Node:
+    positions = _normalized(layer, value.rank)
     # Without weights, the size is known only from the input's shape.
     weighted = layer.scale or layer.center
     shape = (
@@ -288,10 +299,20 @@ def _prelu(b: Builder, layer: Any, name: str, value: Value) -> fx.Node:
     return b.module(name, with_weights(module, layer, value.dtype), value.node)
 
 
-def _softmax(b: Builder, layer: Any, name: str, value: Value) -> fx.Node:
-    if not isinstance(layer.axis, int):
-        raise UnsupportedError(f"axis={layer.axis}")
-    return b.module(name, nn.Softmax(axis(value, layer.axis)), value.node)
+def _softmax(
+    b: Builder, layer: Any, name: str, value: Value, mask: Value | None = None
+) -> fx.Node:
+    node = value.node
+    if mask is not None:
+        held = b.held(mask, value.channels_first) if mask.rank == value.rank else mask
+        if mask.rank not in (value.rank, 0) and value.channels_first:
+            raise UnsupportedError("a mask of another rank than the input, in another layout")
+        node = b.call(ops.masked, node, held.node)
+    axes = [layer.axis] if isinstance(layer.axis, int) else list(layer.axis)
+    positions = [axis(value, each) for each in axes]
+    if len(positions) > 1:
+        return b.call(ops.softmax, node, tuple(positions))
+    return b.module(name, nn.Softmax(positions[0]), node)
 
 
 def _flatten(b: Builder, layer: Any, name: str, value: Value) -> Value:
@@ -364,12 +385,11 @@ def _spatial_dropout(b: Builder, layer: Any, name: str, value: Value) -> fx.Node
 
 
 def _masking(b: Builder, layer: Any, name: str, value: Value) -> Value:
-    raise UnsupportedError("masks: PyTorch's layers take no mask")
+    module = ops.Masking(float(layer.mask_value))
+    return replace(value, node=b.module(name, module, value.node))
 
 
 def _embedding(b: Builder, layer: Any, name: str, value: Value) -> Value:
-    if layer.mask_zero:
-        raise UnsupportedError("mask_zero=True: PyTorch's layers take no mask")
     module = nn.Embedding(layer.input_dim, layer.output_dim)
     dtype = computed_in(layer.compute_dtype)
     # Keras casts the indices, so they may be floats.
@@ -483,7 +503,7 @@ RULES: dict[str, Rule] = {
     "LeakyReLU": Rule("any", _module(lambda layer: nn.LeakyReLU(float(layer.negative_slope)))),
     "ELU": Rule("any", _module(lambda layer: nn.ELU(float(layer.alpha)))),
     "PReLU": Rule(_prelu_layout, _prelu),
-    "Softmax": Rule("any", _softmax),
+    "Softmax": Rule("any", _softmax, masked=True),
     "Dropout": Rule("any", _dropout),
     "GaussianNoise": Rule("any", _module(lambda layer: ops.GaussianNoise(layer.stddev))),
     "GaussianDropout": Rule("any", _module(lambda layer: ops.GaussianDropout(layer.rate))),
@@ -491,7 +511,7 @@ RULES: dict[str, Rule] = {
     "ActivityRegularization": Rule("any", _identity),
     "Identity": Rule("any", _identity),
     "Embedding": Rule("keras", _embedding),
-    "Masking": Rule("any", _masking),
+    "Masking": Rule("keras", _masking),
     **dict.fromkeys(("LSTM", "GRU", "SimpleRNN"), Rule("keras", recurrent)),
     "Bidirectional": Rule("keras", bidirectional),
     "TimeDistributed": Rule("keras", _time_distributed),
@@ -516,9 +536,36 @@ def is_model(operation: Any) -> bool:
     return hasattr(operation, "layers") and hasattr(operation, "inputs")
 
 
+#: When the code of a layer that has a rule is followed instead: the rule is for other settings.
+_FOLLOWED_IF: dict[str, Callable[[Any, bool], bool]] = {
+    "GlobalAveragePooling1D": lambda layer, masked: masked,
+    "LayerNormalization": lambda layer, masked: not _normalizes_last(layer),
+}
+
+
+def is_followed(layer: Any, masked: bool = False) -> bool:
+    """Whether a layer is converted by following its code.
+
+    Args:
+        layer: A layer or a model.
+        masked: Whether it is called on a tensor that has a mask. Masks reach the layers in a model,
+            whose graph does not show them.
+    """
+    if is_model(layer) and not is_code(layer):
+        return masked
+    special = _FOLLOWED_IF.get(type(layer).__name__, lambda layer, masked: False)
+    return is_own(layer) or special(layer, masked)
+
+
 def takes_indices(layer: Any) -> bool:
     """Whether a layer takes indices, which are not cast to the type that it computes in."""
     return type(layer).__name__ == "Embedding"
+
+
+_LAMBDA = (
+    "it holds code of its own, which may be anything: write it as a layer of your own, whose call "
+    "uses keras.ops, or as these functions between layers"
+)
 
 
 def rule_of(layer: Any) -> Rule:
@@ -528,6 +575,8 @@ def rule_of(layer: Any) -> Rule:
         UnsupportedError: There is none, or the class is not Keras's own.
     """
     kind = type(layer)
+    if kind.__name__ == "Lambda":
+        raise UnsupportedError(_LAMBDA)
     if kind.__module__.split(".")[0] != "keras":
         raise UnsupportedError(f"a class of {kind.__module__}, not of Keras: it is code")
     if kind.__name__ not in RULES:
@@ -535,8 +584,16 @@ def rule_of(layer: Any) -> Rule:
     return RULES[kind.__name__]
 
 
-def apply(b: Builder, layer: Any, name: str, values: list[Value]) -> list[Value]:
+#: Layers that use a mask in training only.
+_WITHOUT_MASK = ("BatchNormalization",)
+
+
+def apply(
+    b: Builder, layer: Any, name: str, values: list[Value], mask: Value | None = None
+) -> list[Value]:
     """Convert a layer of Keras, or a model with one input, and return its outputs.
+
+    `mask` is the mask of the first input, if it has one.
 
     Raises:
         UnsupportedError: PyTorch has no counterpart for the layer, or for one of its arguments.
@@ -554,11 +611,16 @@ def apply(b: Builder, layer: Any, name: str, values: list[Value]) -> list[Value]
     else:
         values = [b.held(value, channels_first) for value in values]
     b.layer = layer
+    options = {} if mask is None else {"mask": mask}
+    if options and not rule.masked:
+        if type(layer).__name__ not in _WITHOUT_MASK:
+            raise UnsupportedError("called with a mask")
+        options = {}
     try:
-        inspect.signature(rule.build).bind(b, layer, name, *values)
+        inspect.signature(rule.build).bind(b, layer, name, *values, **options)
     except TypeError:
         raise UnsupportedError(f"called on {len(values)} tensors") from None
-    result = rule.build(b, layer, name, *values)
+    result = rule.build(b, layer, name, *values, **options)
     if isinstance(result, fx.Node):
         result = replace(values[0], node=result)
     return result if isinstance(result, list) else [result]

@@ -8,8 +8,9 @@ from torch import fx, nn
 from samepad._building import UnsupportedError
 from samepad.keras.errors import described, refusal, saved_model
 from samepad.keras.features import Tracer, reordered
-from samepad.keras.graph import all_layers, converted
+from samepad.keras.graph import converted
 from samepad.keras.live import of_keras_3
+from samepad.keras.structures import all_layers
 from samepad.keras.weights import load_state, mismatch, state_of
 
 #: The key in the `meta` of a module made by `to_torch` or `to_source` that holds its input layout.

@@ -24,6 +24,87 @@ def hard_sigmoid(input: Tensor) -> Tensor:
     return (input * 0.2 + 0.5).clamp(0.0, 1.0)
 
 
+def masked(input: Tensor, mask: Tensor) -> Tensor:
+    """Set what a mask hides to so small a number that a softmax makes it 0.
+
+    Args:
+        input: Of any shape, of a floating-point type.
+        mask: Booleans, or numbers of which those above 0.5 are True; broadcast to the input.
+
+    Returns:
+        A tensor of the input's shape. Where a mask hides everything, a softmax is the same for all,
+        as in Keras.
+    """
+    visible = mask if mask.dtype == torch.bool else mask > 0.5
+    return torch.where(visible, input, -1e9)
+
+
+def softmax(input: Tensor, dims: tuple[int, ...]) -> Tensor:
+    """A softmax over several dimensions, for a tensor of any shape; returns the same shape."""
+    return (input - input.logsumexp(dims, keepdim=True)).exp()
+
+
+def dot_product_attention(
+    query: Tensor,
+    key: Tensor,
+    value: Tensor,
+    mask: Tensor | None = None,
+    bias: Tensor | None = None,
+    scale: float | None = None,
+    is_causal: bool = False,
+) -> Tensor:
+    """keras.ops.dot_product_attention.
+
+    Args:
+        query: Shape (N, T, heads, head size).
+        key, value: Shape (N, S, heads, head size); the heads may be fewer, by which the query's
+            are divisible.
+        mask: Booleans of shape (N, heads, T, S), or such that broadcast to it: True where attention
+            is paid. A row that is False everywhere attends to all alike.
+        bias: Added to the scores; as `mask`.
+        scale: The factor of the scores; by default 1 / sqrt(head size).
+        is_causal: Whether attention is paid to no later step.
+
+    Returns:
+        Shape (N, T, heads, head size).
+    """
+    query, key, value = (each.transpose(1, 2) for each in (query, key, value))
+    if is_causal and (mask is not None or bias is not None):
+        causal = query.new_ones(query.shape[-2], key.shape[-2], dtype=torch.bool).tril()
+        mask, is_causal = causal if mask is None else mask & causal, False
+    if mask is not None:
+        # Sums with it lose the scores: a row that is hidden everywhere is the same for all.
+        hidden = torch.where(mask, 0.0, 0.7 * torch.finfo(query.dtype).min).to(query.dtype)
+        bias = hidden if bias is None else torch.where(mask, bias, hidden)
+    groups = query.shape[1] // key.shape[1]
+    if groups > 1:
+        key, value = (each.repeat_interleave(groups, 1) for each in (key, value))
+    attended = nn.functional.scaled_dot_product_attention(
+        query, key, value, bias, is_causal=is_causal, scale=scale
+    )
+    return attended.transpose(1, 2)
+
+
+class Masking(nn.Module):
+    """keras.layers.Masking: sets steps to 0 whose features all have one value.
+
+    Args:
+        mask_value: The value.
+
+    Shape:
+        (N, ..., C) to the same shape.
+    """
+
+    def __init__(self, mask_value: float) -> None:
+        """Store the value."""
+        super().__init__()
+        self.mask_value = mask_value
+
+    def forward(self, input: Tensor) -> Tensor:
+        """Return `input`, with zeros where it is masked."""
+        return input * (input != self.mask_value).any(-1, keepdim=True)
+
+
 class ElementwisePReLU(nn.Module):
     """keras.layers.PReLU: each element has its own slope.
 

@@ -14,16 +14,22 @@ from torch import nn
 from torch.nn.parameter import is_lazy
 
 from samepad._building import UnsupportedError
+from samepad._names import Names
 from samepad.gru import ResetBeforeGRU
 from samepad.keras.errors import saved_model
+from samepad.keras.structures import is_own, own_weights
 
 Arrays = dict[str, NDArray[Any]]
 
 
+def keras_array(variable: Any) -> NDArray[Any]:
+    """Return the value of a variable or a tensor of Keras with any backend, in its type."""
+    return np.asarray(variable.numpy() if hasattr(variable, "numpy") else variable)
+
+
 def array(variable: Any) -> NDArray[Any]:
     """Return the value of a variable of Keras with any backend, as float64 or float32."""
-    value = variable.numpy() if hasattr(variable, "numpy") else variable
-    value = np.asarray(value)
+    value = keras_array(variable)
     return value if value.dtype == np.float64 else value.astype(np.float32)
 
 
@@ -200,6 +206,18 @@ WEIGHTS: dict[str, Callable[[Any], Arrays]] = {
 }
 
 
+def own_names(variables: list[Any]) -> list[str]:
+    """The names of the parameters for a custom layer's own variables, in their order."""
+    name = Names()
+    return [name(variable.name) for variable in variables]
+
+
+def _own(layer: Any) -> Arrays:
+    """Return the variables that a custom layer has beside those of its layers."""
+    variables = own_weights(layer)
+    return dict(zip(own_names(variables), map(array, variables), strict=True))
+
+
 def state_of(layer: Any, module: nn.Module) -> dict[str, torch.Tensor]:
     """Return the state_dict for `module`, the counterpart of a built Keras layer with weights.
 
@@ -207,11 +225,12 @@ def state_of(layer: Any, module: nn.Module) -> dict[str, torch.Tensor]:
         UnsupportedError: No counterpart is known for the layer's class, or it is quantized.
     """
     kind = type(layer)
-    if not kind.__module__.startswith("keras.") or kind.__name__ not in WEIGHTS:
+    known = kind.__module__.startswith("keras.") and kind.__name__ in WEIGHTS
+    if not known and not (is_own(layer) and own_weights(layer)):
         raise UnsupportedError(saved_model(layer) or "no counterpart is known for its weights")
     if getattr(layer, "quantization_mode", None):
         raise UnsupportedError(f"quantized to {layer.quantization_mode}")
-    state = WEIGHTS[kind.__name__](layer)
+    state = WEIGHTS[kind.__name__](layer) if known else _own(layer)
     if isinstance(module, nn.PReLU):  # Keras's have a dimension for each one of the input
         state["weight"] = state["weight"].reshape(-1)
     return {name: torch.from_numpy(np.ascontiguousarray(a)) for name, a in state.items()}
@@ -244,6 +263,8 @@ def mismatch(module: nn.Module, layer: Any, state: dict[str, torch.Tensor]) -> s
     """Return why a layer's `state` does not fit a module, or None if it fits."""
     own = module.state_dict()
     own.pop("num_batches_tracked", None)
+    if is_own(layer):  # what is in it are layers of their own
+        own = {name: value for name, value in module.named_parameters(recurse=False)}
     if set(own) != set(state):
         return f"has {', '.join(sorted(own)) or 'no weights'}; expected {', '.join(sorted(state))}"
     for name, tensor in state.items():
