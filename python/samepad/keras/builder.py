@@ -12,10 +12,9 @@ from torch import fx, nn
 from samepad._building import GraphBuilder, UnsupportedError
 from samepad.keras.weights import array, load_state, mismatch, state_of
 
-
 #: The batch size with which the code of custom layers is followed: a prime of which sizes of layers
-#: are no multiples. Where the code computes with a multiple of it, the module computes with the same
-#: multiple of its own batch size.
+#: are no multiples. Where the code computes with a multiple of it, the module computes with the
+#: same multiple of its own batch size.
 BATCH = 104_729
 
 
@@ -57,25 +56,31 @@ Made = dict[int, dict[str, Any]]
 Nested = Callable[["Builder", Any, str, Any], list[Value]]
 
 
+#: Makes a module of a layer whose code is followed; takes the layer and the arguments of a call.
+Code = Callable[[Any, list[Any]], nn.Module]
+
+
 class Builder(GraphBuilder):
     """Builds a torch.fx.GraphModule, step by step."""
 
-    def __init__(self, nested: Nested, made: Made) -> None:
+    def __init__(self, nested: Nested, code: Code, made: Made) -> None:
         """Start with an empty graph.
 
         Args:
             nested: The function that adds a nested model.
+            code: The function that makes a module of a layer whose code is followed.
             made: The submodules made so far, for this graph and those that contain it. Sharing them
                 makes a layer that several models share one module.
         """
         super().__init__()
         self.nested = nested
+        self.code = code
         self.made = made
         #: The layer of Keras that is being converted.
         self.layer: Any = None
         #: The names of this graph's submodules, by their ids.
         self.names: dict[int, str] = {}
-        #: Where the batch size can be read: an input, a dimension, and by how much it is multiplied.
+        #: Where the batch size is read: an input, a dimension, and by how much it is multiplied.
         self.batch: tuple[fx.Node, int, int] | None = None
 
     def input(self, name: str, shape: Any, dtype: torch.dtype, channels_first: bool) -> Value:

@@ -11,6 +11,7 @@ import numpy as np
 import torch
 from torch import fx, nn
 
+import samepad.functional
 from samepad._building import UnsupportedError, one
 from samepad.keras import ops
 from samepad.keras.activations import ALONG_AXIS, ELEMENTWISE, activate, relu
@@ -109,6 +110,11 @@ class _Call:
     operation: Any
     #: Keras's tensors.
     outputs: list[Any]
+
+    @property
+    def inputs(self) -> list[Any]:
+        """Keras's tensors that the operation was called on."""
+        return list(self.outputs[0]._keras_history.operation._inbound_nodes[-1].input_tensors)
 
     @property
     def rank(self) -> int:
@@ -296,7 +302,9 @@ def _flip(call: _Call, node: fx.Node) -> fx.Node:
 def _roll(call: _Call, node: fx.Node) -> fx.Node:
     if call.operation.axis is None:
         raise UnsupportedError("axis=None")
-    return call.b.method("roll", node, _integers(call.operation.shift), _integers(call.operation.axis))
+    return call.b.method(
+        "roll", node, _integers(call.operation.shift), _integers(call.operation.axis)
+    )
 
 
 def _tile(call: _Call, node: fx.Node) -> fx.Node:
@@ -379,7 +387,7 @@ def _triangle(method: str) -> Callable[..., fx.Node]:
     return lambda call, node: call.b.method(method, node, call.operation.k)
 
 
-def _arange(call: _Call, *_: Any) -> fx.Node:
+def _arange(_: _Call, *__: Any) -> fx.Node:
     raise UnsupportedError("its size depends on what it is called on")
 
 
@@ -402,7 +410,7 @@ def _rms_norm(call: _Call, node: fx.Node, scale: Any = None) -> fx.Node:
     mean = call.b.method("mean", call.b.method("square", node), axes, True)
     deviation = call.b.call(operator.add, mean, float(call.operation.epsilon or _EPSILON))
     node = call.b.call(operator.mul, node, call.b.method("rsqrt", deviation))
-    return node if scale is None else call.b.call(operator.mul, node, _along(call, scale, axes))
+    return node if scale is None else call.b.call(operator.mul, node, scale)
 
 
 def _layer_norm(call: _Call, node: fx.Node, gamma: Any = None, beta: Any = None) -> fx.Node:
@@ -411,8 +419,8 @@ def _layer_norm(call: _Call, node: fx.Node, gamma: Any = None, beta: Any = None)
         mean = call.b.method("mean", node, axes, True)
         centered = call.b.call(operator.sub, node, mean)
         variance = call.b.method("mean", call.b.method("square", centered), axes, True)
-    else:
-        centered = node
+    else:  # Keras has no offset then
+        centered, beta = node, None
         variance = call.b.call(torch.var, node, axes, correction=0, keepdim=True)
     deviation = call.b.call(operator.add, variance, float(call.operation.epsilon or _EPSILON))
     node = call.b.call(operator.mul, centered, call.b.method("rsqrt", deviation))
@@ -427,6 +435,40 @@ def _along(call: _Call, weight: fx.Node, axes: tuple[int, ...]) -> fx.Node:
         if position not in axes:
             weight = call.b.method("unsqueeze", weight, position)
     return weight
+
+
+def _conv(call: _Call, node: fx.Node, kernel: fx.Node) -> fx.Node:
+    operation, b = call.operation, call.b
+    dimensions = call.rank - 2
+    last = operation.data_format != "channels_first"
+    kernel = b.permute(kernel, (dimensions + 1, dimensions, *range(dimensions)))
+    node = b.method("movedim", node, -1, 1) if last else node
+    sizes = {"stride": operation.strides, "dilation": operation.dilation_rate}
+    options = {name: one(_integers(size)) for name, size in sizes.items()}
+    padding = 0 if operation.padding == "valid" else operation.padding
+    function = getattr(samepad.functional, f"conv{dimensions}d")
+    groups = _groups(call)
+    node = b.call(function, node, kernel, None, padding=padding, groups=groups, **options)
+    return b.method("movedim", node, 1, -1) if last else node
+
+
+def _groups(call: _Call) -> int:
+    """The number of groups of a convolution, by the channels of its input and its kernel."""
+    given, kernel = call.inputs
+    channels = given.shape[1 if call.operation.data_format == "channels_first" else -1]
+    return int(channels // kernel.shape[-2])
+
+
+def _resize(call: _Call, node: fx.Node) -> fx.Node:
+    operation = call.operation
+    plain = (operation.antialias, operation.crop_to_aspect_ratio, operation.pad_to_aspect_ratio)
+    if any(plain) or call.rank != 4:
+        raise UnsupportedError("antialias, crop_to_aspect_ratio, pad_to_aspect_ratio or one image")
+    last = operation.data_format != "channels_first"
+    node = call.b.method("movedim", node, -1, 1) if last else node
+    size = tuple(map(int, operation.size))
+    node = call.b.call(ops.resize, node, size, ops.known_interpolation(operation.interpolation))
+    return call.b.method("movedim", node, 1, -1) if last else node
 
 
 #: What Keras adds to variances where an operation is told nothing.
@@ -507,6 +549,8 @@ SHAPED: dict[str, Callable[..., Any]] = {
     "Triu": _triangle("triu"),
     "Arange": _arange,
     "DotProductAttention": _dot_product_attention,
+    "Conv": _conv,
+    "Resize": _resize,
 }
 
 #: The arguments, by their position, that stay in their types where Keras casts the others to the
@@ -525,9 +569,7 @@ _AS_THEY_ARE: dict[str, tuple[int, ...]] = {
 }
 
 
-def apply_function(
-    b: Builder, operation: Any, items: list[Any], outputs: list[Any]
-) -> list[Value]:
+def apply_function(b: Builder, operation: Any, items: list[Any], outputs: list[Any]) -> list[Value]:
     """The outputs of an operation.
 
     Args:
@@ -617,7 +659,9 @@ def _constant(b: Builder, operation: Any, item: Any, dtype: torch.dtype | None) 
                 raise UnsupportedError("a constant that depends on the batch size")
             values = row
     tensor = torch.from_numpy(np.ascontiguousarray(values))
-    tensor = tensor.to(computed_in(str(tensor.dtype).removeprefix("torch.")) if dtype is None else dtype)
+    tensor = tensor.to(
+        computed_in(str(tensor.dtype).removeprefix("torch.")) if dtype is None else dtype
+    )
     node = b.constant(f"{operation.name}_constant", tensor)
     if any(size != -1 for size in expanded):
         node = b.method("expand", node, *expanded)

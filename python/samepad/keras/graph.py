@@ -2,19 +2,19 @@
 
 import functools
 import inspect
-from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
+from types import SimpleNamespace
 from typing import Any
 
 from torch import fx
 
 from samepad._building import UnsupportedError
-from samepad.keras.builder import BATCH, Builder, Made, Value, computed_in, torch_dtype
+from samepad.keras.builder import Builder, Made, Value, computed_in, torch_dtype
 from samepad.keras.errors import described, refusal, saved_model
 from samepad.keras.functions import apply_function
 from samepad.keras.layers import apply, is_followed, is_model, rule_of, takes_indices
 from samepad.keras.live import of_keras_3
-from samepad.keras.structures import all_layers, flat, is_code, leaves, mapped, sublayers
+from samepad.keras.structures import all_layers, flat, is_code, leaves, mapped
 from samepad.keras.tracing import Traced, followed, mask_of, nodes_to
 from samepad.keras.weights import own_names
 
@@ -129,6 +129,13 @@ def wants_channels_first(tensor: Any, nodes: list[Any]) -> bool:
     return False
 
 
+def _signature(node: Any, tensors: tuple[Any, ...]) -> str:
+    """What an operation was called with: the shapes of tensors, and where which of them is."""
+    positions = {id(tensor): (i, tensor.shape) for i, tensor in enumerate(tensors)}
+    called_with = [list(node.arguments.args), node.arguments.kwargs]
+    return repr(mapped(called_with, lambda item: positions.get(id(item), item)))
+
+
 @dataclass(frozen=True)
 class _Calls:
     """The calls that compute a model or a layer."""
@@ -210,11 +217,13 @@ class Converter:
         self.unsupported: dict[int, str] = {}
         self.made: Made = {}
         self.done: dict[Any, Converted] = {}
+        #: Keeps layers that code makes when it is called, so that their ids stay theirs.
+        self.traces: list[Traced] = []
 
     def convert(self, calls: _Calls, inputs: list[bool] | None) -> Converted:
         """The module for a model or a layer; `inputs` says which of a nested one's come channels
         first."""
-        b = Builder(self.nested, self.made)
+        b = Builder(self.nested, self.code, self.made)
         values: dict[int, Value] = {}
         self.add_weights(b, calls, values)
         for position, tensor in enumerate(calls.inputs):
@@ -341,6 +350,15 @@ class Converter:
             b.layer = layer
         return values[id(tensor)]
 
+    def code(self, layer: Any, arguments: list[Any]) -> fx.GraphModule:
+        """A module of a layer whose code is followed, such as a cell; it returns a flat tuple."""
+        key = (id(layer), "code")
+        if key not in self.done:
+            trace = followed(layer, SimpleNamespace(args=arguments, kwargs={}))
+            calls = replace(_calls_of_code(layer, trace), returned=tuple(trace.outputs))
+            self.done[key] = self.convert(calls, [False] * len(trace.inputs))
+        return self.done[key].module
+
     def follow(self, b: Builder, node: Any, values: dict[int, Value]) -> list[Value]:
         """The outputs of a layer whose code is followed: of a module of its own.
 
@@ -349,20 +367,21 @@ class Converter:
         """
         layer = node.operation
         trace = followed(layer, node.arguments)
+        self.traces.append(trace)
         if len(trace.outputs) != len(node.outputs):
             raise UnsupportedError("its code cannot be followed (it has several outputs)")
-        given = [self.tensor(b, tensor, values) for tensor, _ in trace.inputs]
+        tensors, stand_ins = zip(*trace.inputs, strict=True)
         given = [
-            b.cast(value, computed_in(stand_in.dtype))
-            for value, (_, stand_in) in zip(given, trace.inputs, strict=True)
+            b.cast(self.tensor(b, tensor, values), computed_in(stand_in.dtype))
+            for tensor, stand_in in trace.inputs
         ]
-        own = {id(stand_in): value for value, (_, stand_in) in zip(given, trace.inputs, strict=True)}
+        own = dict(zip(map(id, stand_ins), given, strict=True))
         if not trace.nodes and all(id(output) in own for output in trace.outputs):
             return [own[id(output)] for output in trace.outputs]
-        key = (id(layer), *((stand_in.shape, value.channels_first) for value, (_, stand_in) in zip(given, trace.inputs, strict=True)), str(node.arguments.kwargs.keys()))
+        first = [value.channels_first for value in given]
+        key = (id(layer), _signature(node, tensors), tuple(first))
         if key not in self.done:
-            calls = _calls_of_code(layer, trace)
-            self.done[key] = self.convert(calls, [value.channels_first for value in given])
+            self.done[key] = self.convert(_calls_of_code(layer, trace), first)
         b.layer = layer
         made = self.done[key]
         result = b.module(layer.name, made.module, *(value.node for value in given))

@@ -16,7 +16,7 @@ from samepad.keras import ops
 from samepad.keras.activations import activate, activation_name, relu
 from samepad.keras.builder import Builder, Value, axis, computed_in, with_weights
 from samepad.keras.errors import saved_model
-from samepad.keras.recurrent import bidirectional, recurrent
+from samepad.keras.recurrent import bidirectional, recurrent, steps
 from samepad.keras.structures import is_code, is_own
 from samepad.keras.weights import WEIGHTS, array
 from samepad.normalization import LenientGroupNorm
@@ -182,6 +182,14 @@ def _pool(kind: str) -> Build:
     return build
 
 
+def _adaptive(kind: str) -> Build:
+    def build(b: Builder, layer: Any, name: str, value: Value) -> fx.Node:
+        made = _of_dimensions(kind, value.rank - 2)
+        return b.module(name, made(one(layer.output_size)), value.node)
+
+    return build
+
+
 def _global_pool(method: str) -> Build:
     def build(b: Builder, layer: Any, name: str, value: Value) -> Value:
         dims = tuple(range(2, value.rank))
@@ -192,12 +200,13 @@ def _global_pool(method: str) -> Build:
 
 
 def _batch_normalization_layout(layer: Any, rank: int) -> str:
-    position = layer.axis % rank
-    if position == rank - 1:
-        return "spatial"
-    if position == 1:
-        return "keras"
-    raise UnsupportedError(f"axis={layer.axis} of a tensor of rank {rank}")
+    return "spatial" if layer.axis % rank == rank - 1 else "keras"
+
+
+def _group_normalization_layout(layer: Any, rank: int) -> str:
+    if layer.axis % rank not in (1, rank - 1):
+        raise UnsupportedError(f"axis={layer.axis} of a tensor of rank {rank}")
+    return _batch_normalization_layout(layer, rank)
 
 
 def _batch_normalization(b: Builder, layer: Any, name: str, value: Value) -> fx.Node:
@@ -208,9 +217,12 @@ def _batch_normalization(b: Builder, layer: Any, name: str, value: Value) -> fx.
         made = ops.FrozenBatchNorm
     size = array(layer.moving_mean).size
     module = made(size, eps=layer.epsilon, momentum=round(1 - layer.momentum, 12))
-    node = b.method("flatten", value.node, 2) if folded else value.node
+    position = axis(value, layer.axis)
+    given = value.node if position == 1 else b.method("movedim", value.node, position, 1)
+    node = b.method("flatten", given, 2) if folded else given
     node = b.module(name, with_weights(module, layer, value.dtype), node)
-    return b.method("reshape_as", node, value.node) if folded else node
+    node = b.method("reshape_as", node, given) if folded else node
+    return node if position == 1 else b.method("movedim", node, 1, position)
 
 
 def _normalized(layer: Any, rank: int) -> list[int]:
@@ -299,9 +311,7 @@ def _prelu(b: Builder, layer: Any, name: str, value: Value) -> fx.Node:
     return b.module(name, with_weights(module, layer, value.dtype), value.node)
 
 
-def _softmax(
-    b: Builder, layer: Any, name: str, value: Value, mask: Value | None = None
-) -> fx.Node:
+def _softmax(b: Builder, layer: Any, name: str, value: Value, mask: Value | None = None) -> fx.Node:
     node = value.node
     if mask is not None:
         held = b.held(mask, value.channels_first) if mask.rank == value.rank else mask
@@ -341,10 +351,75 @@ def _repeat_vector(b: Builder, layer: Any, name: str, value: Value) -> Value:
 def _up_sampling(b: Builder, layer: Any, name: str, value: Value) -> fx.Node:
     mode = getattr(layer, "interpolation", "nearest")
     if mode not in ("nearest", "bilinear"):
-        raise UnsupportedError(f"interpolation={mode!r} is computed otherwise by PyTorch")
+        factors = tuple(map(int, layer.size))
+        module = ops.Resizing(None, ops.known_interpolation(mode), factors)
+        return b.module(name, module, value.node)
     size = layer.size if isinstance(layer.size, int) else one(layer.size)
     factor = float(size) if isinstance(size, int) else tuple(float(s) for s in size)
     return b.module(name, nn.Upsample(scale_factor=factor, mode=mode), value.node)
+
+
+def _check_images(layer: Any, value: Value) -> None:
+    if value.rank != 4:
+        raise UnsupportedError(f"called on a tensor of rank {value.rank}")
+
+
+def _resizing(b: Builder, layer: Any, name: str, value: Value) -> Value:
+    _check_images(layer, value)
+    for option in ("antialias", "crop_to_aspect_ratio", "pad_to_aspect_ratio"):
+        if getattr(layer, option, False):
+            raise UnsupportedError(f"{option}=True")
+    size = (int(layer.height), int(layer.width))
+    module = ops.Resizing(size, ops.known_interpolation(layer.interpolation))
+    value = b.cast(value, computed_in(layer.compute_dtype))
+    return replace(value, node=b.module(name, module, value.node))
+
+
+def _center_crop(b: Builder, layer: Any, name: str, value: Value) -> Value:
+    _check_images(layer, value)
+    module = ops.CenterCrop(int(layer.height), int(layer.width))
+    return replace(value, node=b.module(name, module, value.node))
+
+
+#: Layers of which Keras computes nothing in inference.
+_ONLY_IN_TRAINING = (
+    "AugMix",
+    "CutMix",
+    "MixUp",
+    "RandAugment",
+    "RandomBrightness",
+    "RandomColorDegeneration",
+    "RandomColorJitter",
+    "RandomContrast",
+    "RandomElasticTransform",
+    "RandomErasing",
+    "RandomFlip",
+    "RandomGaussianBlur",
+    "RandomGrayscale",
+    "RandomHue",
+    "RandomInvert",
+    "RandomPerspective",
+    "RandomPosterization",
+    "RandomRotation",
+    "RandomSaturation",
+    "RandomSharpness",
+    "RandomShear",
+    "RandomTranslation",
+    "RandomZoom",
+)
+
+
+def _only_in_training(b: Builder, layer: Any, name: str, value: Value) -> Value:
+    value = b.cast(value, computed_in(layer.compute_dtype))
+    return replace(value, node=b.module(name, ops.OnlyInTraining(type(layer).__name__), value.node))
+
+
+def _einsum_dense(b: Builder, layer: Any, name: str, value: Value) -> Value:
+    bias = None if layer.bias is None else tuple(layer.bias.shape)
+    module = ops.EinsumDense(layer.equation, tuple(layer.kernel.shape), bias)
+    made = b.module(name, with_weights(module, layer, value.dtype), value.node)
+    rank = len(layer.compute_output_shape((None,) * value.rank))
+    return _activated(b, layer, name + "_activation", value.made(made, rank))
 
 
 def _pairs(amounts: Any) -> list[tuple[int, int]]:
@@ -452,8 +527,12 @@ def _permute(b: Builder, layer: Any, name: str, value: Value) -> fx.Node:
     return b.permute(value.node, (0, *layer.dims))
 
 
-def _time_distributed(b: Builder, layer: Any, name: str, value: Value) -> Value:
+def _time_distributed(
+    b: Builder, layer: Any, name: str, value: Value, mask: Value | None = None
+) -> Value:
     """Fold the time steps into the batch, (N T, ...), and apply the inner layer."""
+    if mask is not None and "mask" in inspect.signature(layer.layer.call).parameters:
+        raise UnsupportedError("a mask of each step")
     node: Any = value.node
     if node.target == "unflatten" and node.args[1] == 0:  # the output of such a layer
         node, _, (_, steps) = node.args
@@ -488,14 +567,20 @@ RULES: dict[str, Rule] = {
     **_each("ZeroPadding{}D", ALL, Rule("spatial", _zero_padding(1, "padding"))),
     **_each("Cropping{}D", ALL, Rule("spatial", _zero_padding(-1, "cropping"))),
     **_each("SpatialDropout{}D", ALL, Rule("spatial", _spatial_dropout)),
+    **_each("AdaptiveAveragePooling{}D", ALL, Rule("spatial", _adaptive("AdaptiveAvgPool"))),
+    **_each("AdaptiveMaxPooling{}D", ALL, Rule("spatial", _adaptive("AdaptiveMaxPool"))),
+    **dict.fromkeys(_ONLY_IN_TRAINING, Rule("any", _only_in_training)),
+    "Resizing": Rule("spatial", _resizing),
+    "CenterCrop": Rule("spatial", _center_crop),
     "Dense": Rule("keras", _dense),
+    "EinsumDense": Rule("keras", _einsum_dense),
     "Flatten": Rule("keras", _flatten),
     "Reshape": Rule("keras", _reshape),
     "Permute": Rule("keras", _permute),
     "RepeatVector": Rule("keras", _repeat_vector),
     "BatchNormalization": Rule(_batch_normalization_layout, _batch_normalization),
     "LayerNormalization": Rule("keras", _layer_normalization),
-    "GroupNormalization": Rule(_batch_normalization_layout, _group_normalization),
+    "GroupNormalization": Rule(_group_normalization_layout, _group_normalization),
     "Normalization": Rule("any", _normalization),
     "Rescaling": Rule("any", _rescaling),
     "Activation": Rule("any", _activated),
@@ -512,9 +597,10 @@ RULES: dict[str, Rule] = {
     "Identity": Rule("any", _identity),
     "Embedding": Rule("keras", _embedding),
     "Masking": Rule("keras", _masking),
-    **dict.fromkeys(("LSTM", "GRU", "SimpleRNN"), Rule("keras", recurrent)),
-    "Bidirectional": Rule("keras", bidirectional),
-    "TimeDistributed": Rule("keras", _time_distributed),
+    **dict.fromkeys(("LSTM", "GRU", "SimpleRNN"), Rule("keras", recurrent, masked=True)),
+    **dict.fromkeys(("RNN", *(f"ConvLSTM{d}D" for d in ALL)), Rule("keras", steps, masked=True)),
+    "Bidirectional": Rule("keras", bidirectional, masked=True),
+    "TimeDistributed": Rule("keras", _time_distributed, masked=True),
     "Add": Rule("any", _merge(operator.add)),
     "Subtract": Rule("any", _merge(operator.sub)),
     "Multiply": Rule("any", _merge(operator.mul)),
@@ -536,13 +622,6 @@ def is_model(operation: Any) -> bool:
     return hasattr(operation, "layers") and hasattr(operation, "inputs")
 
 
-#: When the code of a layer that has a rule is followed instead: the rule is for other settings.
-_FOLLOWED_IF: dict[str, Callable[[Any, bool], bool]] = {
-    "GlobalAveragePooling1D": lambda layer, masked: masked,
-    "LayerNormalization": lambda layer, masked: not _normalizes_last(layer),
-}
-
-
 def is_followed(layer: Any, masked: bool = False) -> bool:
     """Whether a layer is converted by following its code.
 
@@ -553,8 +632,11 @@ def is_followed(layer: Any, masked: bool = False) -> bool:
     """
     if is_model(layer) and not is_code(layer):
         return masked
-    special = _FOLLOWED_IF.get(type(layer).__name__, lambda layer, masked: False)
-    return is_own(layer) or special(layer, masked)
+    kind = type(layer).__name__
+    # Rules are for other settings than these.
+    averages_masked = kind == "GlobalAveragePooling1D" and masked
+    other_axes = kind == "LayerNormalization" and not _normalizes_last(layer)
+    return is_own(layer) or averages_masked or other_axes
 
 
 def takes_indices(layer: Any) -> bool:

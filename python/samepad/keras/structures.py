@@ -31,11 +31,16 @@ def mapped(structure: Any, leaf: Callable[[Any], Any]) -> Any:
     return leaf(structure)
 
 
-#: Layers of Keras whose code is followed, as that of custom layers is: Keras computes them by layers
-#: and functions that have counterparts.
+#: Layers of Keras whose code is followed, as that of custom layers is: it consists of layers and
+#: functions that have counterparts.
 FOLLOWED = frozenset(
     {
         "AdditiveAttention",
+        "ConvLSTMCell",
+        "GRUCell",
+        "LSTMCell",
+        "SimpleRNNCell",
+        "StackedRNNCells",
         "Attention",
         "Dot",
         "GroupedQueryAttention",
@@ -45,6 +50,10 @@ FOLLOWED = frozenset(
         "UnitNormalization",
     }
 )
+
+
+#: Layers that hold one whose code is followed.
+_HOLDERS = ("RNN", "ConvLSTM1D", "ConvLSTM2D", "ConvLSTM3D")
 
 
 def is_own(layer: Any) -> bool:
@@ -57,7 +66,7 @@ def sublayers(layer: Any) -> list[Any]:
     """The layers that a model has, or one whose code is followed, in order of registration."""
     if hasattr(layer, "layers"):
         return list(layer.layers)
-    own = is_own(layer)
+    own = is_own(layer) or type(layer).__name__ in _HOLDERS
     return list(layer._flatten_layers(include_self=False, recursive=False)) if own else []
 
 

@@ -107,7 +107,8 @@ def _replaced(layer: Any, stand_ins: dict[int, Any]) -> Iterator[None]:
     before = {
         name: value
         for name, value in own.items()
-        if name not in _LISTS_OF_KERAS and (id(value) in stand_ins or isinstance(value, (list, tuple)))
+        if name not in _LISTS_OF_KERAS
+        and (id(value) in stand_ins or isinstance(value, (list, tuple)))
     }
     # Keras's layers watch what is assigned to them; their dictionaries do not.
     own.update(

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import nn
+from torch import fx, nn
 from torch.nn.parameter import is_lazy
 
 from samepad._building import UnsupportedError
@@ -42,6 +42,12 @@ def _with_bias(layer: Any, weights: Arrays, name: str = "bias") -> Arrays:
 def _dense(layer: Any) -> Arrays:
     """Convert the kernel (in, out) to (out, in)."""
     return _with_bias(layer, {"weight": array(layer.kernel).T})
+
+
+def _einsum_dense(layer: Any) -> Arrays:
+    """Keep the layout, which the equation says."""
+    weights = {"weight": array(layer.kernel)}
+    return weights if layer.bias is None else {**weights, "bias": array(layer.bias)}
 
 
 def _filters_first(kernel: NDArray[Any]) -> NDArray[Any]:
@@ -129,7 +135,7 @@ def function_name(function: Any) -> str:
     return name if module.startswith("keras.") else f"{module}.{name}"
 
 
-def _check_cell(layer: Any) -> None:
+def check_cell(layer: Any) -> None:
     """Refuse a cell whose activations PyTorch's cell does not have.
 
     Raises:
@@ -147,7 +153,7 @@ def _recurrent(layer: Any, suffix: str = "_l0") -> Arrays:
 
     Where Keras has one bias, the second of PyTorch's two is 0. A GRU may have two in Keras as well.
     """
-    _check_cell(layer)
+    check_cell(layer)
     gates = _GATES[type(layer).__name__]
 
     def reordered(matrix: NDArray[Any]) -> NDArray[Any]:
@@ -198,6 +204,7 @@ WEIGHTS: dict[str, Callable[[Any], Arrays]] = {
     "BatchNormalization": _batch_normalization,
     "LayerNormalization": _layer_normalization,
     "GroupNormalization": _group_normalization,
+    "EinsumDense": _einsum_dense,
     "Embedding": lambda layer: {"weight": array(layer.embeddings)},
     "PReLU": lambda layer: {"weight": array(layer.alpha)},
     "LayerScale": lambda layer: {"weight": array(layer.gamma)},
@@ -230,7 +237,10 @@ def state_of(layer: Any, module: nn.Module) -> dict[str, torch.Tensor]:
         raise UnsupportedError(saved_model(layer) or "no counterpart is known for its weights")
     if getattr(layer, "quantization_mode", None):
         raise UnsupportedError(f"quantized to {layer.quantization_mode}")
-    state = WEIGHTS[kind.__name__](layer) if known else _own(layer)
+    if kind.__name__ in _GATES and not isinstance(module, nn.RNNBase):
+        state = _own(layer.cell)  # of a cell whose code is followed
+    else:
+        state = WEIGHTS[kind.__name__](layer) if known else _own(layer)
     if isinstance(module, nn.PReLU):  # Keras's have a dimension for each one of the input
         state["weight"] = state["weight"].reshape(-1)
     return {name: torch.from_numpy(np.ascontiguousarray(a)) for name, a in state.items()}
@@ -264,7 +274,7 @@ def mismatch(module: nn.Module, layer: Any, state: dict[str, torch.Tensor]) -> s
     own = module.state_dict()
     own.pop("num_batches_tracked", None)
     if is_own(layer):  # what is in it are layers of their own
-        own = {name: value for name, value in module.named_parameters(recurse=False)}
+        own = dict(module.named_parameters(recurse=False))
     if set(own) != set(state):
         return f"has {', '.join(sorted(own)) or 'no weights'}; expected {', '.join(sorted(state))}"
     for name, tensor in state.items():
@@ -272,7 +282,8 @@ def mismatch(module: nn.Module, layer: Any, state: dict[str, torch.Tensor]) -> s
             return "is lazy and has not seen an input yet"
         if own[name].shape != tensor.shape:
             return f"has {name} of shape {tuple(own[name].shape)}; expected {tuple(tensor.shape)}"
-    for name, value in _settings(layer).items():
+    settings = {} if isinstance(module, fx.GraphModule) else _settings(layer)
+    for name, value in settings.items():
         found = _found(module, name, value)
         if found != value:
             return f"has {name}={found!r}; expected {value!r}"
