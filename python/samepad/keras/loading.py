@@ -21,14 +21,18 @@ _CONSTANT = ("Normalization",)
 
 
 def _weighted(module: nn.Module) -> list[tuple[str, nn.Module]]:
-    """Return modules with weights by registration; a separable convolution counts as one."""
+    """Return modules with weights by registration; a separable convolution counts as one.
+
+    A module that has weights beside those of the modules in it comes before these.
+    """
     inner = [
         name for name, child in module.named_children() if any(True for _ in child.parameters())
     ]
     separable = inner == ["depthwise", "pointwise"]
-    if separable or any(True for _ in module.parameters(recurse=False)):
+    if separable:
         return [("", module)]
-    return [
+    own = [("", module)] if any(True for _ in module.parameters(recurse=False)) else []
+    return own + [
         (f"{name}.{inner}".rstrip("."), found)
         for name, child in module.named_children()
         for inner, found in _weighted(child)
