@@ -342,6 +342,8 @@ def _take(call: _Call, node: fx.Node, indices: Any) -> fx.Node:
     position = call.operation.axis % _rank(node)
     if isinstance(indices, numbers.Integral):
         return call.b.method("select", node, position, int(indices))
+    if isinstance(indices, (list, tuple)):
+        indices = call.b.constant(f"{call.operation.name}_indices", torch.tensor(indices))
     # Several dimensions of indices replace the one that they index.
     indices = call.b.method("long", indices)
     return call.b.item(node, (*[slice(None)] * position, indices))
@@ -397,7 +399,7 @@ def _normalize(call: _Call, node: fx.Node) -> fx.Node:
         node,
         p=float(call.operation.order),
         dim=one(call.axes(call.rank)),
-        eps=float(call.operation.epsilon),
+        eps=float(call.operation.epsilon or _EPSILON),
     )
 
 
@@ -588,7 +590,7 @@ def apply_function(b: Builder, operation: Any, items: list[Any], outputs: list[A
     if kind in _COMPARISONS:
         dtypes = [item.dtype for item in items if isinstance(item, Value)]
         taken = functools.reduce(torch.promote_types, dtypes)
-        items = [_constant(b, operation, x, taken) if _is_array(x) else x for x in items]
+        items = [constant(b, operation, x, taken) if _is_array(x) else x for x in items]
         return [replace(_arithmetic(b, _COMPARISONS[kind], items), dtype=dtype)]
     stay = _AS_THEY_ARE.get(kind, ())
     items = [
@@ -634,7 +636,7 @@ def _taken(b: Builder, operation: Any, item: Any, dtype: torch.dtype, stays: boo
         floats = dtype.is_floating_point and not stays
         return b.cast(item, dtype) if floats else item
     if _is_array(item):
-        return _constant(b, operation, item, None if stays else dtype)
+        return constant(b, operation, item, None if stays else dtype)
     return item
 
 
@@ -643,7 +645,7 @@ def _is_array(item: Any) -> bool:
     return hasattr(item, "shape") and not isinstance(item, numbers.Real)
 
 
-def _constant(b: Builder, operation: Any, item: Any, dtype: torch.dtype | None) -> Value:
+def constant(b: Builder, operation: Any, item: Any, dtype: torch.dtype | None) -> Value:
     """An array as a buffer, held as Keras has it; by default in its own type.
 
     Raises:

@@ -11,8 +11,8 @@ from torch import fx
 from samepad._building import UnsupportedError
 from samepad.keras.builder import Builder, Made, Value, computed_in, torch_dtype
 from samepad.keras.errors import described, refusal, saved_model
-from samepad.keras.functions import apply_function
-from samepad.keras.layers import apply, is_followed, is_model, rule_of, takes_indices
+from samepad.keras.functions import apply_function, constant
+from samepad.keras.layers import apply, is_followed, is_model, of_images, rule_of, takes_indices
 from samepad.keras.live import of_keras_3
 from samepad.keras.structures import all_layers, flat, is_code, leaves, mapped
 from samepad.keras.tracing import Traced, followed, mask_of, nodes_to
@@ -149,6 +149,8 @@ class _Calls:
     nodes: list[Any]
     #: Variables that the calls take, each with the tensor that stands for it.
     weights: list[tuple[Any, Any]] = field(default_factory=list)
+    #: Arrays, likewise.
+    constants: list[tuple[Any, Any]] = field(default_factory=list)
 
 
 def _calls_of_model(model: Any) -> _Calls:
@@ -158,7 +160,15 @@ def _calls_of_model(model: Any) -> _Calls:
 
 def _calls_of_code(layer: Any, trace: Traced) -> _Calls:
     inputs = [stand_in for _, stand_in in trace.inputs]
-    return _Calls(layer, inputs, trace.outputs, trace.returned, trace.nodes, trace.weights)
+    return _Calls(
+        layer,
+        inputs,
+        trace.outputs,
+        trace.returned,
+        trace.nodes,
+        trace.weights,
+        trace.constants,
+    )
 
 
 def _calls_of(model: Any) -> _Calls:
@@ -235,6 +245,7 @@ class Converter:
             (name,) = _names_of([tensor])
             dtype = torch_dtype(tensor.dtype) if inputs is None else computed_in(tensor.dtype)
             values[id(tensor)] = b.input(name, tensor.shape, dtype, first)
+        self.add_constants(b, calls, values)
         taken = [values[id(tensor)].channels_first for tensor in calls.inputs]
         for node in calls.nodes:
             self.add(b, node, values)
@@ -258,6 +269,12 @@ class Converter:
             trainable = bool(variable.trainable and calls.owner.trainable)
             node = b.weight(b.name(name), variable, dtype, trainable and dtype.is_floating_point)
             values[id(tensor)] = Value(node, len(tensor.shape), dtype)
+
+    @staticmethod
+    def add_constants(b: Builder, calls: _Calls, values: dict[int, Value]) -> None:
+        """Add the arrays on which layers are called as buffers."""
+        for array, tensor in calls.constants:
+            values[id(tensor)] = constant(b, calls.owner, array, None)
 
     def add(self, b: Builder, node: Any, values: dict[int, Value]) -> None:
         """Add one call, and note the values of its outputs."""
@@ -292,7 +309,7 @@ class Converter:
         if not hasattr(operation, "trainable_weights"):
             given = mapped(items, lambda item: values.get(id(item), item))
             return apply_function(b, operation, given, node.outputs)
-        if arguments.kwargs.get("training"):
+        if arguments.kwargs.get("training") and not of_images(operation):
             raise UnsupportedError("called with training=True")
         tensors = [item for item in flat(items) if id(item) in values]
         masked = any(mask_of(tensor) is not None for tensor in tensors)

@@ -639,6 +639,11 @@ def is_followed(layer: Any, masked: bool = False) -> bool:
     return is_own(layer) or averages_masked or other_axes
 
 
+def of_images(layer: Any) -> bool:
+    """Whether a layer prepares images, of which Keras says training=True unless a model denies."""
+    return type(layer).__name__ in (*_ONLY_IN_TRAINING, "Resizing", "CenterCrop")
+
+
 def takes_indices(layer: Any) -> bool:
     """Whether a layer takes indices, which are not cast to the type that it computes in."""
     return type(layer).__name__ == "Embedding"

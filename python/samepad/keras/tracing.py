@@ -12,7 +12,7 @@ from typing import Any, TypeGuard
 
 from samepad._building import UnsupportedError
 from samepad.keras.builder import BATCH
-from samepad.keras.structures import all_layers, flat, mapped, own_weights
+from samepad.keras.structures import all_layers, flat, is_code, mapped, own_weights
 
 #: A second batch size with which code is followed: what differs depends on the batch size.
 _OTHER_BATCH = 15_485_863
@@ -33,6 +33,8 @@ class Traced:
     inputs: list[tuple[Any, Any]]
     #: The layer's own weights, each with the symbolic tensor that replaces it.
     weights: list[tuple[Any, Any]]
+    #: Constants on which layers with weights are called, each with the tensor that replaces it.
+    constants: list[tuple[Any, Any]]
     #: The structure of what it returns, and the tensors in it.
     returned: Any
     outputs: list[Any]
@@ -124,6 +126,51 @@ def _replaced(layer: Any, stand_ins: dict[int, Any]) -> Iterator[None]:
         own.update(before)
 
 
+@contextlib.contextmanager
+def _called_symbolically(layer: Any, constants: list[tuple[Any, Any]]) -> Iterator[None]:
+    """Make calls of the layers in a layer calls of the graph, where Keras makes none of them.
+
+    Keras computes a call on constants, such as that of an Embedding on positions, which would make
+    a constant of the layer's weights; and it takes no layer into a graph that also returns None,
+    whose code then becomes part of the code that calls it.
+    """
+    import keras
+
+    def stand_in(value: Any) -> Any:
+        if not hasattr(value, "shape") or hasattr(value, "_keras_history"):
+            return value
+        try:
+            array = keras.ops.convert_to_numpy(value)
+        except Exception:  # any kind: of a graph of Keras's backend, which has no value
+            return value
+        dtype = keras.backend.standardize_dtype(array.dtype)
+        constants.append((array, keras.Input(batch_shape=array.shape, dtype=dtype)))
+        return constants[-1][1]
+
+    def called(inner: Any, *args: Any, **kwargs: Any) -> Any:
+        kind = type(inner).__mro__[1]
+        symbolic = any(hasattr(each, "_keras_history") for each in flat([list(args), kwargs]))
+        if inner.weights and not symbolic and keras.ops.is_tensor(args[0] if args else None):
+            args = keras.tree.map_structure(stand_in, args)
+        try:
+            return kind.__call__(inner, *args, **kwargs)
+        except ValueError:
+            if not symbolic or not is_code(inner) or own_weights(inner):
+                raise
+            return inner.call(*args, **kwargs)
+
+    inner = layer._flatten_layers(include_self=False, recursive=False)
+    kinds = {id(each): (each, type(each)) for each in inner}
+    for each, kind in kinds.values():
+        twin = type(kind.__name__, (kind,), {"__call__": called, "__module__": kind.__module__})
+        object.__setattr__(each, "__class__", twin)
+    try:
+        yield
+    finally:
+        for each, kind in kinds.values():
+            object.__setattr__(each, "__class__", kind)
+
+
 def traced(layer: Any, arguments: Any = None, batch: int = BATCH) -> Traced:
     """Return the graph of a call of a layer or a model.
 
@@ -166,12 +213,16 @@ def traced(layer: Any, arguments: Any = None, batch: int = BATCH) -> Traced:
         (weight, keras.Input(batch_shape=weight.shape, dtype=_taken_as(layer, weight.dtype)))
         for weight in own_weights(layer)
     ]
-    with _replaced(layer, {id(weight): new for weight, new in weights}):
+    constants: list[tuple[Any, Any]] = []
+    stand_ins = {id(weight): new for weight, new in weights}
+    with _replaced(layer, stand_ins), _called_symbolically(layer, constants):
         returned = layer.call(*args, **kwargs)
     outputs = [out for out in flat(returned) if out is not None]
     if not all(hasattr(out, "_keras_history") for out in outputs):
         raise UnsupportedError("its output does not depend on what it is called on")
-    return Traced(list(inputs.values()), weights, returned, outputs, list(nodes_to(outputs)))
+    return Traced(
+        list(inputs.values()), weights, constants, returned, outputs, list(nodes_to(outputs))
+    )
 
 
 def _taken_as(layer: Any, dtype: str) -> str:
@@ -198,15 +249,17 @@ def followed(layer: Any, arguments: Any = None) -> Traced:
         raise UnsupportedError(f"its code cannot be followed ({reason})") from error
     sizes = ([each for node in found.nodes for each in _sizes(node)] for found in (trace, other))
     for one, two in zip(*sizes, strict=False):
-        if one != two and one * _OTHER_BATCH != two * BATCH:
+        multiple = isinstance(one, int) and one * _OTHER_BATCH == two * BATCH
+        if one != two and not multiple:
             raise UnsupportedError("its code computes with the batch size")
     if len(trace.nodes) != len(other.nodes):
         raise UnsupportedError("its code depends on the batch size")
     return trace
 
 
-def _sizes(node: Any) -> Iterator[int]:
-    """The integers among the settings and arguments of a call, and the shapes of its constants."""
+def _sizes(node: Any) -> Iterator[int | str]:
+    """The integers among the settings and arguments of a call, and the shapes of its constants, of
+    which also the values if they are single numbers."""
     settings = {} if hasattr(node.operation, "trainable_weights") else vars(node.operation)
     public = [value for name, value in sorted(settings.items()) if not name.startswith("_")]
     for value in flat([public, list(node.arguments.args), dict(node.arguments.kwargs)]):
@@ -214,6 +267,8 @@ def _sizes(node: Any) -> Iterator[int]:
             yield int(value)
         elif isinstance(value, slice):
             yield from (part for part in (value.start, value.stop) if isinstance(part, int))
+        elif isinstance(value, float) or getattr(value, "shape", None) == ():
+            yield "symbolic" if hasattr(value, "_keras_history") else str(float(value))
         elif not hasattr(value, "_keras_history"):
             yield from (int(each) for each in getattr(value, "shape", ()) or ())
 
