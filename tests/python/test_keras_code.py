@@ -149,6 +149,24 @@ def test_gradients_of_custom_layers() -> None:
     np.testing.assert_allclose(found, expected, rtol=1e-3, atol=1e-6)
 
 
+class Hundredfold(keras.Sequential):
+    """Computes more than its layers."""
+
+    def call(self, *args: Any, **kwargs: Any) -> Any:
+        return super().call(*args, **kwargs) * 100
+
+
+def tanh(x: Any) -> Any:
+    """Has the name of one of Keras's activations."""
+    return x / 2
+
+
+def test_what_code_computes_beside_its_layers() -> None:
+    assert_equal(Hundredfold([keras.Input((4,)), layers.Dense(3)]))
+    assert_equal(sequential(SEQUENCE, layers.LSTM(3, activation=tanh)))
+    assert_equal(sequential((4,), Hundredfold([keras.Input((4,)), layers.Dense(3)])))
+
+
 class Tensorflow(layers.Layer):  # type: ignore[misc]
     def call(self, inputs: Any) -> Any:
         import tensorflow
