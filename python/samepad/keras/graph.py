@@ -352,7 +352,10 @@ class Converter:
         if "mask" not in _parameters(node.operation):
             return None
         mask = self.argument(node, "mask")
-        if mask is None:
+        arguments = [*node.arguments.args, *node.arguments.kwargs.values()]
+        tensors = [given for given in arguments if any(id(item) in values for item in flat(given))]
+        # Keras attaches no mask to a call on several arguments, such as a sequence and states.
+        if mask is None and len(tensors) == 1:
             mask = mask_of(next(iter(flat(arguments_of(node)))))
         if isinstance(mask, (list, tuple)):
             mask = next((each for each in mask if each is not None), None)

@@ -312,17 +312,16 @@ def _prelu(b: Builder, layer: Any, name: str, value: Value) -> fx.Node:
 
 
 def _softmax(b: Builder, layer: Any, name: str, value: Value, mask: Value | None = None) -> fx.Node:
-    node = value.node
+    axes = [layer.axis] if isinstance(layer.axis, int) else list(layer.axis)
+    positions = tuple(axis(value, each) for each in axes)
     if mask is not None:
-        held = b.held(mask, value.channels_first) if mask.rank == value.rank else mask
         if mask.rank not in (value.rank, 0) and value.channels_first:
             raise UnsupportedError("a mask of another rank than the input, in another layout")
-        node = b.call(ops.masked, node, held.node)
-    axes = [layer.axis] if isinstance(layer.axis, int) else list(layer.axis)
-    positions = [axis(value, each) for each in axes]
+        held = b.held(mask, value.channels_first) if mask.rank == value.rank else mask
+        return b.call(ops.softmax, value.node, positions, held.node)
     if len(positions) > 1:
-        return b.call(ops.softmax, node, tuple(positions))
-    return b.module(name, nn.Softmax(positions[0]), node)
+        return b.call(ops.softmax, value.node, positions)
+    return b.module(name, nn.Softmax(positions[0]), value.node)
 
 
 def _flatten(b: Builder, layer: Any, name: str, value: Value) -> Value:

@@ -27,24 +27,23 @@ def hard_sigmoid(input: Tensor) -> Tensor:
     return (input * 0.2 + 0.5).clamp(0.0, 1.0)
 
 
-def masked(input: Tensor, mask: Tensor) -> Tensor:
-    """Set what a mask hides to so small a number that a softmax makes it 0.
+def softmax(input: Tensor, dims: tuple[int, ...], mask: Tensor | None = None) -> Tensor:
+    """keras.layers.Softmax over several dimensions, or with a mask.
 
     Args:
         input: Of any shape, of a floating-point type.
-        mask: Booleans, or numbers of which those above 0.5 are True; broadcast to the input.
+        dims: The dimensions whose elements add up to 1.
+        mask: Booleans, or numbers of which those above 0.5 are True; broadcast to the input. What is
+            False becomes 0.
 
     Returns:
-        A tensor of the input's shape. Where a mask hides everything, a softmax is the same for all,
-        as in Keras.
+        A tensor of the input's shape.
     """
-    visible = mask if mask.dtype == torch.bool else mask > 0.5
-    return torch.where(visible, input, -1e9)
-
-
-def softmax(input: Tensor, dims: tuple[int, ...]) -> Tensor:
-    """A softmax over several dimensions, for a tensor of any shape; returns the same shape."""
-    return (input - input.logsumexp(dims, keepdim=True)).exp()
+    if mask is not None:
+        mask = mask if mask.dtype == torch.bool else mask > 0.5
+        input = torch.where(mask, input, -1e9)
+    result = (input - input.logsumexp(dims, keepdim=True)).exp()
+    return result if mask is None else torch.where(mask, result, 0.0)
 
 
 def dot_product_attention(
