@@ -112,11 +112,6 @@ class _Call:
     outputs: list[Any]
 
     @property
-    def inputs(self) -> list[Any]:
-        """Keras's tensors that the operation was called on."""
-        return list(self.outputs[0]._keras_history.operation._inbound_nodes[-1].input_tensors)
-
-    @property
     def rank(self) -> int:
         """The number of dimensions of the output."""
         return len(self.outputs[0].shape)
@@ -456,7 +451,8 @@ def _conv(call: _Call, node: fx.Node, kernel: fx.Node) -> fx.Node:
 
 def _groups(call: _Call) -> int:
     """The number of groups of a convolution, by the channels of its input and its kernel."""
-    given, kernel = call.inputs
+    arguments = call.operation._inbound_nodes[0].arguments
+    given, kernel = (*arguments.args, *arguments.kwargs.values())[:2]
     channels = given.shape[1 if call.operation.data_format == "channels_first" else -1]
     return int(channels // kernel.shape[-2])
 
@@ -545,6 +541,7 @@ SHAPED: dict[str, Callable[..., Any]] = {
     "Where": _where,
     "Clip": _clip,
     "Cast": _cast,
+    "ConvertToTensor": _cast,
     "FullLike": _full_like,
     "OneHot": _one_hot,
     "Tril": _triangle("tril"),
@@ -559,6 +556,7 @@ SHAPED: dict[str, Callable[..., Any]] = {
 #: type of the output: conditions, indices, masks, and what is cast or compared itself.
 _AS_THEY_ARE: dict[str, tuple[int, ...]] = {
     "Cast": (0,),
+    "ConvertToTensor": (0,),
     "Any": (0,),
     "All": (0,),
     "Argmax": (0,),

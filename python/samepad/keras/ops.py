@@ -33,8 +33,8 @@ def softmax(input: Tensor, dims: tuple[int, ...], mask: Tensor | None = None) ->
     Args:
         input: Of any shape, of a floating-point type.
         dims: The dimensions whose elements add up to 1.
-        mask: Booleans, or numbers of which those above 0.5 are True; broadcast to the input. What is
-            False becomes 0.
+        mask: Booleans, or numbers of which those above 0.5 are True; broadcast to the input. Where
+            it is False, the result is 0.
 
     Returns:
         A tensor of the input's shape.

@@ -243,7 +243,11 @@ def state_of(layer: Any, module: nn.Module) -> dict[str, torch.Tensor]:
         state = WEIGHTS[kind.__name__](layer) if known else _own(layer)
     if isinstance(module, nn.PReLU):  # Keras's have a dimension for each one of the input
         state["weight"] = state["weight"].reshape(-1)
-    return {name: torch.from_numpy(np.ascontiguousarray(a)) for name, a in state.items()}
+    # NumPy makes one dimension of none where it makes arrays contiguous.
+    return {
+        name: torch.from_numpy(np.ascontiguousarray(value)).reshape(value.shape)
+        for name, value in state.items()
+    }
 
 
 def _settings(layer: Any) -> dict[str, Any]:
