@@ -114,8 +114,8 @@ def test_weights_of_custom_layers_are_loaded() -> None:
     module = samepad.keras.to_torch(model, "keras")
     twin = samepad.keras.to_torch(patches(), "keras")
     samepad.keras.load_weights(twin, model)
-    theirs, ours = twin.state_dict(), module.state_dict()
-    assert all(torch.equal(theirs[name], value) for name, value in ours.items())
+    theirs, ours = twin.state_dict().values(), module.state_dict().values()
+    assert all(torch.equal(left, right) for left, right in zip(theirs, ours, strict=True))
 
 
 def test_subclassed_models() -> None:

@@ -100,16 +100,20 @@ def test_masking_hides_steps_of_one_value() -> None:
     assert_equal(model)
 
 
-def test_attention_to_what_is_masked() -> None:
+@pytest.mark.parametrize(
+    "attend",
+    [
+        lambda x: layers.MultiHeadAttention(2, 3)(x, x),
+        lambda x: layers.MultiHeadAttention(2, 3, dropout=0.1)(x, x, use_causal_mask=True),
+        lambda x: layers.Attention()([x, x]),
+        lambda x: layers.AdditiveAttention()([x, x]),
+    ],
+)
+def test_attention_to_what_is_masked(attend: Any) -> None:
+    """One at a time: MultiHeadAttention removes the mask of its input when it is called."""
     words = keras.Input((6,), dtype="int32")
     x = layers.Embedding(5, 4, mask_zero=True)(words)
-    outputs = [
-        layers.MultiHeadAttention(2, 3)(x, x),
-        layers.MultiHeadAttention(2, 3, dropout=0.1)(x, x, use_causal_mask=True),
-        layers.Attention()([x, x]),
-        layers.AdditiveAttention()([x, x]),
-    ]
-    assert_equal_on_words(keras.Model(words, outputs))
+    assert_equal_on_words(keras.Model(words, attend(x)))
 
 
 def test_softmax_with_a_mask() -> None:

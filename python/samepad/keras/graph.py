@@ -309,17 +309,19 @@ class Converter:
         if not hasattr(operation, "trainable_weights"):
             given = mapped(items, lambda item: values.get(id(item), item))
             return apply_function(b, operation, given, node.outputs)
-        if arguments.kwargs.get("training") and not of_images(operation):
-            raise UnsupportedError("called with training=True")
         tensors = [item for item in flat(items) if id(item) in values]
         masked = any(mask_of(tensor) is not None for tensor in tensors)
-        if is_followed(operation, masked):
+        follows = is_followed(operation, masked)
+        if not follows and not is_model(operation):
+            rule_of(operation)  # before what else may keep it from being converted
+        if arguments.kwargs.get("training") and not of_images(operation):
+            raise UnsupportedError("called with training=True")
+        if follows:
             return self.follow(b, node, values)
         mask = None
         if is_model(operation):
             tensors = inputs_of(functional(operation), items[0])
         else:
-            rule_of(operation)  # before what else may keep it from being converted
             mask = self.mask(b, node, values)
         if any(id(item) not in values and hasattr(item, "shape") for item in flat(items)):
             raise UnsupportedError("called with a constant")
