@@ -171,6 +171,21 @@ def _called_symbolically(layer: Any, constants: list[tuple[Any, Any]]) -> Iterat
             object.__setattr__(each, "__class__", kind)
 
 
+def _add_masks(layer: Any, args: list[Any], kwargs: dict[str, Any]) -> None:
+    """Add the masks that Keras takes from the tensors with which a layer is called."""
+    call = inspect.signature(layer.call)
+    bound = call.bind(*args, **kwargs).arguments
+    tensors = {
+        name: value
+        for name, value in bound.items()
+        if any(hasattr(item, "_keras_history") for item in flat(value))
+    }
+    for name, value in tensors.items():
+        mask = "mask" if len(tensors) == 1 else f"{name}_mask"
+        if mask in call.parameters and (mask not in bound or kwargs.get(mask, value) is None):
+            kwargs[mask] = mapped(value, mask_of)
+
+
 def traced(layer: Any, arguments: Any = None, batch: int = BATCH) -> Traced:
     """Return the graph of a call of a layer or a model.
 
@@ -209,6 +224,7 @@ def traced(layer: Any, arguments: Any = None, batch: int = BATCH) -> Traced:
     args, kwargs = keras.tree.map_structure(stand_in, (list(args), dict(kwargs)))
     if "training" in inspect.signature(layer.call).parameters:
         kwargs["training"] = kwargs.get("training") or False
+    _add_masks(layer, args, kwargs)
     weights = [
         (weight, keras.Input(batch_shape=weight.shape, dtype=_taken_as(layer, weight.dtype)))
         for weight in own_weights(layer)

@@ -233,7 +233,8 @@ def state_of(layer: Any, module: nn.Module) -> dict[str, torch.Tensor]:
     """
     kind = type(layer)
     known = kind.__module__.startswith("keras.") and kind.__name__ in WEIGHTS
-    if not known and not (is_own(layer) and own_weights(layer)):
+    of_torch = type(module).__module__.startswith("torch.nn.")
+    if not known and (of_torch or not is_own(layer) or not own_weights(layer)):
         raise UnsupportedError(saved_model(layer) or "no counterpart is known for its weights")
     if getattr(layer, "quantization_mode", None):
         raise UnsupportedError(f"quantized to {layer.quantization_mode}")
