@@ -6,6 +6,7 @@ import math
 import operator
 import sys
 import unicodedata
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -113,6 +114,15 @@ def _shared(module: nn.Module) -> list[str]:
     return statements
 
 
+def _graphs(module: nn.Module) -> Iterator[tuple[str, fx.GraphModule]]:
+    """Yield the graph modules in a module, but not those in these, with the last of their names."""
+    for name, child in module.named_children():
+        if isinstance(child, fx.GraphModule):
+            yield name, child
+        else:
+            yield from _graphs(child)
+
+
 class _Writer:
     """Writes the source of one file."""
 
@@ -184,7 +194,7 @@ class _Writer:
                 if parameter.default is inspect.Parameter.empty:
                     raise ValueError(f"cannot write {kind.__name__}: it does not keep its {name}")
                 continue
-            value = _plain(value) if name not in ("shape", "normalized_shape") else value
+            value = value if name.endswith("shape") else _plain(value)
             if _is_equal(value, _plain(parameter.default)):
                 keyworded = True
                 continue
@@ -240,6 +250,8 @@ class _Writer:
                 f"{self.literal(key)}: {self.literal(item, names)}" for key, item in value.items()
             ]
             return "{" + ", ".join(items) + "}"
+        if isinstance(value, nn.Module):
+            return self.constructor(value)
         if isinstance(value, slice):
             parts = [self.literal(p, names) for p in (value.start, value.stop, value.step)]
             return f"slice({', '.join(parts)})"
@@ -304,8 +316,8 @@ class _Writer:
 
     def write(self, module: fx.GraphModule, class_name: str) -> None:
         """Write the class for a module, after the classes for the graph modules in it."""
-        for name, child in module.named_children():
-            if isinstance(child, fx.GraphModule) and id(child) not in self.classes:
+        for name, child in _graphs(module):
+            if id(child) not in self.classes:
                 self.write(child, self._class_name(name))
         self.classes[id(module)] = class_name
         self.use("torch", "nn")
@@ -346,6 +358,7 @@ class _Writer:
             lines.append(f"{owner}.register_buffer({self.literal(name)}, {zeros})")
         for name, parameter in module.named_parameters(recurse=False):
             zeros = self._zeros(parameter)
+            zeros += "" if parameter.requires_grad else ", requires_grad=False"
             lines.append(f"{owner}.register_parameter({self.literal(name)}, nn.Parameter({zeros}))")
         return lines
 

@@ -1,5 +1,6 @@
 """Builds the graph of a module, and keeps track of the layout of each of Keras's tensors."""
 
+import numbers
 import operator
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
@@ -9,7 +10,12 @@ import torch
 from torch import fx, nn
 
 from samepad._building import GraphBuilder, UnsupportedError
-from samepad.keras.weights import load_state, mismatch, state_of
+from samepad.keras.weights import array, load_state, mismatch, state_of
+
+#: The batch size with which the code of custom layers is followed: a prime of which sizes of layers
+#: are no multiples. Where the code computes with a multiple of it, the module computes with the
+#: same multiple of its own batch size.
+BATCH = 104_729
 
 
 @dataclass(frozen=True)
@@ -43,34 +49,47 @@ def computed_in(keras_dtype: str) -> torch.dtype:
 
 
 #: Submodules by the id of Keras's layer and by their repr: a layer may have several submodules.
-Made = dict[int, dict[str, nn.Module]]
+#: Parameters by the id of Keras's variable and by their type.
+Made = dict[int, dict[str, Any]]
 
 #: Adds a nested model to the graph under a name; takes its inputs and returns its outputs.
 Nested = Callable[["Builder", Any, str, Any], list[Value]]
 
 
+#: Makes a module of a layer whose code is followed; takes the layer and the arguments of a call.
+Code = Callable[[Any, list[Any]], nn.Module]
+
+
 class Builder(GraphBuilder):
     """Builds a torch.fx.GraphModule, step by step."""
 
-    def __init__(self, nested: Nested, made: Made) -> None:
+    def __init__(self, nested: Nested, code: Code, made: Made) -> None:
         """Start with an empty graph.
 
         Args:
             nested: The function that adds a nested model.
+            code: The function that makes a module of a layer whose code is followed.
             made: The submodules made so far, for this graph and those that contain it. Sharing them
                 makes a layer that several models share one module.
         """
         super().__init__()
         self.nested = nested
+        self.code = code
         self.made = made
         #: The layer of Keras that is being converted.
         self.layer: Any = None
         #: The names of this graph's submodules, by their ids.
         self.names: dict[int, str] = {}
+        #: Where the batch size is read: an input, a dimension, and by how much it is multiplied.
+        self.batch: tuple[fx.Node, int, int] | None = None
 
-    def input(self, name: str, rank: int, dtype: torch.dtype, channels_first: bool) -> Value:
-        """Add the next input."""
-        return Value(self.placeholder(name), rank, dtype, channels_first and rank > 2)
+    def input(self, name: str, shape: Any, dtype: torch.dtype, channels_first: bool) -> Value:
+        """Add the next input, of Keras's shape."""
+        value = Value(self.placeholder(name), len(shape), dtype, channels_first and len(shape) > 2)
+        for position, size in enumerate(shape):
+            if self.batch is None and size and size % BATCH == 0:
+                self.batch = value.node, axis(value, position), size // BATCH
+        return value
 
     def module(self, name: str, module: nn.Module, *inputs: fx.Node) -> fx.Node:
         """Call a submodule; if the layer was called before, the one that was made then."""
@@ -79,6 +98,33 @@ class Builder(GraphBuilder):
             self.names[id(module)] = self.name(name)
             self.root.add_module(self.names[id(module)], module)
         return self.graph.call_module(self.names[id(module)], inputs)
+
+    def weight(self, name: str, variable: Any, dtype: torch.dtype, trainable: bool) -> fx.Node:
+        """Add a variable as a parameter; if it was added to a graph before, the same one."""
+        parameter = self.made.setdefault(id(variable), {}).setdefault(
+            str(dtype),
+            nn.Parameter(torch.from_numpy(array(variable)).to(dtype), requires_grad=trainable),
+        )
+        self.root.register_parameter(name, parameter)
+        return self.graph.get_attr(name)
+
+    def size(self, size: Any) -> Any:
+        """Return a size, or a number that is computed from sizes, for any batch size.
+
+        Raises:
+            UnsupportedError: It is a multiple of the batch size, which no input tells.
+        """
+        if not isinstance(size, numbers.Integral) or size == 0 or size % BATCH:
+            return size
+        if self.batch is None:
+            raise UnsupportedError("computes with the batch size, which no input tells")
+        node, dimension, multiple = self.batch
+        found = self.method("size", node, dimension)
+        times = int(size) // BATCH
+        if times % multiple:
+            return self.call(operator.floordiv, self.call(operator.mul, found, times), multiple)
+        times //= multiple
+        return found if times == 1 else self.call(operator.mul, found, times)
 
     def constant(self, name: str, tensor: torch.Tensor) -> fx.Node:
         """Add a constant tensor as a buffer."""

@@ -16,15 +16,14 @@ from samepad.keras.errors import described, refusal
 from samepad.keras.functions import SHAPED
 from samepad.keras.graph import (
     arguments_of,
-    flat,
     functional,
     has_channels_last,
     inputs_of,
-    is_custom,
     nodes_in_order,
     wants_channels_first,
 )
 from samepad.keras.layers import is_model, rule_of
+from samepad.keras.structures import flat, is_custom
 from samepad.keras.tracing import may_flatten, traced
 from samepad.keras.weights import WEIGHTS
 

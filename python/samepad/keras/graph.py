@@ -2,8 +2,8 @@
 
 import functools
 import inspect
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
+from types import SimpleNamespace
 from typing import Any
 
 from torch import fx
@@ -11,9 +11,12 @@ from torch import fx
 from samepad._building import UnsupportedError
 from samepad.keras.builder import Builder, Made, Value, computed_in, torch_dtype
 from samepad.keras.errors import described, refusal, saved_model
-from samepad.keras.functions import apply_function
-from samepad.keras.layers import apply, is_model, rule_of, takes_indices
+from samepad.keras.functions import apply_function, constant
+from samepad.keras.layers import apply, is_followed, is_model, of_images, rule_of, takes_indices
 from samepad.keras.live import of_keras_3
+from samepad.keras.structures import all_layers, flat, is_code, leaves, mapped
+from samepad.keras.tracing import Traced, followed, mask_of, nodes_to
+from samepad.keras.weights import own_names
 
 
 def functional(model: Any) -> Any:
@@ -27,7 +30,7 @@ def functional(model: Any) -> Any:
         raise UnsupportedError(
             "it is not built: give it an Input, or call model.build(input_shape)"
         )
-    if not getattr(type(model).call, "__module__", "").startswith("keras."):
+    if is_code(model):
         raise UnsupportedError("it is a subclass of keras.Model, whose computation is code")
     if not getattr(graph, "_nodes_by_depth", None):
         raise UnsupportedError("it has no graph: Keras cannot tell a layer's output without a call")
@@ -46,65 +49,10 @@ def nodes_in_order(graph: Any) -> list[Any]:
     ]
 
 
-def sublayers(layer: Any) -> list[Any]:
-    """The layers that a model has, or a layer of someone's own class, in order of registration."""
-    if hasattr(layer, "layers"):
-        return list(layer.layers)
-    own = not type(layer).__module__.startswith("keras.")
-    return list(layer._flatten_layers(include_self=False, recursive=False)) if own else []
-
-
-def is_custom(operation: Any) -> bool:
-    """Whether code of someone's own calls the layers that an operation holds."""
-    call = getattr(type(operation).call, "__module__", "")
-    return not call.startswith("keras.") and bool(sublayers(operation))
-
-
-def all_layers(layer: Any) -> list[Any]:
-    """A layer, or those of a model or a custom layer and of such in them, in order: each once, and
-    those that are called at each step of a sequence as if they were not. What has weights beside
-    those of its layers is there itself too."""
-    while type(layer).__name__ == "TimeDistributed":
-        layer = layer.layer
-    inner = sublayers(layer)
-    if not inner and not hasattr(layer, "layers"):
-        return [layer]
-    theirs = {id(weight) for child in inner for weight in child.weights}
-    itself = [] if all(id(weight) in theirs for weight in layer.weights) else [layer]
-    found = [*itself, *(below for child in inner for below in all_layers(child))]
-    return list({id(each): each for each in found}.values())
-
-
 def has_channels_last(model: Any) -> bool:
     """Whether tensors have their channels last: no layer says that they do not."""
     formats = {getattr(layer, "data_format", None) for layer in all_layers(model)}
     return "channels_first" not in formats
-
-
-def _leaves(structure: Any, path: tuple[Any, ...] = ()) -> Iterator[tuple[tuple[Any, ...], Any]]:
-    """What is in a structure, in the order in which Keras flattens it, after the keys to it."""
-    if isinstance(structure, dict):
-        keys: Any = sorted(structure)
-    elif isinstance(structure, (list, tuple)):
-        keys = range(len(structure))
-    else:
-        yield path, structure
-        return
-    for key in keys:
-        yield from _leaves(structure[key], (*path, key))
-
-
-def flat(structure: Any) -> list[Any]:
-    """What is in a structure, in the order in which Keras flattens it."""
-    return [leaf for _, leaf in _leaves(structure)]
-
-
-def _same_structure(structure: Any, leaf: Callable[[Any], Any]) -> Any:
-    if isinstance(structure, dict):
-        return {key: _same_structure(value, leaf) for key, value in structure.items()}
-    if isinstance(structure, (list, tuple)):
-        return type(structure)(_same_structure(value, leaf) for value in structure)
-    return leaf(structure)
 
 
 def _parameters(operation: Any) -> list[str]:
@@ -156,22 +104,6 @@ def _returned(graph: Any) -> Any:
     return structure[0] if alone else structure
 
 
-def _makers_of_masks(nodes: list[Any]) -> set[int]:
-    """The functions that Keras itself puts between a layer that masks and those that take masks."""
-    masks = {id(mask) for node in nodes for mask in flat(node.arguments.kwargs.get("mask"))}
-    makers = set()
-    for node in reversed(nodes):
-        is_layer = hasattr(node.operation, "trainable_weights")
-        if not is_layer and any(id(tensor) in masks for tensor in node.outputs):
-            makers.add(id(node.operation))
-            masks |= {
-                id(item)
-                for item in flat(arguments_of(node))
-                if getattr(item, "dtype", None) == "bool"
-            }
-    return makers
-
-
 def wants_channels_first(tensor: Any, nodes: list[Any]) -> bool:
     """How an input is taken: images and volumes with their channels first, and what has one
     dimension as the first layer that minds wants it."""
@@ -197,9 +129,86 @@ def wants_channels_first(tensor: Any, nodes: list[Any]) -> bool:
     return False
 
 
+def _signature(node: Any, tensors: tuple[Any, ...]) -> str:
+    """What an operation was called with: the shapes of tensors, and where which of them is."""
+    positions = {id(tensor): (i, tensor.shape) for i, tensor in enumerate(tensors)}
+    called_with = [list(node.arguments.args), node.arguments.kwargs]
+    return repr(mapped(called_with, lambda item: positions.get(id(item), item)))
+
+
+@dataclass(frozen=True)
+class _Calls:
+    """The calls that compute a model or a layer."""
+
+    owner: Any
+    #: Keras's tensors.
+    inputs: list[Any]
+    outputs: list[Any]
+    #: The structure of what it returns; None for the tensor or the tuple of the outputs.
+    returned: Any
+    nodes: list[Any]
+    #: Variables that the calls take, each with the tensor that stands for it.
+    weights: list[tuple[Any, Any]] = field(default_factory=list)
+    #: Arrays, likewise.
+    constants: list[tuple[Any, Any]] = field(default_factory=list)
+
+
+def _calls_of_model(model: Any) -> _Calls:
+    graph = functional(model)
+    return _Calls(model, graph.inputs, graph.outputs, _returned(graph), nodes_in_order(graph))
+
+
+def _calls_of_code(layer: Any, trace: Traced) -> _Calls:
+    inputs = [stand_in for _, stand_in in trace.inputs]
+    return _Calls(
+        layer,
+        inputs,
+        trace.outputs,
+        trace.returned,
+        trace.nodes,
+        trace.weights,
+        trace.constants,
+    )
+
+
+def _calls_of(model: Any) -> _Calls:
+    """The calls that compute a model that is converted.
+
+    Raises:
+        UnsupportedError: It is not built, or its code cannot be followed.
+    """
+    if not getattr(model, "built", False) or not is_code(model):
+        return _calls_of_model(model)
+    trace = followed(model)
+    return _calls_of_code(model, trace)
+
+
+def in_order(module: fx.GraphModule, layer: Any, b: Builder) -> None:
+    """Put the submodules of a custom layer's module in the order in which Keras lists its layers.
+
+    In that order `samepad.keras.load_weights` pairs them.
+    """
+    listed = {id(each): i for i, each in enumerate(layer._flatten_layers(include_self=False))}
+    positions = {
+        b.names[id(made)]: listed[owner]
+        for owner, several in b.made.items()
+        for made in several.values()
+        if id(made) in b.names and owner in listed
+    }
+    last = len(listed)
+    children = dict(module.named_children())
+    for name in sorted(children, key=lambda name: positions.get(name, last)):
+        module._modules[name] = module._modules.pop(name)
+
+
+def _names_of(tensors: list[Any]) -> list[str]:
+    # Keras numbers what has no name, all over the process.
+    return ["x" if each.name.startswith("keras_tensor") else each.name for each in tensors]
+
+
 @dataclass(frozen=True)
 class Converted:
-    """The module for a model."""
+    """The module for a model or a layer."""
 
     module: fx.GraphModule
     #: Which of its inputs it takes as (N, C, ...) where Keras has (N, ..., C).
@@ -216,41 +225,62 @@ class Converter:
         self.torch_layout = torch_layout and has_channels_last(model)
         #: A line for each operation.
         self.unsupported: dict[int, str] = {}
-        #: Operations that the layers stand for which mask, and are refused for that.
-        self.masks: set[int] = set()
         self.made: Made = {}
-        self.done: dict[int, Converted] = {}
+        self.done: dict[Any, Converted] = {}
+        #: Keeps layers that code makes when it is called, so that their ids stay theirs.
+        self.traces: list[Traced] = []
 
-    def convert(self, model: Any, inputs: list[bool] | None) -> Converted:
-        """The module for a model; `inputs` says which of a nested one's come channels first."""
-        graph = functional(model)
-        b = Builder(self.nested, self.made)
-        nodes = nodes_in_order(graph)
-        self.masks |= _makers_of_masks(nodes)
+    def convert(self, calls: _Calls, inputs: list[bool] | None) -> Converted:
+        """The module for a model or a layer; `inputs` says which of a nested one's come channels
+        first."""
+        b = Builder(self.nested, self.code, self.made)
         values: dict[int, Value] = {}
-        for position, tensor in enumerate(graph.inputs):
+        self.add_weights(b, calls, values)
+        for position, tensor in enumerate(calls.inputs):
             first = (
                 inputs[position]
                 if inputs is not None
-                else self.torch_layout and wants_channels_first(tensor, nodes)
+                else self.torch_layout and wants_channels_first(tensor, calls.nodes)
             )
-            # Keras numbers what has no name, all over the process.
-            name = "x" if tensor.name.startswith("keras_tensor") else tensor.name
+            (name,) = _names_of([tensor])
             dtype = torch_dtype(tensor.dtype) if inputs is None else computed_in(tensor.dtype)
-            values[id(tensor)] = b.input(name, len(tensor.shape), dtype, first)
-        taken = [values[id(tensor)].channels_first for tensor in graph.inputs]
-        for node in nodes:
-            results = self.results(b, node, values)
-            for tensor, result in zip(node.outputs, results, strict=True):
-                values[id(tensor)] = result
+            values[id(tensor)] = b.input(name, tensor.shape, dtype, first)
+        self.add_constants(b, calls, values)
+        taken = [values[id(tensor)].channels_first for tensor in calls.inputs]
+        for node in calls.nodes:
+            self.add(b, node, values)
         if inputs is None:
-            for tensor in graph.outputs:
+            for tensor in calls.outputs:
                 value = values[id(tensor)]
                 image = len(tensor.shape) > 3 or value.channels_first
                 values[id(tensor)] = b.held(value, self.torch_layout and image)
-        structure = _same_structure(_returned(graph), lambda tensor: values[id(tensor)].node)
-        outputs = [values[id(tensor)] for tensor in graph.outputs]
-        return Converted(b.finish(structure, type(model).__name__), taken, outputs)
+        structure = mapped(calls.returned, lambda tensor: values[id(tensor)].node)
+        outputs = [values[id(tensor)] for tensor in calls.outputs]
+        module = b.finish(structure, type(calls.owner).__name__)
+        if is_followed(calls.owner):
+            in_order(module, calls.owner, b)
+        return Converted(module, taken, outputs)
+
+    def add_weights(self, b: Builder, calls: _Calls, values: dict[int, Value]) -> None:
+        """Add the variables that the calls take as parameters."""
+        names = own_names([variable for variable, _ in calls.weights])
+        for name, (variable, tensor) in zip(names, calls.weights, strict=True):
+            dtype = computed_in(tensor.dtype)
+            trainable = bool(variable.trainable and calls.owner.trainable)
+            node = b.weight(b.name(name), variable, dtype, trainable and dtype.is_floating_point)
+            values[id(tensor)] = Value(node, len(tensor.shape), dtype)
+
+    @staticmethod
+    def add_constants(b: Builder, calls: _Calls, values: dict[int, Value]) -> None:
+        """Add the arrays on which layers are called as buffers."""
+        for array, tensor in calls.constants:
+            values[id(tensor)] = constant(b, calls.owner, array, None)
+
+    def add(self, b: Builder, node: Any, values: dict[int, Value]) -> None:
+        """Add one call, and note the values of its outputs."""
+        results = self.results(b, node, values)
+        for tensor, result in zip(node.outputs, results, strict=True):
+            values[id(tensor)] = result
 
     def results(self, b: Builder, node: Any, values: dict[int, Value]) -> list[Value]:
         """The outputs of one call; where it cannot be said, stand-ins and a line for the error."""
@@ -258,8 +288,7 @@ class Converter:
         try:
             return self.call(b, node, values)
         except UnsupportedError as error:
-            if id(node.operation) not in self.masks:
-                self.unsupported[id(node.operation)] = refusal(node.operation, error)
+            self.unsupported[id(node.operation)] = refusal(node.operation, error)
         except Exception as error:
             # With stand-ins for what it takes, anything may go wrong.
             if not self.unsupported:
@@ -278,26 +307,111 @@ class Converter:
         operation, arguments = node.operation, node.arguments
         items = arguments_of(node)
         if not hasattr(operation, "trainable_weights"):
-            given = _same_structure(items, lambda item: self.value(b, node, item, values))
-            return [apply_function(b, operation, given, node.outputs[0])]
+            given = mapped(items, lambda item: values.get(id(item), item))
+            return apply_function(b, operation, given, node.outputs)
+        tensors = [item for item in flat(items) if id(item) in values]
+        masked = any(mask_of(tensor) is not None for tensor in tensors)
+        follows = is_followed(operation, masked)
+        if not follows and not is_model(operation):
+            rule_of(operation)  # before what else may keep it from being converted
+        if arguments.kwargs.get("training") and not of_images(operation):
+            raise UnsupportedError("called with training=True")
+        if follows:
+            return self.follow(b, node, values)
+        mask = None
         if is_model(operation):
             tensors = inputs_of(functional(operation), items[0])
         else:
-            rule_of(operation)  # before what else may keep it from being converted
-            tensors = [item for item in flat(items) if id(item) in values]
+            mask = self.mask(b, node, values)
         if any(id(item) not in values and hasattr(item, "shape") for item in flat(items)):
             raise UnsupportedError("called with a constant")
-        if arguments.kwargs.get("training"):
-            raise UnsupportedError("called with training=True")
         named = {
             key
             for key, value in arguments.kwargs.items()
             if any(id(item) in values for item in flat(value))
-        } - {_parameters(operation)[0], "initial_state"}
+        } - {_parameters(operation)[0], "initial_state", "mask"}
         if named:
             raise UnsupportedError(f"called with {', '.join(sorted(named))}")
+        given_mask = self.argument(node, "mask")
+        tensors = [tensor for tensor in tensors if tensor is not given_mask]
         inputs = [self.value(b, node, tensor, values) for tensor in tensors]
-        return apply(b, operation, operation.name, inputs)
+        return apply(b, operation, operation.name, inputs, mask)
+
+    @staticmethod
+    def argument(node: Any, name: str) -> Any:
+        """An argument of a call by its name, or None."""
+        call = inspect.signature(node.operation.call)
+        if name not in call.parameters:
+            return None
+        return call.bind(*node.arguments.args, **node.arguments.kwargs).arguments.get(name)
+
+    def mask(self, b: Builder, node: Any, values: dict[int, Value]) -> Value | None:
+        """The mask that Keras gives a layer: the argument, or what is attached to the first input.
+
+        Raises:
+            UnsupportedError: The layer takes a mask that its counterpart does not.
+        """
+        if "mask" not in _parameters(node.operation):
+            return None
+        mask = self.argument(node, "mask")
+        arguments = [*node.arguments.args, *node.arguments.kwargs.values()]
+        tensors = [given for given in arguments if any(id(item) in values for item in flat(given))]
+        # Keras attaches no mask to a call on several arguments, such as a sequence and states.
+        if mask is None and len(tensors) == 1:
+            mask = mask_of(next(iter(flat(arguments_of(node)))))
+        if isinstance(mask, (list, tuple)):
+            mask = next((each for each in mask if each is not None), None)
+        return None if mask is None else self.tensor(b, mask, values)
+
+    def tensor(self, b: Builder, tensor: Any, values: dict[int, Value]) -> Value:
+        """The value of a tensor, such as a mask, whose calls may not be among a model's."""
+        if id(tensor) not in values:
+            layer = b.layer
+            for node in nodes_to([tensor], frozenset(values)):
+                self.add(b, node, values)
+            b.layer = layer
+        return values[id(tensor)]
+
+    def code(self, layer: Any, arguments: list[Any]) -> fx.GraphModule:
+        """A module of a layer whose code is followed, such as a cell; it returns a flat tuple."""
+        key = (id(layer), "code")
+        if key not in self.done:
+            trace = followed(layer, SimpleNamespace(args=arguments, kwargs={}))
+            calls = replace(_calls_of_code(layer, trace), returned=tuple(trace.outputs))
+            self.done[key] = self.convert(calls, [False] * len(trace.inputs))
+        return self.done[key].module
+
+    def follow(self, b: Builder, node: Any, values: dict[int, Value]) -> list[Value]:
+        """The outputs of a layer whose code is followed: of a module of its own.
+
+        Raises:
+            UnsupportedError: The code cannot be followed.
+        """
+        layer = node.operation
+        trace = followed(layer, node.arguments)
+        self.traces.append(trace)
+        if len(trace.outputs) != len(node.outputs):
+            raise UnsupportedError("its code cannot be followed (it has several outputs)")
+        tensors, stand_ins = zip(*trace.inputs, strict=True)
+        given = [
+            b.cast(self.tensor(b, tensor, values), computed_in(stand_in.dtype))
+            for tensor, stand_in in trace.inputs
+        ]
+        own = dict(zip(map(id, stand_ins), given, strict=True))
+        if not trace.nodes and all(id(output) in own for output in trace.outputs):
+            return [own[id(output)] for output in trace.outputs]
+        first = [value.channels_first for value in given]
+        key = (id(layer), _signature(node, tensors), tuple(first))
+        if key not in self.done:
+            self.done[key] = self.convert(_calls_of_code(layer, trace), first)
+        b.layer = layer
+        made = self.done[key]
+        result = b.module(layer.name, made.module, *(value.node for value in given))
+        paths = [path for path, leaf in leaves(trace.returned) if leaf is not None]
+        return [
+            replace(value, node=functools.reduce(b.item, path, result))
+            for path, value in zip(paths, made.outputs, strict=True)
+        ]
 
     def value(self, b: Builder, node: Any, item: Any, values: dict[int, Value]) -> Any:
         """An argument of a call: its value; in the type of what is made, where Keras casts it to
@@ -315,7 +429,8 @@ class Converter:
     def nested(self, b: Builder, model: Any, name: str, inputs: list[Value]) -> list[Value]:
         """A model inside of a model, converted once however often it is called."""
         if id(model) not in self.done:
-            self.done[id(model)] = self.convert(model, [value.channels_first for value in inputs])
+            first = [value.channels_first for value in inputs]
+            self.done[id(model)] = self.convert(_calls_of_model(model), first)
         made = self.done[id(model)]
         given = [
             b.held(b.cast(value, computed_in(tensor.dtype)), first).node
@@ -325,7 +440,7 @@ class Converter:
         ]
         b.layer = model
         result = b.module(name, made.module, *given)
-        paths = [path for path, _ in _leaves(_returned(functional(model)))]
+        paths = [path for path, _ in leaves(_returned(functional(model)))]
         return [
             replace(value, node=functools.reduce(b.item, path, result))
             for path, value in zip(paths, made.outputs, strict=True)
@@ -344,11 +459,11 @@ def converted(model: Any, layout: str) -> Converted:
         )
     try:
         model = of_keras_3(model)
-        functional(model)
+        calls = _calls_of(model)
     except UnsupportedError as error:
         raise ValueError(f"cannot convert the model {described(model)}: {error}") from None
     converter = Converter(model, layout == "torch")
-    result = converter.convert(model, None)
+    result = converter.convert(calls, None)
     if converter.unsupported:
         lines = "".join(f"\n  {line}" for line in converter.unsupported.values())
         raise ValueError(

@@ -16,7 +16,8 @@ from samepad.keras import ops
 from samepad.keras.activations import activate, activation_name, relu
 from samepad.keras.builder import Builder, Value, axis, computed_in, with_weights
 from samepad.keras.errors import saved_model
-from samepad.keras.recurrent import bidirectional, recurrent
+from samepad.keras.recurrent import bidirectional, recurrent, steps
+from samepad.keras.structures import is_code, is_own
 from samepad.keras.weights import WEIGHTS, array
 from samepad.normalization import LenientGroupNorm
 
@@ -36,6 +37,8 @@ class Rule:
 
     layout: str | Callable[[Any, int], str]
     build: Build
+    #: Whether `build` takes the mask of the first input, as an argument `mask`.
+    masked: bool = False
 
     def channels_first(self, layer: Any, rank: int) -> bool | None:
         """Whether inputs must be (N, C, ...) where Keras has (N, ..., C); None if both will do."""
@@ -179,6 +182,14 @@ def _pool(kind: str) -> Build:
     return build
 
 
+def _adaptive(kind: str) -> Build:
+    def build(b: Builder, layer: Any, name: str, value: Value) -> fx.Node:
+        made = _of_dimensions(kind, value.rank - 2)
+        return b.module(name, made(one(layer.output_size)), value.node)
+
+    return build
+
+
 def _global_pool(method: str) -> Build:
     def build(b: Builder, layer: Any, name: str, value: Value) -> Value:
         dims = tuple(range(2, value.rank))
@@ -189,12 +200,13 @@ def _global_pool(method: str) -> Build:
 
 
 def _batch_normalization_layout(layer: Any, rank: int) -> str:
-    position = layer.axis % rank
-    if position == rank - 1:
-        return "spatial"
-    if position == 1:
-        return "keras"
-    raise UnsupportedError(f"axis={layer.axis} of a tensor of rank {rank}")
+    return "spatial" if layer.axis % rank == rank - 1 else "keras"
+
+
+def _group_normalization_layout(layer: Any, rank: int) -> str:
+    if layer.axis % rank not in (1, rank - 1):
+        raise UnsupportedError(f"axis={layer.axis} of a tensor of rank {rank}")
+    return _batch_normalization_layout(layer, rank)
 
 
 def _batch_normalization(b: Builder, layer: Any, name: str, value: Value) -> fx.Node:
@@ -205,18 +217,29 @@ def _batch_normalization(b: Builder, layer: Any, name: str, value: Value) -> fx.
         made = ops.FrozenBatchNorm
     size = array(layer.moving_mean).size
     module = made(size, eps=layer.epsilon, momentum=round(1 - layer.momentum, 12))
-    node = b.method("flatten", value.node, 2) if folded else value.node
+    position = axis(value, layer.axis)
+    given = value.node if position == 1 else b.method("movedim", value.node, position, 1)
+    node = b.method("flatten", given, 2) if folded else given
     node = b.module(name, with_weights(module, layer, value.dtype), node)
-    return b.method("reshape_as", node, value.node) if folded else node
+    node = b.method("reshape_as", node, given) if folded else node
+    return node if position == 1 else b.method("movedim", node, 1, position)
+
+
+def _normalized(layer: Any, rank: int) -> list[int]:
+    """The axes that a LayerNormalization normalizes, of a tensor of a rank."""
+    axes = layer.axis if isinstance(layer.axis, (list, tuple)) else [layer.axis]
+    return sorted(each % rank for each in axes)
+
+
+def _normalizes_last(layer: Any) -> bool:
+    """Whether a LayerNormalization is PyTorch's, which normalizes the last axes."""
+    rank = len(layer._build_shapes_dict["input_shape"])
+    axes = _normalized(layer, rank)
+    return axes == list(range(rank - len(axes), rank)) and not layer.rms_scaling
 
 
 def _layer_normalization(b: Builder, layer: Any, name: str, value: Value) -> fx.Node:
-    axes = layer.axis if isinstance(layer.axis, (list, tuple)) else [layer.axis]
-    positions = sorted(a % value.rank for a in axes)
-    if positions != list(range(value.rank - len(axes), value.rank)):
-        raise UnsupportedError(f"axis={layer.axis}, where PyTorch normalizes the last ones")
-    if getattr(layer, "rms_scaling", False):
-        raise UnsupportedError("rms_scaling=True")
+    positions = _normalized(layer, value.rank)
     # Without weights, the size is known only from the input's shape.
     weighted = layer.scale or layer.center
     shape = (
@@ -288,10 +311,17 @@ def _prelu(b: Builder, layer: Any, name: str, value: Value) -> fx.Node:
     return b.module(name, with_weights(module, layer, value.dtype), value.node)
 
 
-def _softmax(b: Builder, layer: Any, name: str, value: Value) -> fx.Node:
-    if not isinstance(layer.axis, int):
-        raise UnsupportedError(f"axis={layer.axis}")
-    return b.module(name, nn.Softmax(axis(value, layer.axis)), value.node)
+def _softmax(b: Builder, layer: Any, name: str, value: Value, mask: Value | None = None) -> fx.Node:
+    axes = [layer.axis] if isinstance(layer.axis, int) else list(layer.axis)
+    positions = tuple(axis(value, each) for each in axes)
+    if mask is not None:
+        if mask.rank not in (value.rank, 0) and value.channels_first:
+            raise UnsupportedError("a mask of another rank than the input, in another layout")
+        held = b.held(mask, value.channels_first) if mask.rank == value.rank else mask
+        return b.call(ops.softmax, value.node, positions, held.node)
+    if len(positions) > 1:
+        return b.call(ops.softmax, value.node, positions)
+    return b.module(name, nn.Softmax(positions[0]), value.node)
 
 
 def _flatten(b: Builder, layer: Any, name: str, value: Value) -> Value:
@@ -320,10 +350,75 @@ def _repeat_vector(b: Builder, layer: Any, name: str, value: Value) -> Value:
 def _up_sampling(b: Builder, layer: Any, name: str, value: Value) -> fx.Node:
     mode = getattr(layer, "interpolation", "nearest")
     if mode not in ("nearest", "bilinear"):
-        raise UnsupportedError(f"interpolation={mode!r} is computed otherwise by PyTorch")
+        factors = tuple(map(int, layer.size))
+        module = ops.Resizing(None, ops.known_interpolation(mode), factors)
+        return b.module(name, module, value.node)
     size = layer.size if isinstance(layer.size, int) else one(layer.size)
     factor = float(size) if isinstance(size, int) else tuple(float(s) for s in size)
     return b.module(name, nn.Upsample(scale_factor=factor, mode=mode), value.node)
+
+
+def _check_images(layer: Any, value: Value) -> None:
+    if value.rank != 4:
+        raise UnsupportedError(f"called on a tensor of rank {value.rank}")
+
+
+def _resizing(b: Builder, layer: Any, name: str, value: Value) -> Value:
+    _check_images(layer, value)
+    for option in ("antialias", "crop_to_aspect_ratio", "pad_to_aspect_ratio"):
+        if getattr(layer, option, False):
+            raise UnsupportedError(f"{option}=True")
+    size = (int(layer.height), int(layer.width))
+    module = ops.Resizing(size, ops.known_interpolation(layer.interpolation))
+    value = b.cast(value, computed_in(layer.compute_dtype))
+    return replace(value, node=b.module(name, module, value.node))
+
+
+def _center_crop(b: Builder, layer: Any, name: str, value: Value) -> Value:
+    _check_images(layer, value)
+    module = ops.CenterCrop(int(layer.height), int(layer.width))
+    return replace(value, node=b.module(name, module, value.node))
+
+
+#: Layers of which Keras computes nothing in inference.
+_ONLY_IN_TRAINING = (
+    "AugMix",
+    "CutMix",
+    "MixUp",
+    "RandAugment",
+    "RandomBrightness",
+    "RandomColorDegeneration",
+    "RandomColorJitter",
+    "RandomContrast",
+    "RandomElasticTransform",
+    "RandomErasing",
+    "RandomFlip",
+    "RandomGaussianBlur",
+    "RandomGrayscale",
+    "RandomHue",
+    "RandomInvert",
+    "RandomPerspective",
+    "RandomPosterization",
+    "RandomRotation",
+    "RandomSaturation",
+    "RandomSharpness",
+    "RandomShear",
+    "RandomTranslation",
+    "RandomZoom",
+)
+
+
+def _only_in_training(b: Builder, layer: Any, name: str, value: Value) -> Value:
+    value = b.cast(value, computed_in(layer.compute_dtype))
+    return replace(value, node=b.module(name, ops.OnlyInTraining(type(layer).__name__), value.node))
+
+
+def _einsum_dense(b: Builder, layer: Any, name: str, value: Value) -> Value:
+    bias = None if layer.bias is None else tuple(layer.bias.shape)
+    module = ops.EinsumDense(layer.equation, tuple(layer.kernel.shape), bias)
+    made = b.module(name, with_weights(module, layer, value.dtype), value.node)
+    rank = len(layer.compute_output_shape((None,) * value.rank))
+    return _activated(b, layer, name + "_activation", value.made(made, rank))
 
 
 def _pairs(amounts: Any) -> list[tuple[int, int]]:
@@ -364,12 +459,11 @@ def _spatial_dropout(b: Builder, layer: Any, name: str, value: Value) -> fx.Node
 
 
 def _masking(b: Builder, layer: Any, name: str, value: Value) -> Value:
-    raise UnsupportedError("masks: PyTorch's layers take no mask")
+    module = ops.Masking(float(layer.mask_value))
+    return replace(value, node=b.module(name, module, value.node))
 
 
 def _embedding(b: Builder, layer: Any, name: str, value: Value) -> Value:
-    if layer.mask_zero:
-        raise UnsupportedError("mask_zero=True: PyTorch's layers take no mask")
     module = nn.Embedding(layer.input_dim, layer.output_dim)
     dtype = computed_in(layer.compute_dtype)
     # Keras casts the indices, so they may be floats.
@@ -432,8 +526,12 @@ def _permute(b: Builder, layer: Any, name: str, value: Value) -> fx.Node:
     return b.permute(value.node, (0, *layer.dims))
 
 
-def _time_distributed(b: Builder, layer: Any, name: str, value: Value) -> Value:
+def _time_distributed(
+    b: Builder, layer: Any, name: str, value: Value, mask: Value | None = None
+) -> Value:
     """Fold the time steps into the batch, (N T, ...), and apply the inner layer."""
+    if mask is not None and "mask" in inspect.signature(layer.layer.call).parameters:
+        raise UnsupportedError("a mask of each step")
     node: Any = value.node
     if node.target == "unflatten" and node.args[1] == 0:  # the output of such a layer
         node, _, (_, steps) = node.args
@@ -468,14 +566,20 @@ RULES: dict[str, Rule] = {
     **_each("ZeroPadding{}D", ALL, Rule("spatial", _zero_padding(1, "padding"))),
     **_each("Cropping{}D", ALL, Rule("spatial", _zero_padding(-1, "cropping"))),
     **_each("SpatialDropout{}D", ALL, Rule("spatial", _spatial_dropout)),
+    **_each("AdaptiveAveragePooling{}D", ALL, Rule("spatial", _adaptive("AdaptiveAvgPool"))),
+    **_each("AdaptiveMaxPooling{}D", ALL, Rule("spatial", _adaptive("AdaptiveMaxPool"))),
+    **dict.fromkeys(_ONLY_IN_TRAINING, Rule("any", _only_in_training)),
+    "Resizing": Rule("spatial", _resizing),
+    "CenterCrop": Rule("spatial", _center_crop),
     "Dense": Rule("keras", _dense),
+    "EinsumDense": Rule("keras", _einsum_dense),
     "Flatten": Rule("keras", _flatten),
     "Reshape": Rule("keras", _reshape),
     "Permute": Rule("keras", _permute),
     "RepeatVector": Rule("keras", _repeat_vector),
     "BatchNormalization": Rule(_batch_normalization_layout, _batch_normalization),
     "LayerNormalization": Rule("keras", _layer_normalization),
-    "GroupNormalization": Rule(_batch_normalization_layout, _group_normalization),
+    "GroupNormalization": Rule(_group_normalization_layout, _group_normalization),
     "Normalization": Rule("any", _normalization),
     "Rescaling": Rule("any", _rescaling),
     "Activation": Rule("any", _activated),
@@ -483,7 +587,7 @@ RULES: dict[str, Rule] = {
     "LeakyReLU": Rule("any", _module(lambda layer: nn.LeakyReLU(float(layer.negative_slope)))),
     "ELU": Rule("any", _module(lambda layer: nn.ELU(float(layer.alpha)))),
     "PReLU": Rule(_prelu_layout, _prelu),
-    "Softmax": Rule("any", _softmax),
+    "Softmax": Rule("any", _softmax, masked=True),
     "Dropout": Rule("any", _dropout),
     "GaussianNoise": Rule("any", _module(lambda layer: ops.GaussianNoise(layer.stddev))),
     "GaussianDropout": Rule("any", _module(lambda layer: ops.GaussianDropout(layer.rate))),
@@ -491,10 +595,11 @@ RULES: dict[str, Rule] = {
     "ActivityRegularization": Rule("any", _identity),
     "Identity": Rule("any", _identity),
     "Embedding": Rule("keras", _embedding),
-    "Masking": Rule("any", _masking),
-    **dict.fromkeys(("LSTM", "GRU", "SimpleRNN"), Rule("keras", recurrent)),
-    "Bidirectional": Rule("keras", bidirectional),
-    "TimeDistributed": Rule("keras", _time_distributed),
+    "Masking": Rule("keras", _masking),
+    **dict.fromkeys(("LSTM", "GRU", "SimpleRNN"), Rule("keras", recurrent, masked=True)),
+    **dict.fromkeys(("RNN", *(f"ConvLSTM{d}D" for d in ALL)), Rule("keras", steps, masked=True)),
+    "Bidirectional": Rule("keras", bidirectional, masked=True),
+    "TimeDistributed": Rule("keras", _time_distributed, masked=True),
     "Add": Rule("any", _merge(operator.add)),
     "Subtract": Rule("any", _merge(operator.sub)),
     "Multiply": Rule("any", _merge(operator.mul)),
@@ -516,9 +621,37 @@ def is_model(operation: Any) -> bool:
     return hasattr(operation, "layers") and hasattr(operation, "inputs")
 
 
+def is_followed(layer: Any, masked: bool = False) -> bool:
+    """Whether a layer is converted by following its code.
+
+    Args:
+        layer: A layer or a model.
+        masked: Whether it is called on a tensor that has a mask. Masks reach the layers in a model,
+            whose graph does not show them.
+    """
+    if is_model(layer) and not is_code(layer):
+        return masked
+    kind = type(layer).__name__
+    # Rules are for other settings than these.
+    averages_masked = kind == "GlobalAveragePooling1D" and masked
+    other_axes = kind == "LayerNormalization" and not _normalizes_last(layer)
+    return is_own(layer) or averages_masked or other_axes
+
+
+def of_images(layer: Any) -> bool:
+    """Whether a layer prepares images, of which Keras says training=True unless a model denies."""
+    return type(layer).__name__ in (*_ONLY_IN_TRAINING, "Resizing", "CenterCrop")
+
+
 def takes_indices(layer: Any) -> bool:
     """Whether a layer takes indices, which are not cast to the type that it computes in."""
     return type(layer).__name__ == "Embedding"
+
+
+_LAMBDA = (
+    "it holds code of its own, which may be anything: write it as a layer of your own, whose call "
+    "uses keras.ops, or as these functions between layers"
+)
 
 
 def rule_of(layer: Any) -> Rule:
@@ -528,6 +661,8 @@ def rule_of(layer: Any) -> Rule:
         UnsupportedError: There is none, or the class is not Keras's own.
     """
     kind = type(layer)
+    if kind.__name__ == "Lambda":
+        raise UnsupportedError(_LAMBDA)
     if kind.__module__.split(".")[0] != "keras":
         raise UnsupportedError(f"a class of {kind.__module__}, not of Keras: it is code")
     if kind.__name__ not in RULES:
@@ -535,8 +670,16 @@ def rule_of(layer: Any) -> Rule:
     return RULES[kind.__name__]
 
 
-def apply(b: Builder, layer: Any, name: str, values: list[Value]) -> list[Value]:
+#: Layers that use a mask in training only.
+_WITHOUT_MASK = ("BatchNormalization",)
+
+
+def apply(
+    b: Builder, layer: Any, name: str, values: list[Value], mask: Value | None = None
+) -> list[Value]:
     """Convert a layer of Keras, or a model with one input, and return its outputs.
+
+    `mask` is the mask of the first input, if it has one.
 
     Raises:
         UnsupportedError: PyTorch has no counterpart for the layer, or for one of its arguments.
@@ -554,11 +697,16 @@ def apply(b: Builder, layer: Any, name: str, values: list[Value]) -> list[Value]
     else:
         values = [b.held(value, channels_first) for value in values]
     b.layer = layer
+    options = {} if mask is None else {"mask": mask}
+    if options and not rule.masked:
+        if type(layer).__name__ not in _WITHOUT_MASK:
+            raise UnsupportedError("called with a mask")
+        options = {}
     try:
-        inspect.signature(rule.build).bind(b, layer, name, *values)
+        inspect.signature(rule.build).bind(b, layer, name, *values, **options)
     except TypeError:
         raise UnsupportedError(f"called on {len(values)} tensors") from None
-    result = rule.build(b, layer, name, *values)
+    result = rule.build(b, layer, name, *values, **options)
     if isinstance(result, fx.Node):
         result = replace(values[0], node=result)
     return result if isinstance(result, list) else [result]

@@ -8,8 +8,9 @@ from torch import fx, nn
 from samepad._building import UnsupportedError
 from samepad.keras.errors import described, refusal, saved_model
 from samepad.keras.features import Tracer, reordered
-from samepad.keras.graph import all_layers, converted
+from samepad.keras.graph import converted
 from samepad.keras.live import of_keras_3
+from samepad.keras.structures import all_layers
 from samepad.keras.weights import load_state, mismatch, state_of
 
 #: The key in the `meta` of a module made by `to_torch` or `to_source` that holds its input layout.
@@ -20,14 +21,18 @@ _CONSTANT = ("Normalization",)
 
 
 def _weighted(module: nn.Module) -> list[tuple[str, nn.Module]]:
-    """Return modules with weights by registration; a separable convolution counts as one."""
+    """Return modules with weights by registration; a separable convolution counts as one.
+
+    A module that has weights beside those of the modules in it comes before these.
+    """
     inner = [
         name for name, child in module.named_children() if any(True for _ in child.parameters())
     ]
     separable = inner == ["depthwise", "pointwise"]
-    if separable or any(True for _ in module.parameters(recurse=False)):
+    if separable:
         return [("", module)]
-    return [
+    own = [("", module)] if any(True for _ in module.parameters(recurse=False)) else []
+    return own + [
         (f"{name}.{inner}".rstrip("."), found)
         for name, child in module.named_children()
         for inner, found in _weighted(child)

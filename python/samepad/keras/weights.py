@@ -10,20 +10,26 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import nn
+from torch import fx, nn
 from torch.nn.parameter import is_lazy
 
 from samepad._building import UnsupportedError
+from samepad._names import Names
 from samepad.gru import ResetBeforeGRU
 from samepad.keras.errors import saved_model
+from samepad.keras.structures import is_own, own_weights
 
 Arrays = dict[str, NDArray[Any]]
 
 
+def keras_array(variable: Any) -> NDArray[Any]:
+    """Return the value of a variable or a tensor of Keras with any backend, in its type."""
+    return np.asarray(variable.numpy() if hasattr(variable, "numpy") else variable)
+
+
 def array(variable: Any) -> NDArray[Any]:
     """Return the value of a variable of Keras with any backend, as float64 or float32."""
-    value = variable.numpy() if hasattr(variable, "numpy") else variable
-    value = np.asarray(value)
+    value = keras_array(variable)
     return value if value.dtype == np.float64 else value.astype(np.float32)
 
 
@@ -36,6 +42,12 @@ def _with_bias(layer: Any, weights: Arrays, name: str = "bias") -> Arrays:
 def _dense(layer: Any) -> Arrays:
     """Convert the kernel (in, out) to (out, in)."""
     return _with_bias(layer, {"weight": array(layer.kernel).T})
+
+
+def _einsum_dense(layer: Any) -> Arrays:
+    """Keep the layout, which the equation says."""
+    weights = {"weight": array(layer.kernel)}
+    return weights if layer.bias is None else {**weights, "bias": array(layer.bias)}
 
 
 def _filters_first(kernel: NDArray[Any]) -> NDArray[Any]:
@@ -123,7 +135,7 @@ def function_name(function: Any) -> str:
     return name if module.startswith("keras.") else f"{module}.{name}"
 
 
-def _check_cell(layer: Any) -> None:
+def check_cell(layer: Any) -> None:
     """Refuse a cell whose activations PyTorch's cell does not have.
 
     Raises:
@@ -141,7 +153,7 @@ def _recurrent(layer: Any, suffix: str = "_l0") -> Arrays:
 
     Where Keras has one bias, the second of PyTorch's two is 0. A GRU may have two in Keras as well.
     """
-    _check_cell(layer)
+    check_cell(layer)
     gates = _GATES[type(layer).__name__]
 
     def reordered(matrix: NDArray[Any]) -> NDArray[Any]:
@@ -192,12 +204,25 @@ WEIGHTS: dict[str, Callable[[Any], Arrays]] = {
     "BatchNormalization": _batch_normalization,
     "LayerNormalization": _layer_normalization,
     "GroupNormalization": _group_normalization,
+    "EinsumDense": _einsum_dense,
     "Embedding": lambda layer: {"weight": array(layer.embeddings)},
     "PReLU": lambda layer: {"weight": array(layer.alpha)},
     "LayerScale": lambda layer: {"weight": array(layer.gamma)},
     **dict.fromkeys(_GATES, _recurrent),
     "Bidirectional": _bidirectional,
 }
+
+
+def own_names(variables: list[Any]) -> list[str]:
+    """The names of the parameters for a custom layer's own variables, in their order."""
+    name = Names()
+    return [name(variable.name) for variable in variables]
+
+
+def _own(layer: Any) -> Arrays:
+    """Return the variables that a custom layer has beside those of its layers."""
+    variables = own_weights(layer)
+    return dict(zip(own_names(variables), map(array, variables), strict=True))
 
 
 def state_of(layer: Any, module: nn.Module) -> dict[str, torch.Tensor]:
@@ -207,14 +232,23 @@ def state_of(layer: Any, module: nn.Module) -> dict[str, torch.Tensor]:
         UnsupportedError: No counterpart is known for the layer's class, or it is quantized.
     """
     kind = type(layer)
-    if not kind.__module__.startswith("keras.") or kind.__name__ not in WEIGHTS:
+    known = kind.__module__.startswith("keras.") and kind.__name__ in WEIGHTS
+    of_torch = type(module).__module__.startswith("torch.nn.")
+    if not known and (of_torch or not is_own(layer) or not own_weights(layer)):
         raise UnsupportedError(saved_model(layer) or "no counterpart is known for its weights")
     if getattr(layer, "quantization_mode", None):
         raise UnsupportedError(f"quantized to {layer.quantization_mode}")
-    state = WEIGHTS[kind.__name__](layer)
+    if kind.__name__ in _GATES and not isinstance(module, nn.RNNBase):
+        state = _own(layer.cell)  # of a cell whose code is followed
+    else:
+        state = WEIGHTS[kind.__name__](layer) if known else _own(layer)
     if isinstance(module, nn.PReLU):  # Keras's have a dimension for each one of the input
         state["weight"] = state["weight"].reshape(-1)
-    return {name: torch.from_numpy(np.ascontiguousarray(a)) for name, a in state.items()}
+    # NumPy makes one dimension of none where it makes arrays contiguous.
+    return {
+        name: torch.from_numpy(np.ascontiguousarray(value)).reshape(value.shape)
+        for name, value in state.items()
+    }
 
 
 def _settings(layer: Any) -> dict[str, Any]:
@@ -244,6 +278,8 @@ def mismatch(module: nn.Module, layer: Any, state: dict[str, torch.Tensor]) -> s
     """Return why a layer's `state` does not fit a module, or None if it fits."""
     own = module.state_dict()
     own.pop("num_batches_tracked", None)
+    if is_own(layer):  # what is in it are layers of their own
+        own = dict(module.named_parameters(recurse=False))
     if set(own) != set(state):
         return f"has {', '.join(sorted(own)) or 'no weights'}; expected {', '.join(sorted(state))}"
     for name, tensor in state.items():
@@ -251,7 +287,8 @@ def mismatch(module: nn.Module, layer: Any, state: dict[str, torch.Tensor]) -> s
             return "is lazy and has not seen an input yet"
         if own[name].shape != tensor.shape:
             return f"has {name} of shape {tuple(own[name].shape)}; expected {tuple(tensor.shape)}"
-    for name, value in _settings(layer).items():
+    settings = {} if isinstance(module, fx.GraphModule) else _settings(layer)
+    for name, value in settings.items():
         found = _found(module, name, value)
         if found != value:
             return f"has {name}={found!r}; expected {value!r}"
