@@ -1,4 +1,4 @@
-"""Tests a model of every kind of SAME layer with each tool in README's table "Works with"."""
+"""Tests a model of every kind of SAME layer with each tool in the manual's table "Works with"."""
 
 import copy
 import itertools
