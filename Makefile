@@ -1,4 +1,4 @@
-# Everything is installed and built in .venv and build, which `make clean` removes. The only
+# Everything is installed and built in .venv (or .venv-torch-VERSION) and build, which `make clean` removes. The only
 # exceptions are Debian's libgtest-dev and doxygen, which `make test` and `make docs` install if they
 # are missing and apt-get may be used.
 
@@ -6,9 +6,11 @@ PYTHON ?= python3
 TORCH ?= torch==2.13.0
 JOBS ?= 2
 
-VENV := .venv
+# Another PyTorch than CI's has an environment and a build of its own.
+OTHER := $(if $(filter torch==2.13.0,$(TORCH)),,-$(subst torch==,torch-,$(TORCH)))
+VENV := .venv$(OTHER)
 BIN := $(CURDIR)/$(VENV)/bin
-BUILD := build/tests
+BUILD := build/tests$(OTHER)
 STAMPS := $(VENV)/stamps
 PIP := $(BIN)/python -m pip --disable-pip-version-check
 SOURCES := $(shell find csrc python/samepad -type f \( -name '*.cpp' -o -name '*.h' -o -name '*.in' \
@@ -104,8 +106,16 @@ docs: $(STAMPS)/package $(STAMPS)/docs $(STAMPS)/doxygen  ## Build the manual: b
 	doxygen docs/Doxyfile
 	$(BIN)/python -m sphinx -W --keep-going -q -b html docs build/docs/html
 
+# The libraries that a wheel must not bring along are PyTorch's, and the OpenMP that PyTorch loads.
+wheel: $(STAMPS)/package $(STAMPS)/wheel  ## Build a wheel for other machines: dist/*.whl
+	$(call say,Building the wheel)
+	rm -rf build/wheel$(OTHER)
+	$(PIP) wheel --quiet --no-deps --no-build-isolation --wheel-dir build/wheel$(OTHER) .
+	$(BIN)/python -m auditwheel --quiet repair --strip --wheel-dir dist \
+		--exclude 'libtorch*' --exclude 'libc10*' --exclude 'libgomp*' build/wheel$(OTHER)/*.whl
+
 clean:  ## Remove what was built
-	rm -rf $(VENV) build dist demo-output docs/generated python/samepad.egg-info
+	rm -rf .venv .venv-torch-* build dist demo-output docs/generated python/samepad.egg-info
 
 $(VENV)/bin/python:
 	$(call say,Making a virtual environment in $(VENV))
@@ -150,6 +160,11 @@ $(STAMPS)/lint: pyproject.toml $(STAMPS)/torch
 $(STAMPS)/docs: pyproject.toml $(STAMPS)/torch
 	$(call say,Installing what builds the manual)
 	$(PIP) install --quiet --group docs
+	@touch $@
+
+$(STAMPS)/wheel: pyproject.toml $(STAMPS)/torch
+	$(call say,Installing auditwheel)
+	$(PIP) install --quiet --group wheel
 	@touch $@
 
 $(STAMPS)/doxygen: | $(STAMPS)/torch
