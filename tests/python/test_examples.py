@@ -193,6 +193,20 @@ def test_the_classifier_learns_and_its_saved_weights_load(tmp_path: Path) -> Non
 def test_digits_with_either_net(net: str, tmp_path: Path) -> None:
     output = run("digits_same_vs_valid.py", tmp_path, "--net", net, "--seeds=2", "--epochs=1")
     assert "difference" in output
+    assert "The ranges " in output
+
+
+def test_overlapping_ranges_are_called_so() -> None:
+    def runs(*accuracies: float) -> list[digits.Curves]:
+        return [digits.Curves([0.0], [accuracy]) for accuracy in accuracies]
+
+    separate = digits.ranges_sentence({"same": runs(98, 97), "valid": runs(96, 95)})
+    assert separate.startswith("The ranges are separate: padding 'same' reaches 97.00 to 98.00 %")
+    overlapping = digits.ranges_sentence({"same": runs(98, 96), "valid": runs(97, 94)})
+    assert overlapping.startswith("The ranges overlap: padding 'same' reaches 96.00 to 98.00 %")
+    assert "neither padding is better" in overlapping
+    touching = digits.ranges_sentence({"same": runs(96, 95), "valid": runs(97, 96)})
+    assert touching.startswith("The ranges overlap: padding 'valid'")
 
 
 def test_same_keeps_28_x_28() -> None:
