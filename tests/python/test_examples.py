@@ -159,9 +159,10 @@ def test_two_steps_of_adversarial_training() -> None:
 
 def test_the_signals_are_windows_of_the_recording() -> None:
     signals = gan.load_signals()
-    assert signals.shape == (1024 - gan.LENGTH + 1, 1, gan.LENGTH)
+    assert signals.shape == (1024 - gan.EVERY * (gan.LENGTH - 1), 1, gan.LENGTH)
     assert 0.5 < signals.abs().amax() <= 0.9 + 1e-6
-    assert torch.equal(signals[5, 0, 1:], signals[6, 0, :-1])
+    assert torch.equal(signals[5, 0, 1:], signals[5 + gan.EVERY, 0, :-1])
+    assert (signals.amax(dim=2) > gan.PEAK).all()
 
 
 def run(example: str, output: Path, *arguments: str) -> str:
