@@ -42,17 +42,19 @@ def forced(name: str) -> AbstractContextManager[Any]:
     return _C._force_plan(name) if name in ("crop", "pad") else nullcontext()
 
 
-def make(name: str, layer: Layer, variant: Variant) -> nn.Conv2d:
+def make(name: str, layer: Layer, variant: Variant) -> nn.Module:
     """Make the competitor's module, with the same parameters for all competitors."""
     torch.manual_seed(0)
     if name == "sym":
-        module = nn.Conv2d(*layer.arguments, padding=layer.symmetric_padding, **layer.options)
+        module: nn.Module = nn.Conv2d(
+            *layer.arguments, padding=layer.symmetric_padding, **layer.options
+        )
     else:
         module = samepad.SamePadConv2d(*layer.arguments, **layer.options)
     return variant.place(module)
 
 
-def check(name: str, module: nn.Conv2d, layer: Layer, input: Tensor) -> None:
+def check(name: str, module: nn.Module, layer: Layer, input: Tensor) -> None:
     """Compare the output with the one that is padded by hand and computed in float64 on the CPU."""
     if name == "sym":
         return
@@ -67,7 +69,7 @@ def check(name: str, module: nn.Conv2d, layer: Layer, input: Tensor) -> None:
 
 def graphed(run: Callable[[], object]) -> Callable[[], object]:
     """Record `run` in a CUDA graph, and return what replays it."""
-    stream = torch.cuda.Stream()
+    stream = torch.cuda.Stream()  # type: ignore[no-untyped-call]
     stream.wait_stream(torch.cuda.current_stream())
     with torch.cuda.stream(stream):
         for _ in range(3):
@@ -80,7 +82,7 @@ def graphed(run: Callable[[], object]) -> Callable[[], object]:
 
 
 def make_run(
-    name: str, module: nn.Conv2d, input: Tensor, training: bool, way: str
+    name: str, module: nn.Module, input: Tensor, training: bool, way: str
 ) -> Callable[[], object]:
     """Return what is timed: `CALLS` calls, or training steps."""
     called: Any = module
