@@ -82,7 +82,8 @@ def make_discriminator() -> nn.Sequential:
             nn.MaxPool1d(2),
         ]
         channels = width
-    return nn.Sequential(*layers, nn.Flatten(), nn.Linear(channels * LENGTH // 8, 1))
+    # Only differences of answers are used, in which a bias would cancel.
+    return nn.Sequential(*layers, nn.Flatten(), nn.Linear(channels * LENGTH // 8, 1, bias=False))
 
 
 def load_signals() -> Tensor:

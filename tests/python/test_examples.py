@@ -67,7 +67,7 @@ def keras_discriminator() -> Any:
             layers.LeakyReLU(negative_slope=gan.SLOPE),
             layers.MaxPooling1D(2),
         ]
-    return keras.Sequential([*stack, layers.Flatten(), layers.Dense(1)])
+    return keras.Sequential([*stack, layers.Flatten(), layers.Dense(1, use_bias=False)])
 
 
 def keras_classifier() -> Any:
