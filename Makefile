@@ -1,14 +1,16 @@
-# Everything is installed and built in .venv and build, which `make clean` removes. The only
-# exception is Debian's libgtest-dev, which `make test` installs if it is missing and apt-get may be
-# used.
+# Everything is installed and built in .venv (or .venv-torch-VERSION) and build, which `make clean` removes. The only
+# exceptions are Debian's libgtest-dev and doxygen, which `make test` and `make docs` install if they
+# are missing and apt-get may be used.
 
 PYTHON ?= python3
 TORCH ?= torch==2.13.0
 JOBS ?= 2
 
-VENV := .venv
+# Another PyTorch than CI's has an environment and a build of its own.
+OTHER := $(if $(filter torch==2.13.0,$(TORCH)),,-$(subst torch==,torch-,$(TORCH)))
+VENV := .venv$(OTHER)
 BIN := $(CURDIR)/$(VENV)/bin
-BUILD := build/tests
+BUILD := build/tests$(OTHER)
 STAMPS := $(VENV)/stamps
 PIP := $(BIN)/python -m pip --disable-pip-version-check
 SOURCES := $(shell find csrc python/samepad -type f \( -name '*.cpp' -o -name '*.h' -o -name '*.in' \
@@ -32,7 +34,7 @@ say = @printf '\n==> %s\n' "$(1)"
 # Several instances of pip must not run in one environment at the same time.
 .NOTPARALLEL:
 
-.PHONY: help demo test test-cpp test-python lint bench bench-cpp sanitize sanitize-memory clean
+.PHONY: help demo test test-cpp test-python lint bench bench-cpp sanitize sanitize-memory docs wheel clean
 
 help:  ## Show what there is to make
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -98,8 +100,24 @@ sanitize-memory: $(STAMPS)/build $(STAMPS)/gtest  ## Run the kernels and extreme
 			build/address/tests/cpp/samepad_memory_tests --gtest_brief=1 || exit 1; \
 	done
 
+# Doxygen reads the C++ headers, Sphinx everything else and what Doxygen wrote. All warnings of both
+# are errors, links that lead nowhere among them.
+docs: $(STAMPS)/package $(STAMPS)/docs $(STAMPS)/doxygen  ## Build the manual: build/docs/html/index.html
+	$(call say,Building the manual)
+	@mkdir -p build/docs
+	doxygen docs/Doxyfile
+	$(BIN)/python -m sphinx -W --keep-going -q -b html docs build/docs/html
+
+# The libraries that a wheel must not bring along are PyTorch's, and the OpenMP that PyTorch loads.
+wheel: $(STAMPS)/package $(STAMPS)/wheel  ## Build a wheel for other machines: dist/*.whl
+	$(call say,Building the wheel)
+	rm -rf build/wheel$(OTHER)
+	$(PIP) wheel --quiet --no-deps --no-build-isolation --wheel-dir build/wheel$(OTHER) .
+	$(BIN)/python -m auditwheel --quiet repair --strip --wheel-dir dist \
+		--exclude 'libtorch*' --exclude 'libc10*' --exclude 'libgomp*' build/wheel$(OTHER)/*.whl
+
 clean:  ## Remove what was built
-	rm -rf $(VENV) build dist demo-output python/samepad.egg-info
+	rm -rf .venv .venv-torch-* build dist demo-output docs/generated python/samepad.egg-info
 
 $(VENV)/bin/python:
 	$(call say,Making a virtual environment in $(VENV))
@@ -139,6 +157,26 @@ $(STAMPS)/bench: pyproject.toml $(STAMPS)/torch
 $(STAMPS)/lint: pyproject.toml $(STAMPS)/torch
 	$(call say,Installing the linters)
 	$(PIP) install --quiet --group lint
+	@touch $@
+
+$(STAMPS)/docs: pyproject.toml $(STAMPS)/torch
+	$(call say,Installing what builds the manual)
+	$(PIP) install --quiet --group docs
+	@touch $@
+
+$(STAMPS)/wheel: pyproject.toml $(STAMPS)/torch
+	$(call say,Installing auditwheel)
+	$(PIP) install --quiet --group wheel
+	@touch $@
+
+$(STAMPS)/doxygen: | $(STAMPS)/torch
+	@if command -v doxygen >/dev/null; then :; \
+	elif [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then \
+		printf '\n==> Installing Doxygen\n'; \
+		apt-get update -qq && apt-get install -y -qq --no-install-recommends doxygen >/dev/null; \
+	else \
+		echo 'Doxygen is missing: install it (sudo apt-get install doxygen).'; exit 1; \
+	fi
 	@touch $@
 
 $(STAMPS)/gtest: | $(STAMPS)/torch

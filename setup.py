@@ -87,17 +87,22 @@ class BuildWithCMake(build_ext):
         )
 
 
-def dependencies() -> list[str]:
-    """Require the minor version of PyTorch that the extension is built for: it fits no other."""
+def minor_version() -> str | None:
+    """Return the minor version of PyTorch that the extension is built for: it fits no other."""
     torch = find_torch()
-    if torch is None:
-        return ["torch"]
-    major, minor = torch_version(torch).split(".")[:2]
-    return [f"torch=={major}.{minor}.*"]
+    return ".".join(torch_version(torch).split(".")[:2]) if torch else None
 
 
+built_for = minor_version()
 setup(
     ext_modules=[Extension("samepad._C", sources=[])],
     cmdclass={"build_ext": BuildWithCMake},
-    install_requires=dependencies(),
+    install_requires=[f"torch=={built_for}.*" if built_for else "torch"],
+    # The wheels for several versions of PyTorch need different names; a source distribution is for
+    # all of them.
+    options={
+        "egg_info": {
+            "tag_build": f"+torch{built_for}" if built_for and "sdist" not in sys.argv else ""
+        }
+    },
 )

@@ -3,7 +3,7 @@
 import argparse
 import json
 from collections.abc import Callable
-from dataclasses import asdict, replace
+from dataclasses import asdict
 from pathlib import Path
 
 import torch
@@ -60,12 +60,6 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--layers", type=int, default=60, help="of the sweep (default: 60)")
     parser.add_argument("--seed", type=int, default=1, help="of the sweep (default: 1)")
     parser.add_argument(
-        "--device",
-        choices=["cpu", "cuda"],
-        default="cpu",
-        help="cuda: the layers, in place of the sections",
-    )
-    parser.add_argument(
         "--output",
         type=Path,
         default=Path("build/bench"),
@@ -82,10 +76,6 @@ def main() -> None:
     seconds = options.seconds or (0.1 if options.quick else 2.0)
     settings = Settings(seconds, options.quick, options.layers, options.seed)
     sections = [SECTIONS[name] for name in options.only or SECTIONS]
-    if options.device == "cuda":
-        if not torch.cuda.is_available():
-            raise SystemExit("CUDA: not measured, for there is no device")
-        sections = [layers.cuda]
     described = environment() | asdict(settings)
     tables: list[Table] = []
     options.output.parent.mkdir(parents=True, exist_ok=True)
@@ -96,7 +86,7 @@ def main() -> None:
         options.output.with_suffix(".json").write_text(json.dumps(figures, indent=1))
         options.output.with_suffix(".md").write_text(markdown(described, tables))
     print(markdown(described, tables))
-    titles = [str(replace(variant, device=options.device)) for variant in VARIANTS]
+    titles = [str(variant) for variant in VARIANTS]
     if plotted := [table for table in tables if table.title in titles]:
         plot(plotted, options.output.with_suffix(".png"))
     if swept := [table for table in tables if table.title in map(sweep.title, VARIANTS)]:

@@ -21,8 +21,7 @@ def _measure(
     for variant in variants:
         cases = layer_cases(layers, variant, names, makers(variant))
         table = compare(str(variant), variant, cases, settings)
-        if variant.device == "cpu":
-            add_roofline(table, layers, variant, measure_peaks(variant.dtype))
+        add_roofline(table, layers, variant, measure_peaks(variant.dtype))
         tables.append(table)
     return tables
 
@@ -41,13 +40,3 @@ def bfloat16(settings: Settings) -> list[Table]:
     """The same in bfloat16."""
     variants = [replace(variant, dtype=torch.bfloat16) for variant in VARIANTS]
     return _measure(variants, settings, ("sym", "pad+conv", "samepad", "timm"))
-
-
-def cuda(settings: Settings) -> list[Table]:
-    """The plans on a CUDA device, in float32 and half."""
-    variants = [
-        replace(variant, dtype=dtype, device="cuda")
-        for dtype in (torch.float32, torch.float16)
-        for variant in VARIANTS
-    ]
-    return _measure(variants, settings, ("sym", "pad+conv", "samepad", "crop", "pad"))

@@ -9,7 +9,7 @@ import torch
 
 def pytest_configure(config: pytest.Config) -> None:
     config.addinivalue_line(
-        "markers", 'row(name): what this row of README\'s table under "Works with" says works'
+        "markers", "row(name): what this row of the table in docs/works-with.md says works"
     )
 
 

@@ -67,7 +67,7 @@ def keras_discriminator() -> Any:
             layers.LeakyReLU(negative_slope=gan.SLOPE),
             layers.MaxPooling1D(2),
         ]
-    return keras.Sequential([*stack, layers.Flatten(), layers.Dense(1)])
+    return keras.Sequential([*stack, layers.Flatten(), layers.Dense(1, use_bias=False)])
 
 
 def keras_classifier() -> Any:
@@ -159,9 +159,10 @@ def test_two_steps_of_adversarial_training() -> None:
 
 def test_the_signals_are_windows_of_the_recording() -> None:
     signals = gan.load_signals()
-    assert signals.shape == (1024 - gan.LENGTH + 1, 1, gan.LENGTH)
+    assert signals.shape == (1024 - gan.EVERY * (gan.LENGTH - 1), 1, gan.LENGTH)
     assert 0.5 < signals.abs().amax() <= 0.9 + 1e-6
-    assert torch.equal(signals[5, 0, 1:], signals[6, 0, :-1])
+    assert torch.equal(signals[5, 0, 1:], signals[5 + gan.EVERY, 0, :-1])
+    assert (signals.amax(dim=2) > gan.PEAK).all()
 
 
 def run(example: str, output: Path, *arguments: str) -> str:
@@ -193,6 +194,20 @@ def test_the_classifier_learns_and_its_saved_weights_load(tmp_path: Path) -> Non
 def test_digits_with_either_net(net: str, tmp_path: Path) -> None:
     output = run("digits_same_vs_valid.py", tmp_path, "--net", net, "--seeds=2", "--epochs=1")
     assert "difference" in output
+    assert "The ranges " in output
+
+
+def test_overlapping_ranges_are_called_so() -> None:
+    def runs(*accuracies: float) -> list[digits.Curves]:
+        return [digits.Curves([0.0], [accuracy]) for accuracy in accuracies]
+
+    separate = digits.ranges_sentence({"same": runs(98, 97), "valid": runs(96, 95)})
+    assert separate.startswith("The ranges are separate: padding 'same' reaches 97.00 to 98.00 %")
+    overlapping = digits.ranges_sentence({"same": runs(98, 96), "valid": runs(97, 94)})
+    assert overlapping.startswith("The ranges overlap: padding 'same' reaches 96.00 to 98.00 %")
+    assert "neither padding is better" in overlapping
+    touching = digits.ranges_sentence({"same": runs(96, 95), "valid": runs(97, 96)})
+    assert touching.startswith("The ranges overlap: padding 'valid'")
 
 
 def test_same_keeps_28_x_28() -> None:

@@ -1,4 +1,4 @@
-"""Tests a model of every kind of SAME layer with each tool in README's table "Works with"."""
+"""Tests a model of every kind of SAME layer with each tool in the manual's table "Works with"."""
 
 import copy
 import itertools
@@ -405,35 +405,6 @@ def test_channels_last() -> None:
         output = twin(input.to(memory_format=torch.channels_last))
         assert output.is_contiguous(memory_format=torch.channels_last)
         torch.testing.assert_close(output, eager(input), rtol=1e-4, atol=1e-5)
-
-
-on_cuda = pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")
-
-
-@pytest.mark.row("CUDA: graphs, channels_last, half")
-@on_cuda
-@pytest.mark.parametrize("layout", [torch.contiguous_format, torch.channels_last], ids=str)
-@pytest.mark.parametrize("dtype", [torch.float32, torch.float16, torch.bfloat16], ids=str)
-def test_on_cuda(dtype: torch.dtype, layout: torch.memory_format) -> None:
-    eager = model().eval()
-    twin = copy.deepcopy(eager).to("cuda", dtype, memory_format=layout)
-    for input in images():
-        output = twin(input.to("cuda", dtype, memory_format=layout))
-        tolerance = 1e-3 if dtype is torch.float32 else 0.1
-        torch.testing.assert_close(
-            output.float().cpu(), eager(input), rtol=tolerance, atol=tolerance
-        )
-
-
-@pytest.mark.row("CUDA: graphs, channels_last, half")
-@on_cuda
-def test_cuda_graphs() -> None:
-    twin = model().eval().cuda()
-    inputs = [input.cuda() for input in images(*[(41, 37)] * 3)]
-    with torch.no_grad():
-        graphed = torch.cuda.make_graphed_callables(twin, (inputs[0],))
-        for input in inputs:
-            torch.testing.assert_close(graphed(input), twin(input))
 
 
 @pytest.mark.row("weights_only loading")
