@@ -15,8 +15,8 @@ from typing import Any, TypeAlias
 from torch import Tensor, nn
 
 from samepad import functional
-from samepad._C import same_padding
 from samepad._arguments import modes_of
+from samepad._C import same_padding
 from samepad._replacing import become
 from samepad.conversion.checking import Shape, agree, geometry, shapes_for
 from samepad.conversion.stand_ins import (

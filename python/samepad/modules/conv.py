@@ -109,8 +109,8 @@ _DOC = """Convolution with SAME padding at every stride; replaces nn.Conv{d}d.
         TypeError: An argument has the wrong type (some types are checked only in the call).
         ValueError: groups is not positive or does not divide both channel counts; padding or
             padding_mode is not a known name.
-        RuntimeError: padding has the wrong number of modes or amounts for {d} dimensions; in the call, the
-            errors of samepad.functional.conv{d}d.
+        RuntimeError: padding has the wrong number of modes or amounts for {d} dimensions; in the
+            call, the errors of samepad.functional.conv{d}d.
 
     Example:
         >>> layer = SamePadConv{d}d(3, 8, kernel_size=3, stride=2)

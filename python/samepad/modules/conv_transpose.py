@@ -132,8 +132,8 @@ _DOC = """Transposed convolution with SAME padding; replaces nn.ConvTranspose{d}
         TypeError: An argument has the wrong type (some types are checked only in the call).
         ValueError: groups is not positive or does not divide both channel counts; padding or
             padding_mode is not a known name; output_padding is given with "same" or "same_lower".
-        RuntimeError: padding has the wrong number of modes or amounts for {d} dimensions; in the call, the
-            errors of samepad.functional.conv_transpose{d}d.
+        RuntimeError: padding has the wrong number of modes or amounts for {d} dimensions; in the
+            call, the errors of samepad.functional.conv_transpose{d}d.
 
     Example:
         >>> layer = SamePadConvTranspose{d}d(8, 3, kernel_size=3, stride=2)

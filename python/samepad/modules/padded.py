@@ -73,7 +73,7 @@ class Padded(nn.Module):
             elif isinstance(self.padding[0], str):  # noqa: RET505
                 names: list[str] = []
                 for name in self.padding:
-                    names.append(name)  # noqa: PERF402  TorchScript can't make a list of a tuple.
+                    names.append(name)
                 return ", ".join(names)
             else:
                 flat: list[int] = []

@@ -173,8 +173,8 @@ _SHAPE_DOC = """(N, C, {sizes}) or (C, {sizes}) to (N, C, {outs}) or (C, {outs})
 _RAISES_DOC = """
         TypeError: An argument has the wrong type (some types are checked only in the call).
         ValueError: padding is not a known name.
-        RuntimeError: padding has the wrong number of modes or amounts for {d} dimensions; in the call, the
-            errors of samepad.functional.{function}."""
+        RuntimeError: padding has the wrong number of modes or amounts for {d} dimensions; in the
+            call, the errors of samepad.functional.{function}."""
 
 _MAX_POOL_DOC = f"""Max pool with SAME padding by -inf; replaces nn.MaxPool{{d}}d.
 
