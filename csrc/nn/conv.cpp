@@ -4,6 +4,7 @@
 
 #include <array>
 #include <ostream>
+#include <string>
 #include <string_view>
 #include <type_traits>
 
@@ -27,12 +28,8 @@ std::string_view padding_mode_name(const SamePadConvOptions<D>& options) {
 template <size_t D>
 void check(const SamePadConvOptions<D>& options) {
   detail::check_channels(options);
-  if (const PadMode* mode = options.padding().mode()) {
-    TORCH_CHECK(*mode != PadMode::causal || D == 1,
-                "padding='causal' is for SamePadConv1d alone, but got it in SamePadConv", D, "d");
-  } else {
-    options.padding().amounts(D);
-  }
+  detail::check_padding(options.padding(), D, /*is_convolution=*/true,
+                        "SamePadConv" + std::to_string(D) + "d");
 }
 
 template <class Module>

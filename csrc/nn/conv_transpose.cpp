@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <array>
 #include <ostream>
+#include <string>
 
 #include "module.h"
 
@@ -15,18 +16,15 @@ constexpr std::array kConvolve{conv_transpose1d, conv_transpose2d, conv_transpos
 template <size_t D>
 void check(const SamePadConvTransposeOptions<D>& options) {
   detail::check_channels(options);
-  const PadMode* mode = options.padding().mode();
-  if (mode == nullptr) {
-    options.padding().amounts(D);
-    return;
+  detail::check_padding(options.padding(), D, /*is_convolution=*/false,
+                        "SamePadConvTranspose" + std::to_string(D) + "d");
+  const Modes* const modes = options.padding().modes();
+  for (size_t i = 0; modes != nullptr && i < D; ++i) {
+    TORCH_CHECK(
+        (*modes)[i] == PadMode::valid || (*options.output_padding())[i] == 0,
+        "output_padding is for amounts of padding: with padding='", *modes,
+        "' call the module with an output_size, but got output_padding=", options.output_padding());
   }
-  TORCH_CHECK(*mode != PadMode::causal,
-              "padding='causal' is for SamePadConv1d alone, but got it in SamePadConvTranspose", D,
-              "d");
-  TORCH_CHECK(
-      *mode == PadMode::valid || *options.output_padding() == *torch::ExpandingArray<D>(0),
-      "output_padding is for amounts of padding: with padding='", name(*mode),
-      "' call the module with an output_size, but got output_padding=", options.output_padding());
 }
 
 }  // namespace

@@ -4,6 +4,7 @@
 // checks of their options.
 
 #include <c10/util/Exception.h>
+#include <samepad/padding_argument.h>
 #include <torch/nn/init.h>
 #include <torch/nn/module.h>
 #include <torch/types.h>
@@ -36,6 +37,27 @@ void check_channels(const Options& options) {
   for (const int64_t kernel : *options.kernel_size()) {
     TORCH_CHECK(kernel >= 1, "kernel_size must be at least 1, but got ", options.kernel_size());
   }
+}
+
+/// Checks that there are as many modes or amounts as a layer of `dimensions` dimensions needs, and
+/// that modes are causal only in convolutions, where causal padding of several dimensions has to be
+/// given as a list.
+inline void check_padding(const Padding& padding, int64_t dimensions, bool is_convolution,
+                          const std::string& layer) {
+  const Modes* const modes = padding.modes();
+  if (modes == nullptr) {
+    padding.amounts(dimensions);
+    return;
+  }
+  TORCH_CHECK(modes->fit(dimensions), "expected padding to be a mode or a list of ", dimensions,
+              " modes, but got padding=", *modes);
+  TORCH_CHECK(
+      !modes->any(PadMode::causal) || modes->count() > 1 || (is_convolution && dimensions == 1),
+      "padding='causal' is for SamePadConv1d alone, but got it in ", layer,
+      is_convolution ? ", which takes a mode per dimension" : "");
+  TORCH_CHECK(!modes->any(PadMode::causal) || is_convolution,
+              "padding='causal' is for convolutions alone, but got padding=", *modes, " in ",
+              layer);
 }
 
 /// Registers `weight`, of size (first, second, kernel...), and `bias`, which is undefined if the

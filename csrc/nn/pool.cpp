@@ -15,13 +15,7 @@ constexpr std::array kMaxPoolWithIndices{max_pool1d_with_indices, max_pool2d_wit
                                          max_pool3d_with_indices};
 
 void check(const Padding& padding, int64_t dimensions) {
-  const PadMode* mode = padding.mode();
-  if (mode == nullptr) {
-    padding.amounts(dimensions);
-    return;
-  }
-  TORCH_CHECK(*mode != PadMode::causal,
-              "padding='causal' is for SamePadConv1d alone, but got it in a pool");
+  detail::check_padding(padding, dimensions, /*is_convolution=*/false, "a pool");
 }
 
 }  // namespace

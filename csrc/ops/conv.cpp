@@ -25,8 +25,8 @@ using detail::PadList;
 
 constexpr std::array kNames{"conv1d", "conv2d", "conv3d"};
 
-// The two forms of the `padding` argument: the name of a mode, and amounts.
-using Mode = std::string_view;
+// The two forms of the `padding` argument: the text of modes, and amounts.
+using ModeText = std::string_view;
 using Amounts = c10::SymIntArrayRef;
 
 /// `deferrable` says whether a traced graph may choose the plan each time that it runs.
@@ -43,8 +43,9 @@ ConvArgs arguments(int64_t dimensions, detail::ConvTensors tensors, c10::SymIntA
           std::move(groups)};
 }
 
-void check_mode(const ConvArgs& args, PadMode mode) {
-  detail::check_causal(mode, args.dimensions() == 1, kNames.at(args.dimensions() - 1));
+void check_modes(const ConvArgs& args, const Modes& modes) {
+  detail::check_modes(modes, args.dimensions(), detail::Causal::allowed,
+                      kNames.at(args.dimensions() - 1));
 }
 
 ConvProblem problem_for(const ConvArgs& args, Amounts padding, const std::string& fill) {
@@ -57,34 +58,35 @@ at::Tensor convolve(const ConvArgs& args, Amounts padding, const std::string& fi
 }
 
 /// Computes a convolution with symbolic sizes whose padding is not filled with zeros. The elements
-/// that `pads_for_windows` adds beyond what the mode prescribes are filled with zeros, because the
+/// that `pads_for_windows` adds beyond what the modes prescribe are filled with zeros, because the
 /// input may be too short to reflect that many.
-at::Tensor run_filled(const ConvArgs& args, PadMode mode, const std::string& fill,
+at::Tensor run_filled(const ConvArgs& args, const Modes& modes, const std::string& fill,
                       bool deferrable) {
-  const PadList pads = pads_for_mode(args, mode);
+  const PadList pads = pads_for_modes(args, modes);
   check_fill(args, pads, fill);
   ConvArgs filled = args;
   filled.input = detail::add_padding(args.input, pads, fill);
-  PadList rest = pads_for_windows(args, mode);
+  PadList rest = pads_for_windows(args, modes);
   for (const auto i : c10::irange(args.dimensions())) {
     rest[i] = {0, rest[i].after - pads[i].after};
   }
   return run({filled, rest, "constant", /*as_torch=*/false}, deferrable);
 }
 
-at::Tensor convolve(const ConvArgs& args, Mode padding, const std::string& fill, bool deferrable) {
-  const PadMode mode = *Padding(padding).mode();
-  check_mode(args, mode);
-  if (mode != PadMode::valid && args.is_empty()) {
-    PadList pads = pads_for_windows(args, mode);
+at::Tensor convolve(const ConvArgs& args, ModeText padding, const std::string& fill,
+                    bool deferrable) {
+  const Modes modes = Modes::from_text(padding);
+  check_modes(args, modes);
+  if (is_filled(args, modes)) {
+    PadList pads = pads_for_windows(args, modes);
     ConvArgs filled = args;
-    fill_empty(filled, pads);
-    return drop_filled(args, run({filled, pads, fill, /*as_torch=*/false}, deferrable));
+    fill_empty(filled, modes, pads);
+    return drop_filled(args, modes, run({filled, pads, fill, /*as_torch=*/false}, deferrable));
   }
-  if (fill != "constant" && !detail::are_known(pads_for_mode(args, mode))) {
-    return run_filled(args, mode, fill, deferrable);
+  if (fill != "constant" && !detail::are_known(pads_for_modes(args, modes))) {
+    return run_filled(args, modes, fill, deferrable);
   }
-  return run(ConvProblem::of_mode(args, mode, fill), deferrable);
+  return run(ConvProblem::of_modes(args, modes, fill), deferrable);
 }
 
 template <int64_t D, class PaddingArg, bool Deferrable = false>
@@ -104,9 +106,9 @@ at::Tensor call(const at::Tensor& input, const at::Tensor& weight,
                 std::string_view padding_mode) {
   const auto sym_stride = c10::fromIntArrayRefSlow(stride);
   const auto sym_dilation = c10::fromIntArrayRefSlow(dilation);
-  if (const PadMode* mode = padding.mode()) {
-    static const auto op = detail::find_operator<decltype(conv<D, Mode>)>(kNames[D - 1], "");
-    return op.call(input, weight, bias, sym_stride, name(*mode), sym_dilation, groups,
+  if (const Modes* modes = padding.modes()) {
+    static const auto op = detail::find_operator<decltype(conv<D, ModeText>)>(kNames[D - 1], "");
+    return op.call(input, weight, bias, sym_stride, modes->text(), sym_dilation, groups,
                    padding_mode);
   }
   static const auto op =
@@ -117,7 +119,7 @@ at::Tensor call(const at::Tensor& input, const at::Tensor& weight,
 
 template <int64_t D, bool Deferrable>
 void register_conv(torch::Library& m, const std::string& name) {
-  m.impl(name.c_str(), conv<D, Mode, Deferrable>);
+  m.impl(name.c_str(), conv<D, ModeText, Deferrable>);
   m.impl((name + ".padding").c_str(), conv<D, Amounts, Deferrable>);
 }
 
@@ -167,13 +169,13 @@ ConvExplanation explain_conv(const at::Tensor& input, const at::Tensor& weight,
   TORCH_CHECK(!input.unsafeGetTensorImpl()->has_symbolic_sizes_strides() && input.numel() > 0,
               "expected an input with elements, but got input of size: ", input.sym_sizes());
   const std::string fill = detail::fill_name(padding_mode);
-  const PadMode* const mode = padding.mode();
-  if (mode != nullptr) {
-    check_mode(args, *mode);
+  const Modes* const modes = padding.modes();
+  if (modes != nullptr) {
+    check_modes(args, *modes);
   }
   const ConvProblem problem =
-      mode != nullptr
-          ? ConvProblem::of_mode(args, *mode, fill)
+      modes != nullptr
+          ? ConvProblem::of_modes(args, *modes, fill)
           : problem_for(args, c10::fromIntArrayRefSlow(padding.amounts(dimensions)), fill);
   const auto [plan, reason] = choose_plan(problem);
   ConvExplanation result{plan->name,
@@ -205,7 +207,7 @@ std::vector<detail::PlanWork> detail::works_of_same_conv(const at::Tensor& input
   const ConvArgs args =
       arguments(weight.dim() - 2, {input, weight, std::nullopt}, c10::fromIntArrayRefSlow(stride),
                 c10::fromIntArrayRefSlow(dilation), groups);
-  const ConvProblem problem = ConvProblem::of_mode(args, PadMode::same, "constant");
+  const ConvProblem problem = ConvProblem::of_modes(args, PadMode::same, "constant");
   TORCH_CHECK(problem.plain && problem.has_known_pads, "expected plain tensors of known sizes");
   std::vector<PlanWork> result;
   for (const Plan* const plan : plans()) {

@@ -245,26 +245,19 @@ void check_countable(const TransposedArgs& args) {
   }
 }
 
-at::Tensor run_mode(const TransposedArgs& args, PadMode mode) {
+at::Tensor run_modes(const TransposedArgs& args, const Modes& modes) {
   const char* function = kNames.at(args.dimensions() - 1);
-  detail::check_causal(mode, /*allowed=*/false, function);
-  if (mode == PadMode::valid) {
-    CutList cuts;
-    for (const auto i : c10::irange(args.dimensions())) {
-      cuts.push_back(cut_for_amounts(args, i, {0, 0}));
-    }
-    return args.as_given(run(args, cuts));
-  }
-  for (const int64_t extra : args.output_padding) {
-    TORCH_CHECK(extra == 0, "output_padding is for amounts of padding; with padding='", name(mode),
-                "' give ", function,
-                " an output_size, but got output_padding=", at::IntArrayRef(args.output_padding));
-  }
+  detail::check_modes(modes, args.dimensions(), detail::Causal::refused, function);
   CutList cuts;
   for (const auto i : c10::irange(args.dimensions())) {
-    cuts.push_back(cut_for_mode(args, i, mode));
+    TORCH_CHECK(modes[i] == PadMode::valid || args.output_padding[i] == 0,
+                "output_padding is for amounts of padding; with padding=", detail::quoted(modes),
+                " give ", function,
+                " an output_size, but got output_padding=", at::IntArrayRef(args.output_padding));
+    cuts.push_back(modes[i] == PadMode::valid ? cut_for_amounts(args, i, {0, 0})
+                                              : cut_for_mode(args, i, modes[i]));
   }
-  if (!args.is_empty()) {
+  if (!is_filled(args, modes)) {
     return args.as_given(run(args, cuts));
   }
   TransposedArgs filled = args;
@@ -272,13 +265,13 @@ at::Tensor run_mode(const TransposedArgs& args, PadMode mode) {
   for (const auto& cut : cuts) {
     pads.push_back(cut.crop);
   }
-  fill_empty(filled, pads);
+  fill_empty(filled, modes, pads);
   for (const auto i : c10::irange(args.dimensions())) {
-    if (args.is_empty(i)) {
+    if (is_filled(args, modes, i)) {
       cuts[i] = {pads[i], 0};
     }
   }
-  return args.as_given(drop_filled(args, run(filled, cuts)));
+  return args.as_given(drop_filled(args, modes, run(filled, cuts)));
 }
 
 template <int64_t D>
@@ -314,9 +307,9 @@ at::Tensor conv_transpose_mode(const at::Tensor& input, const at::Tensor& weight
                                std::string_view padding, c10::SymIntArrayRef output_padding,
                                c10::SymInt groups, c10::SymIntArrayRef dilation,
                                at::OptionalSymIntArrayRef output_size) {
-  return run_mode(arguments<D>(input, weight, bias, stride, output_padding, std::move(groups),
-                               dilation, output_size),
-                  *Padding(padding).mode());
+  return run_modes(arguments<D>(input, weight, bias, stride, output_padding, std::move(groups),
+                                dilation, output_size),
+                   Modes::from_text(padding));
 }
 
 template <int64_t D>
@@ -349,10 +342,10 @@ at::Tensor dispatch(const at::Tensor& input, const at::Tensor& weight,
   const auto sym_output_size =
       output_size ? at::OptionalSymIntArrayRef(c10::fromIntArrayRefSlow(*output_size))
                   : std::nullopt;
-  if (const PadMode* mode = padding.mode()) {
+  if (const Modes* modes = padding.modes()) {
     static const auto op =
         detail::find_operator<decltype(conv_transpose_mode<D>)>(kNames[D - 1], "");
-    return op.call(input, weight, bias, sym_stride, name(*mode), sym_output_padding, groups,
+    return op.call(input, weight, bias, sym_stride, modes->text(), sym_output_padding, groups,
                    sym_dilation, sym_output_size);
   }
   static const auto op =
@@ -402,13 +395,16 @@ detail::StaticLayer detail::static_conv_transpose(at::IntArrayRef input_size,
                                                   at::IntArrayRef stride, at::IntArrayRef dilation,
                                                   const Padding& padding) {
   const auto dimensions = static_cast<int64_t>(input_size.size());
+  if (const Modes* modes = padding.modes()) {
+    check_count(*modes, dimensions);
+  }
   StaticLayer layer;
   for (const auto i : c10::irange(dimensions)) {
     const int64_t extent = kernel_extent(kernel_size[i], dilation[i]);
     const int64_t full = (input_size[i] - 1) * stride[i] + extent;
     const Pads<int64_t> crop =
-        padding.mode() != nullptr
-            ? mode_pads(*padding.mode(), output_size[i], extent, stride[i])
+        padding.modes() != nullptr
+            ? mode_pads((*padding.modes())[i], output_size[i], extent, stride[i])
             : expect_known(pads_for_amounts(
                   dimensions, c10::fromIntArrayRefSlow(padding.amounts(dimensions))))[i];
     const auto fit = fit_transposed(stride[i], dilation[i], crop,

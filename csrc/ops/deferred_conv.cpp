@@ -6,6 +6,7 @@
 #include <torch/csrc/autograd/custom_function.h>
 #include <torch/library.h>
 
+#include <string>
 #include <string_view>
 #include <tuple>
 
@@ -17,18 +18,20 @@
 namespace samepad::detail {
 namespace {
 
-/// The name of the mode that determines the pads when the graph runs; none if the pads are given.
-using ModeName = std::optional<std::string_view>;
+/// The text of the modes that determine the pads when the graph runs; none if the pads are given.
+using ModeText = std::optional<std::string_view>;
 
 ConvProblem problem_of(const at::Tensor& input, const at::Tensor& weight,
-                       const std::optional<at::Tensor>& bias, ModeName mode,
+                       const std::optional<at::Tensor>& bias, ModeText mode,
                        c10::SymIntArrayRef pads, c10::SymIntArrayRef stride,
                        c10::SymIntArrayRef dilation, const c10::SymInt& groups) {
   const auto dimensions = static_cast<int64_t>(stride.size());
   const ConvArgs args("deferred_conv", dimensions, WeightLayout::output_first,
                       {input, with_plain_strides(weight), bias}, stride, dilation, groups);
   if (mode) {
-    return ConvProblem::of_mode(args, *Padding(*mode).mode(), "constant");
+    const Modes modes = Modes::from_text(*mode);
+    check_count(modes, dimensions);
+    return ConvProblem::of_modes(args, modes, "constant");
   }
   return {args, pads_for_amounts(dimensions, pads), "constant", /*as_torch=*/false};
 }
@@ -37,7 +40,7 @@ ConvProblem problem_of(const at::Tensor& input, const at::Tensor& weight,
 // whether its gradient will be asked for, so it takes the plan of an eager call without gradients.
 
 at::Tensor output(const at::Tensor& input, const at::Tensor& weight,
-                  const std::optional<at::Tensor>& bias, ModeName mode, c10::SymIntArrayRef pads,
+                  const std::optional<at::Tensor>& bias, ModeText mode, c10::SymIntArrayRef pads,
                   c10::SymIntArrayRef stride, c10::SymIntArrayRef dilation,
                   const c10::SymInt& groups) {
   const ConvProblem problem = problem_of(input, weight, bias, mode, pads, stride, dilation, groups);
@@ -45,7 +48,7 @@ at::Tensor output(const at::Tensor& input, const at::Tensor& weight,
 }
 
 std::tuple<at::Tensor, at::Tensor, at::Tensor> gradients(
-    const at::Tensor& gradient, const at::Tensor& input, const at::Tensor& weight, ModeName mode,
+    const at::Tensor& gradient, const at::Tensor& input, const at::Tensor& weight, ModeText mode,
     c10::SymIntArrayRef pads, c10::SymIntArrayRef stride, c10::SymIntArrayRef dilation,
     const c10::SymInt& groups, GradientMask wanted) {
   const ConvProblem problem =
@@ -62,7 +65,7 @@ std::tuple<at::Tensor, at::Tensor, at::Tensor> gradients(
 // On the meta device, the operators only compute sizes, types and layouts.
 
 at::Tensor output_like(const at::Tensor& input, const at::Tensor& weight,
-                       const std::optional<at::Tensor>& bias, ModeName mode,
+                       const std::optional<at::Tensor>& bias, ModeText mode,
                        c10::SymIntArrayRef pads, c10::SymIntArrayRef stride,
                        c10::SymIntArrayRef dilation, const c10::SymInt& groups) {
   const ConvProblem problem = problem_of(input, weight, bias, mode, pads, stride, dilation, groups);
@@ -70,7 +73,7 @@ at::Tensor output_like(const at::Tensor& input, const at::Tensor& weight,
 }
 
 std::tuple<at::Tensor, at::Tensor, at::Tensor> gradients_like(
-    const at::Tensor& gradient, const at::Tensor& input, const at::Tensor& weight, ModeName mode,
+    const at::Tensor& gradient, const at::Tensor& input, const at::Tensor& weight, ModeText mode,
     c10::SymIntArrayRef pads, c10::SymIntArrayRef stride, c10::SymIntArrayRef dilation,
     const c10::SymInt& groups, GradientMask wanted) {
   const auto format =
@@ -84,13 +87,13 @@ std::tuple<at::Tensor, at::Tensor, at::Tensor> gradients_like(
 
 /// The arguments of both operators apart from tensors.
 struct Settings {
-  ModeName mode;
-  std::vector<c10::SymInt> pads;  ///< empty if there is a mode
+  std::optional<std::string> mode;  ///< the text of the modes, if there are any
+  std::vector<c10::SymInt> pads;    ///< empty if there are modes
   SymDims stride;
   SymDims dilation;
 
   explicit Settings(const ConvProblem& problem)
-      : mode(problem.mode ? ModeName(name(*problem.mode)) : std::nullopt),
+      : mode(problem.modes ? std::make_optional(problem.modes->text()) : std::nullopt),
         stride(problem.stride.begin(), problem.stride.end()),
         dilation(problem.dilation.begin(), problem.dilation.end()) {
     for (const auto& pad : problem.pads) {
@@ -128,7 +131,7 @@ bool has_tangent(const ConvArgs& args) {
 }
 
 at::Tensor differentiable_output(const at::Tensor& input, const at::Tensor& weight,
-                                 const std::optional<at::Tensor>& bias, ModeName mode,
+                                 const std::optional<at::Tensor>& bias, ModeText mode,
                                  c10::SymIntArrayRef pads, c10::SymIntArrayRef stride,
                                  c10::SymIntArrayRef dilation, const c10::SymInt& groups) {
   const ConvProblem problem = problem_of(input, weight, bias, mode, pads, stride, dilation, groups);

@@ -30,45 +30,58 @@ detail::SlidingWindow window(const at::Tensor& input, c10::SymIntArrayRef kernel
   return window;
 }
 
-at::Tensor pad_mode(const at::Tensor& input, c10::SymIntArrayRef kernel_size,
-                    c10::SymIntArrayRef stride, c10::SymIntArrayRef dilation,
-                    std::string_view padding, std::string_view mode, std::optional<double> value) {
+/// Whether causal padding of several dimensions is asked for by one mode, which it is only for one
+/// dimension.
+bool is_causal_for_all(const Modes& modes, int64_t dimensions) {
+  return modes.count() == 1 && modes[0] == PadMode::causal && dimensions > 1;
+}
+
+at::Tensor pad_modes(const at::Tensor& input, c10::SymIntArrayRef kernel_size,
+                     c10::SymIntArrayRef stride, c10::SymIntArrayRef dilation,
+                     std::string_view padding, std::string_view mode, std::optional<double> value) {
   const auto padded = window(input, kernel_size, stride, dilation);
-  const PadMode rule = *Padding(padding).mode();
-  TORCH_CHECK(rule != PadMode::causal || padded.dimensions() == 1,
-              "padding='causal' is for one dimension alone, but got kernel_size=", kernel_size,
-              " for input of size: ", input.sym_sizes());
+  const Modes modes = Modes::from_text(padding);
+  detail::check_count(modes, padded.dimensions());
+  TORCH_CHECK(
+      !is_causal_for_all(modes, padded.dimensions()),
+      "padding='causal' is for one dimension alone; for more, give a mode per dimension; but got "
+      "kernel_size=",
+      kernel_size, " for input of size: ", input.sym_sizes());
   TORCH_CHECK(mode == "constant" || mode == "reflect" || mode == "replicate" || mode == "circular",
               "mode must be 'constant', 'reflect', 'replicate' or 'circular', but got mode='", mode,
               "'");
   TORCH_CHECK(mode == "constant" || !value,
               "value is for mode='constant', but got value=", value.value_or(0), " with mode='",
               mode, "'");
-  const auto pads = pads_for_mode(padded, rule);
+  const auto pads = pads_for_modes(padded, modes);
   check_countable(padded, pads);
   check_fill(padded, pads, mode);
   return detail::add_padding(input, pads, mode, value);
 }
 
-void register_kernels(torch::Library& m) { m.impl("pad", pad_mode); }
+void register_kernels(torch::Library& m) { m.impl("pad", pad_modes); }
 
 }  // namespace
 
 at::Tensor pad(const at::Tensor& input, at::IntArrayRef kernel_size, at::IntArrayRef stride,
-               at::IntArrayRef dilation, PadMode padding, std::string_view mode,
+               at::IntArrayRef dilation, const Modes& padding, std::string_view mode,
                std::optional<double> value) {
-  static const auto op = detail::find_operator<decltype(pad_mode)>("pad", "");
+  static const auto op = detail::find_operator<decltype(pad_modes)>("pad", "");
   return op.call(input, c10::fromIntArrayRefSlow(kernel_size), c10::fromIntArrayRefSlow(stride),
-                 c10::fromIntArrayRefSlow(dilation), name(padding), mode, value);
+                 c10::fromIntArrayRefSlow(dilation), padding.text(), mode, value);
 }
 
 std::vector<Pads<int64_t>> same_padding(at::IntArrayRef input_size, at::IntArrayRef kernel_size,
                                         at::IntArrayRef stride, at::IntArrayRef dilation,
-                                        PadMode mode) {
+                                        const Modes& mode) {
   const auto dimensions = static_cast<int64_t>(input_size.size());
   TORCH_CHECK(dimensions >= 1, "expected input_size to have a value per dimension, but got none");
-  TORCH_CHECK(mode != PadMode::causal || dimensions == 1,
-              "mode='causal' is for one dimension alone, but got input_size=", input_size);
+  TORCH_CHECK(mode.fit(dimensions), "expected mode to be one mode or a list of ", dimensions,
+              " modes, as many as input_size has values, but got mode=", detail::quoted(mode));
+  TORCH_CHECK(!is_causal_for_all(mode, dimensions),
+              "mode='causal' is for one dimension alone; for more, give a mode per dimension; but "
+              "got input_size=",
+              input_size);
   const auto expand = [&](const char* argument, at::IntArrayRef values) {
     return detail::expand(argument, c10::fromIntArrayRefSlow(values), dimensions);
   };
@@ -81,7 +94,7 @@ std::vector<Pads<int64_t>> same_padding(at::IntArrayRef input_size, at::IntArray
     TORCH_CHECK(input_size[i] >= 0,
                 "expected input_size to be at least 0, but got input_size=", input_size);
     pads.push_back(
-        mode_pads(mode, input_size[i], kernel_extent(kernels[i], dilations[i]), strides[i]));
+        mode_pads(mode[i], input_size[i], kernel_extent(kernels[i], dilations[i]), strides[i]));
   }
   return pads;
 }

@@ -290,23 +290,28 @@ Outputs run(const Pool& pool, const PadList& pads, bool ceil_mode) {
   return outputs;
 }
 
+/// Whether there is anything to round up. The last window of SAME starts inside the input and ends
+/// inside the padding, so its sizes are the same with `ceil_mode` and without.
+bool rounds_up(const Modes& modes, bool ceil_mode) {
+  return ceil_mode && modes.any(PadMode::valid);
+}
+
 template <class Pool>
-Outputs run_mode(const char* function, const Pool& pool, PadMode mode, bool ceil_mode) {
-  detail::check_causal(mode, /*allowed=*/false, function);
-  if (mode == PadMode::valid) {
+Outputs run_modes(const char* function, const Pool& pool, const Modes& modes, bool ceil_mode) {
+  detail::check_modes(modes, pool.dimensions(), detail::Causal::refused, function);
+  if (modes.all(PadMode::valid)) {
     return pool.run(pool.input, std::vector<int64_t>(pool.dimensions(), 0), ceil_mode);
   }
-  PadList pads = pads_for_windows(pool, mode);
-  // The last window of SAME starts inside the input and ends inside the padding, so there is
-  // nothing to round up.
-  if (!pool.is_empty()) {
-    return run(pool, pads, /*ceil_mode=*/false);
+  PadList pads = pads_for_windows(pool, modes);
+  const bool rounding = rounds_up(modes, ceil_mode);
+  if (!is_filled(pool, modes)) {
+    return run(pool, pads, rounding);
   }
   Pool filled = pool;
-  fill_empty(filled, pads);
-  Outputs outputs = run(filled, pads, /*ceil_mode=*/false);
+  fill_empty(filled, modes, pads);
+  Outputs outputs = run(filled, pads, rounding);
   for (at::Tensor& output : outputs) {
-    output = drop_filled(pool, output);
+    output = drop_filled(pool, modes, output);
   }
   return outputs;
 }
@@ -335,10 +340,10 @@ Outputs run_amounts(const char* function, const Pool& pool, c10::SymIntArrayRef 
   return run(pool, pads, ceil_mode);
 }
 
-/// Runs the overload for one form of `padding`: the name of a mode, or amounts.
+/// Runs the overload for one form of `padding`: the text of modes, or amounts.
 template <class Pool>
 Outputs run_any(const char* function, const Pool& pool, std::string_view padding, bool ceil_mode) {
-  return run_mode(function, pool, *Padding(padding).mode(), ceil_mode);
+  return run_modes(function, pool, Modes::from_text(padding), ceil_mode);
 }
 
 template <class Pool>
@@ -396,7 +401,7 @@ at::Tensor avg_pool_1d(const at::Tensor& input, c10::SymIntArrayRef kernel_size,
                      std::nullopt);
 }
 
-using Mode = std::string_view;
+using ModeText = std::string_view;
 using Amounts = c10::SymIntArrayRef;
 
 /// Calls the overload for the form of `padding`. `ByMode` and `ByAmounts` are the types of the two
@@ -406,9 +411,9 @@ auto call(const char* operator_name, const at::Tensor& input, at::IntArrayRef ke
           at::IntArrayRef stride, const Padding& padding, const Rest&... rest) {
   const auto kernel = c10::fromIntArrayRefSlow(kernel_size);
   const auto steps = c10::fromIntArrayRefSlow(stride);
-  if (const PadMode* mode = padding.mode()) {
+  if (const Modes* modes = padding.modes()) {
     static const auto op = detail::find_operator<ByMode>(operator_name, "");
-    return op.call(input, kernel, steps, name(*mode), rest...);
+    return op.call(input, kernel, steps, modes->text(), rest...);
   }
   static const auto op = detail::find_operator<ByAmounts>(operator_name, "padding");
   return op.call(input, kernel, steps, c10::fromIntArrayRefSlow(padding.amounts(D)), rest...);
@@ -418,7 +423,7 @@ template <int64_t D>
 at::Tensor call_max_pool(const at::Tensor& input, at::IntArrayRef kernel_size,
                          at::IntArrayRef stride, const Padding& padding, at::IntArrayRef dilation,
                          bool ceil_mode) {
-  return call<D, decltype(max_pool<D, Mode>), decltype(max_pool<D, Amounts>)>(
+  return call<D, decltype(max_pool<D, ModeText>), decltype(max_pool<D, Amounts>)>(
       kMaxNames[D - 1], input, kernel_size, stride, padding, c10::fromIntArrayRefSlow(dilation),
       ceil_mode);
 }
@@ -427,7 +432,7 @@ template <int64_t D>
 std::tuple<at::Tensor, at::Tensor> call_max_pool_with_indices(
     const at::Tensor& input, at::IntArrayRef kernel_size, at::IntArrayRef stride,
     const Padding& padding, at::IntArrayRef dilation, bool ceil_mode) {
-  return call<D, decltype(max_pool_with_indices<D, Mode>),
+  return call<D, decltype(max_pool_with_indices<D, ModeText>),
               decltype(max_pool_with_indices<D, Amounts>)>(
       kIndicesNames[D - 1], input, kernel_size, stride, padding, c10::fromIntArrayRefSlow(dilation),
       ceil_mode);
@@ -438,7 +443,7 @@ at::Tensor call_avg_pool(const at::Tensor& input, at::IntArrayRef kernel_size,
                          at::IntArrayRef stride, const Padding& padding, bool ceil_mode,
                          std::optional<bool> count_include_pad,
                          std::optional<int64_t> divisor_override) {
-  return call<D, decltype(avg_pool<D, Mode>), decltype(avg_pool<D, Amounts>)>(
+  return call<D, decltype(avg_pool<D, ModeText>), decltype(avg_pool<D, Amounts>)>(
       kAvgNames[D - 1], input, kernel_size, stride, padding, ceil_mode, count_include_pad,
       divisor_override);
 }
@@ -452,26 +457,26 @@ SlidingWindow window_of_size(at::IntArrayRef input_size, at::IntArrayRef kernel_
           Dims(dilation)};
 }
 
-/// SAME output sizes do not depend on `ceil_mode`.
 template <class Pool>
 StaticLayer static_pool(const Pool& pool, const Padding& padding, bool ceil_mode) {
-  const bool rounds_up = ceil_mode && padding.mode() == nullptr;
+  const Modes* const modes = padding.modes();
+  const bool rounding = modes != nullptr ? rounds_up(*modes, ceil_mode) : ceil_mode;
   const KnownPads pads = detail::expect_known(detail::pads_for(pool, padding));
   Dims wanted;
   for (const auto i : c10::irange(pool.dimensions())) {
     wanted.push_back(pooled_output_size(pool.size(i).expect_int(), pool.extent(i), pool.stride[i],
-                                        pads[i], rounds_up));
+                                        pads[i], rounding));
   }
-  return static_pool(pool, pads, wanted, rounds_up);
+  return static_pool(pool, pads, wanted, rounding);
 }
 
 template <int64_t D>
 void register_max_pool(torch::Library& m) {
   const std::string max = kMaxNames[D - 1];
-  m.impl(max.c_str(), max_pool<D, Mode>);
+  m.impl(max.c_str(), max_pool<D, ModeText>);
   m.impl((max + ".padding").c_str(), max_pool<D, Amounts>);
   const std::string indices = kIndicesNames[D - 1];
-  m.impl(indices.c_str(), max_pool_with_indices<D, Mode>);
+  m.impl(indices.c_str(), max_pool_with_indices<D, ModeText>);
   m.impl((indices + ".padding").c_str(), max_pool_with_indices<D, Amounts>);
 }
 
@@ -479,11 +484,11 @@ void register_kernels(torch::Library& m) {
   register_max_pool<1>(m);
   register_max_pool<2>(m);
   register_max_pool<3>(m);
-  m.impl("avg_pool1d", avg_pool_1d<Mode>);
+  m.impl("avg_pool1d", avg_pool_1d<ModeText>);
   m.impl("avg_pool1d.padding", avg_pool_1d<Amounts>);
-  m.impl("avg_pool2d", avg_pool<2, Mode>);
+  m.impl("avg_pool2d", avg_pool<2, ModeText>);
   m.impl("avg_pool2d.padding", avg_pool<2, Amounts>);
-  m.impl("avg_pool3d", avg_pool<3, Mode>);
+  m.impl("avg_pool3d", avg_pool<3, ModeText>);
   m.impl("avg_pool3d.padding", avg_pool<3, Amounts>);
 }
 
@@ -525,7 +530,7 @@ std::tuple<at::Tensor, at::Tensor> max_pool3d_with_indices(
 at::Tensor avg_pool1d(const at::Tensor& input, at::IntArrayRef kernel_size, at::IntArrayRef stride,
                       const Padding& padding, bool ceil_mode,
                       std::optional<bool> count_include_pad) {
-  return call<1, decltype(avg_pool_1d<Mode>), decltype(avg_pool_1d<Amounts>)>(
+  return call<1, decltype(avg_pool_1d<ModeText>), decltype(avg_pool_1d<Amounts>)>(
       kAvgNames[0], input, kernel_size, stride, padding, ceil_mode, count_include_pad);
 }
 

@@ -18,8 +18,9 @@ std::string replace_all(std::string text, std::string_view from, std::string_vie
 }
 
 /// Defines one operator for each of these numbers of dimensions, each with two overloads: one whose
-/// `padding` is the name of a mode, and `.padding` with amounts, which are one for all dimensions,
-/// one per dimension, or before and after of each dimension in turn. In the schema, $D stands for
+/// `padding` is the text of modes, such as "same" or "causal, same", and `.padding` with amounts,
+/// which are one for all dimensions, one per dimension, or before and after of each dimension in
+/// turn. In the schema, $D stands for
 /// the number of dimensions, $overload for the overload's name and $padding for the padding
 /// argument.
 void define(torch::Library& m, const std::vector<at::Tag>& tags, std::string_view schema,

@@ -124,15 +124,42 @@ std::string Arguments::string(const char* argument, py::handle value) const {
   return py::cast<std::string>(value);
 }
 
-Padding Arguments::padding(const char* argument, py::handle value) const {
-  constexpr auto kExpected = "str, int, tuple of ints or tuple of (before, after) pairs";
+Modes Arguments::modes(const char* argument, py::handle value) const {
   if (PyUnicode_Check(value.ptr())) {
-    return Padding(string(argument, value));
+    return NamedMode(string(argument, value)).mode;
+  }
+  constexpr auto kExpected = "str or tuple of strs";
+  if (!is_sequence(value)) {
+    type_error(argument, kExpected, value);
+  }
+  std::vector<PadMode> modes;
+  for (const auto item : value) {
+    if (!PyUnicode_Check(item.ptr())) {
+      type_error(argument, kExpected, value);
+    }
+    modes.push_back(NamedMode(string(argument, item)).mode);
+  }
+  return modes;
+}
+
+Padding Arguments::padding(const char* argument, py::handle value) const {
+  constexpr auto kExpected =
+      "str, int, tuple of strs, tuple of ints or tuple of (before, after) pairs";
+  if (PyUnicode_Check(value.ptr())) {
+    return modes(argument, value);
   }
   if (!is_sequence(value)) {
     return integers(argument, value, kExpected).front();
   }
   const auto items = py::reinterpret_borrow<py::sequence>(value);
+  if (!items.empty() && PyUnicode_Check(items[0].ptr())) {
+    for (const auto item : items) {
+      if (!PyUnicode_Check(item.ptr())) {
+        type_error(argument, kExpected, value);
+      }
+    }
+    return modes(argument, value);
+  }
   if (items.empty() || !is_sequence(items[0])) {
     return Padding(integers(argument, value, kExpected));
   }

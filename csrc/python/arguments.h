@@ -42,8 +42,10 @@ struct Arguments {
   /// Accepts a str.
   std::string string(const char* argument, py::handle value) const;
 
-  /// Accepts a mode's name, an integer, a sequence of integers or a sequence of (before, after)
-  /// pairs.
+  /// Accepts a mode's name or a sequence of names.
+  Modes modes(const char* argument, py::handle value) const;
+
+  /// Accepts the same, an integer, a sequence of integers or a sequence of (before, after) pairs.
   Padding padding(const char* argument, py::handle value) const;
 
  private:

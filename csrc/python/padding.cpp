@@ -11,11 +11,10 @@ py::tuple same_padding(const py::object& input_size, const py::object& kernel_si
                        const py::object& stride, const py::object& dilation,
                        const py::object& mode) {
   constexpr Arguments kArguments{"same_padding"};
-  const Padding padding(kArguments.string("mode", mode));
   const auto pads = samepad::same_padding(
       kArguments.integers("input_size", input_size),
       kArguments.integers("kernel_size", kernel_size), kArguments.integers("stride", stride),
-      kArguments.integers("dilation", dilation), *padding.mode());
+      kArguments.integers("dilation", dilation), kArguments.modes("mode", mode));
   return pairs(pads);
 }
 
@@ -27,11 +26,11 @@ at::Tensor pad(const py::object& input, const py::object& kernel_size, const py:
   const auto kernel_size_ = kArguments.integers("kernel_size", kernel_size);
   const auto stride_ = kArguments.integers("stride", stride);
   const auto dilation_ = kArguments.integers("dilation", dilation);
-  const Padding padding_(kArguments.string("padding", padding));
+  const auto padding_ = kArguments.modes("padding", padding);
   const auto mode_ = kArguments.string("mode", mode);
   const auto value_ = kArguments.optional_number("value", value);
   const py::gil_scoped_release no_gil;
-  return samepad::pad(input_, kernel_size_, stride_, dilation_, *padding_.mode(), mode_, value_);
+  return samepad::pad(input_, kernel_size_, stride_, dilation_, padding_, mode_, value_);
 }
 
 }  // namespace
@@ -49,8 +48,8 @@ Args:
     kernel_size: Kernel size, one int for all dimensions or a tuple, each at least 1.
     stride: Stride, likewise.
     dilation: Dilation, likewise.
-    mode: "same" (TensorFlow SAME), "same_lower" (ONNX SAME_LOWER), "causal" (one dimension) or
-        "valid".
+    mode: "same" (TensorFlow SAME), "same_lower" (ONNX SAME_LOWER), "causal" (for several
+        dimensions only in a tuple) or "valid"; or a tuple with one of them per dimension.
 
 Returns:
     One (before, after) pair of ints per dimension, counted in elements:
@@ -66,6 +65,8 @@ Example:
     ((0, 1),)
     >>> samepad.same_padding((28, 28), (3, 5))
     ((1, 1), (2, 2))
+    >>> samepad.same_padding((8, 28), 3, mode=("causal", "same"))
+    ((2, 0), (1, 1))
 )");
 }
 

@@ -11,7 +11,7 @@ from samepad.typing import (
     Fill,
     IntOrTuple,
     MaxPool,
-    Mode,
+    Modes,
     Padding,
     TransposedConvolution,
 )
@@ -34,7 +34,7 @@ def pad(
     kernel_size: IntOrTuple,
     stride: IntOrTuple = 1,
     dilation: IntOrTuple = 1,
-    padding: Mode = "same",
+    padding: Modes = "same",
     mode: Fill = "constant",
     value: float | None = None,
 ) -> Tensor: ...
@@ -43,7 +43,7 @@ def same_padding(
     kernel_size: IntOrTuple,
     stride: IntOrTuple = 1,
     dilation: IntOrTuple = 1,
-    mode: Mode | str = "same",
+    mode: Modes = "same",
 ) -> tuple[tuple[int, int], ...]: ...
 
 # The layer's settings, the pads to add to its input, and the crops to take from its output.

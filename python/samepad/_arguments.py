@@ -6,7 +6,9 @@ the binding and use these functions.
 
 from typing import Any
 
-_PADDING = "str, int, tuple of ints or tuple of (before, after) pairs"
+_PADDING = "str, int, tuple of strs, tuple of ints or tuple of (before, after) pairs"
+#: What separates the modes of several dimensions in the text that the operators take.
+_SEPARATOR = ", "
 
 
 def _is_integer(value: Any) -> bool:
@@ -31,13 +33,43 @@ def listed(argument: str, value: Any) -> list[Any]:
     return values
 
 
+def modes_of(padding: Any) -> tuple[str, ...]:
+    """Return the modes that `padding` consists of: a single one, one per dimension or none."""
+    if isinstance(padding, str):
+        return (padding,)
+    if isinstance(padding, (tuple, list)) and padding and isinstance(padding[0], str):
+        return tuple(padding)
+    return ()
+
+
+def each_mode(padding: Any, dimensions: int) -> tuple[str, ...]:
+    """Return the mode of each dimension, or nothing if `padding` consists of amounts."""
+    modes = modes_of(padding)
+    return modes * dimensions if len(modes) == 1 else modes
+
+
+def mode_text(argument: str, value: Any, expected: str = "str or tuple of strs") -> str:
+    """Return a mode, or a sequence of modes, as the one string that the operators take."""
+    modes = modes_of(value)
+    if not modes or not all(isinstance(mode, str) for mode in modes):
+        raise _type_error(argument, expected, value)
+    for mode in modes:
+        # The operator refuses every other unknown name.
+        if _SEPARATOR in mode:
+            raise RuntimeError(
+                f"Invalid padding string: {mode!r}, expected one mode, or a tuple of one mode per "
+                "dimension"
+            )
+    return _SEPARATOR.join(modes)
+
+
 def flat_padding(padding: Any, dimensions: int) -> Any:
-    """Return a mode unchanged, and amounts as a flat list.
+    """Return modes as the operators' text, and amounts as a flat list.
 
     The list has one amount, one per dimension, or for pairs: before, after, before, after, ...
     """
-    if isinstance(padding, str):
-        return padding
+    if modes_of(padding):
+        return mode_text("padding", padding, _PADDING)
     items = list(padding) if isinstance(padding, (tuple, list)) else [padding]
     if items and isinstance(items[0], (tuple, list)):
         flat: list[Any] = []
@@ -56,7 +88,8 @@ def flat_padding(padding: Any, dimensions: int) -> Any:
     # `dimensions` is a symbolic integer.
     if not any(len(flat) == count for count in counts):
         raise RuntimeError(
-            f"expected padding to be a mode, a single integer, a list of {dimensions} integers or "
-            f"a list of {dimensions} (before, after) pairs, but got padding={padding}"
+            f"expected padding to be a mode, a list of {dimensions} modes, a single integer, a "
+            f"list of {dimensions} integers or a list of {dimensions} (before, after) pairs, but "
+            f"got padding={padding}"
         )
     return flat

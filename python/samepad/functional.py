@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from torch.compiler import is_dynamo_compiling, is_exporting
 
 from samepad import _C
-from samepad._arguments import flat_padding, listed
+from samepad._arguments import flat_padding, listed, mode_text
 from samepad.typing import (
     AvgPool,
     AvgPool1d,
@@ -22,7 +22,7 @@ from samepad.typing import (
     Fill,
     IntOrTuple,
     MaxPool,
-    Mode,
+    Modes,
     Padding,
     PaddingMode,
     TransposedConvolution,
@@ -84,13 +84,16 @@ def _named(function: Callable[..., Any], name: str, doc: str, dimensions: int) -
         sizes=("L", "H, W", "D, H, W")[dimensions - 1],
         kernel=("k", "kH, kW", "kD, kH, kW")[dimensions - 1],
         outs=("l", "h, w", "d, h, w")[dimensions - 1],
-        causal=_CAUSAL if dimensions == 1 else "",
+        causal="" if dimensions == 1 else ", for one dimension of several",
+        causal_modes=_CAUSAL_MODES[dimensions - 1],
+        modes=_MODES[dimensions - 1],
     )
     return function
 
 
-_CAUSAL = """
-        "causal": as Keras's causal, (k - 1) d in all, of which all before;"""
+#: Examples of a mode per dimension, for convolutions and for other functions.
+_CAUSAL_MODES = ('("causal",)', '("causal", "same")', '("causal", "same", "same")')
+_MODES = ('("same",)', '("same", "valid")', '("valid", "same", "same")')
 
 _CONV_DOC = """Convolve with SAME padding: {name} of torch.nn.functional, at every stride.
 
@@ -102,8 +105,10 @@ Args:
     padding: How many elements to add before and after each dimension:
         "same": as TensorFlow's SAME, P = max(0, (ceil(n / s) - 1) s + (k - 1) d + 1 - n) in all
         for a size n, kernel k, stride s and dilation d, of which P // 2 before;
-        "same_lower": as ONNX's SAME_LOWER, P in all, of which P - P // 2 before;{causal}
+        "same_lower": as ONNX's SAME_LOWER, P in all, of which P - P // 2 before;
+        "causal"{causal}: as Keras's causal, (k - 1) d in all, of which all before;
         "valid": none;
+        one of these per dimension, such as {causal_modes};
         an int, or {dimensions} of them: that many on each side;
         {dimensions} (before, after) pairs: as given; a negative amount crops.
     dilation: Spacing of the kernel's elements, an int or {dimensions} ints, each at least 1.
@@ -171,10 +176,11 @@ Args:
         are added after it;
         "same_lower": C in all, of which C - C // 2 before;
         "valid": none;
+        one of these per dimension, such as {modes};
         an int, or {dimensions} of them: that many on each side;
         {dimensions} (before, after) pairs: as given, not negative.
     output_padding: Elements to add at the end, an int or {dimensions} ints smaller than stride or
-        dilation; not with "same" and "same_lower", which take an `output_size` instead.
+        dilation; 0 where a mode is "same" or "same_lower", which take an `output_size` instead.
     groups: Number of blocks that the channels are split into; divides C and O.
     dilation: Spacing of the kernel's elements, an int or {dimensions} ints, each at least 1.
     output_size: m, an int or {dimensions} ints, in place of `output_padding`. With "same" and
@@ -240,6 +246,7 @@ _POOL_PADDING_DOC = """How many elements to add before and after each dimension,
         for a size n, kernel k, stride s and dilation d, of which P // 2 before;
         "same_lower": as ONNX's SAME_LOWER, P in all, of which P - P // 2 before;
         "valid": none;
+        one of these per dimension, such as {{modes}};
         an int, or {{dimensions}} of them: that many on each side, at most half the kernel;
         {{dimensions}} (before, after) pairs: as given, each amount from 0 to (k - 1) d.
     """
@@ -407,7 +414,7 @@ def pad(
     kernel_size: IntOrTuple,
     stride: IntOrTuple = 1,
     dilation: IntOrTuple = 1,
-    padding: Mode = "same",
+    padding: Modes = "same",
     mode: Fill = "constant",
     value: float | None = None,
 ) -> Tensor:
@@ -419,8 +426,9 @@ def pad(
         kernel_size: Size of the kernel, an int or 1 to 3 ints, each at least 1.
         stride: Step of the kernel, an int or as many ints.
         dilation: Spacing of the kernel's elements, an int or as many ints.
-        padding: The rule for the amounts, "same", "same_lower", "causal" (one dimension) or
-            "valid"; see `samepad.same_padding`.
+        padding: The rule for the amounts, "same", "same_lower", "causal" (for several dimensions
+            only in a tuple) or "valid", or a tuple of one rule per dimension; see
+            `samepad.same_padding`.
         mode: What the added elements contain: "constant", "reflect", "replicate" or "circular".
         value: The value of the added elements in mode "constant", 0 by default.
 
@@ -445,7 +453,7 @@ def pad(
         listed("kernel_size", kernel_size),
         listed("stride", stride),
         listed("dilation", dilation),
-        padding,
+        mode_text("padding", padding),
         mode,
         value,
     )

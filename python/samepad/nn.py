@@ -5,8 +5,8 @@
     nn.Conv2d(3, 32, kernel_size=3, stride=2, padding="same")
 
 Conv*, ConvTranspose*, MaxPool*, AvgPool* and the lazy convolutions take the same paddings as
-samepad's layers ("same", "same_lower", "causal" in nn.Conv1d, (before, after) pairs), with
-torch.nn's signatures and defaults. With padding=0 and other numbers they give the same bits as
+samepad's layers ("same", "same_lower", "causal" in nn.Conv1d, a tuple with a mode per dimension,
+(before, after) pairs), with torch.nn's signatures and defaults. With padding=0 and other numbers they give the same bits as
 torch.nn's layers, except where PyTorch is known to be wrong (docs/pytorch-convolution-faults.md).
 Every other name is torch.nn's own. An average pool leaves the elements that SAME adds out of its
 means unless count_include_pad is given.

@@ -14,10 +14,13 @@ Pairs: TypeAlias = Sequence[Sequence[int]]
 #: The rule that chooses the padding.
 Mode: TypeAlias = Literal["same", "same_lower", "causal", "valid"]
 
-#: A mode, one amount for all dimensions, one amount per dimension, or one (before, after) pair per
-#: dimension. `str` accepts modes that a type checker does not know to be literals; other strings
-#: are refused at run time.
-Padding: TypeAlias = Mode | str | IntOrTuple | Pairs
+#: One rule for all dimensions, or one per dimension. `str` accepts modes that a type checker does
+#: not know to be literals; other strings are refused at run time.
+Modes: TypeAlias = Mode | str | Sequence[Mode] | Sequence[str]
+
+#: A mode, one mode per dimension, one amount for all dimensions, one amount per dimension, or one
+#: (before, after) pair per dimension.
+Padding: TypeAlias = Modes | IntOrTuple | Pairs
 
 #: What the elements that padding adds contain.
 PaddingMode: TypeAlias = Literal["zeros", "reflect", "replicate", "circular"]

@@ -84,6 +84,50 @@ INSTANTIATE_TEST_SUITE_P(Causal, Conv,
                                             ::testing::Values(PadMode::causal),
                                             ::testing::ValuesIn(every_plan())));
 
+TEST(Conv, TakesAModePerDimension) {
+  const PadMode modes[] = {PadMode::causal, PadMode::same, PadMode::valid, PadMode::same_lower};
+  for (const Case& c : kCases) {
+    const Tensors t(c);
+    const auto conv = kConvs[c.size.size() - 1];
+    for (size_t first = 0; first < std::size(modes); ++first) {
+      std::vector<PadMode> each;
+      naive::Conv args{c.stride, c.dilation, {}, c.groups};
+      bool fits = true;
+      for (size_t i = 0; i < c.size.size(); ++i) {
+        each.push_back(modes[(first + i) % std::size(modes)]);
+        args.pads.push_back(
+            naive::pads(each.back(), c.size[i], c.kernel[i], c.stride[i], c.dilation[i]));
+        fits &= each.back() != PadMode::valid || c.size[i] > (c.kernel[i] - 1) * c.dilation[i];
+      }
+      SCOPED_TRACE(::testing::Message() << Padding(each) << " size " << at::IntArrayRef(c.size));
+      if (!fits) {
+        EXPECT_THROW(conv(t.input, t.weight, t.bias, c.stride, each, c.dilation, c.groups, "zeros"),
+                     c10::Error);
+        continue;
+      }
+      const auto expected = naive::conv(t.input, t.weight, args) + t.bias_column();
+      const auto output =
+          conv(t.input, t.weight, t.bias, c.stride, each, c.dilation, c.groups, "zeros");
+      ASSERT_EQ(output.sizes(), expected.sizes());
+      EXPECT_TRUE(at::allclose(output, expected, 1e-12, 1e-12));
+      const auto explained =
+          explain_conv(t.input, t.weight, t.bias, c.stride, each, c.dilation, c.groups);
+      for (size_t i = 0; i < each.size(); ++i) {
+        EXPECT_EQ(explained.pads[i].before, args.pads[i].first);
+        EXPECT_EQ(explained.pads[i].after, args.pads[i].second);
+      }
+    }
+  }
+}
+
+TEST(Conv, EqualModesAreOneMode) {
+  const Tensors t(kCases[5]);
+  EXPECT_TRUE(at::equal(samepad::conv2d(t.input, t.weight, t.bias, 2, {"same", "same"}),
+                        samepad::conv2d(t.input, t.weight, t.bias, 2, "same")));
+  EXPECT_TRUE(at::equal(samepad::conv2d(t.input, t.weight, t.bias, 2, {"valid", "valid"}),
+                        at::conv2d(t.input, t.weight, t.bias, 2)));
+}
+
 TEST(Conv, StrideOneIsAtensSame) {
   const Tensors t(kCases[5]);
   EXPECT_TRUE(at::allclose(samepad::conv2d(t.input, t.weight, t.bias),

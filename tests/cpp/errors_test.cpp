@@ -72,7 +72,20 @@ const Row kRows[] = {
     {"padding_name", [] { samepad::conv2d(input(), weight(), {}, 1, "sane"); },
      "Invalid padding string: 'sane'"},
     {"padding_causal", [] { samepad::conv2d(input(), weight(), {}, 1, "causal"); },
+     "padding='causal' is for conv1d alone, but got it in conv2d, which takes a mode per "
+     "dimension, "
+     "such as padding=('causal', 'same')"},
+    {"padding_causal_of_one", [] { samepad::conv2d(input(), weight(), {}, 1, {"causal"}); },
      "padding='causal' is for conv1d alone"},
+    {"empty_valid_dimension",
+     [] { samepad::conv2d(at::ones({1, 4, 0, 0}), weight(), {}, 1, {"same", "valid"}); },
+     "Calculated padded input size in spatial dimension 1: 0"},
+    {"transposed_output_padding_of_a_mode",
+     [] {
+       samepad::conv_transpose2d(input(), at::ones({4, 6, 3, 3}), {}, 2, {"valid", "same"}, {0, 1});
+     },
+     "with padding=('valid', 'same') give conv_transpose2d an output_size, but got "
+     "output_padding=[0, 1]"},
     {"padding_count", [] { samepad::conv2d(input(), weight(), {}, 1, {1, 2, 3}); },
      "a list of 2 (before, after) pairs, but got padding=(1, 2, 3)"},
     {"padding_negative", [] { samepad::conv2d(input(), weight(), {}, 1, -1); },
@@ -109,6 +122,9 @@ const Row kRows[] = {
      "expected kernel_size to be a single integer value or a list of 2 values"},
     {"same_padding_overflow", [] { same_padding(8, 3, 1, kMax); },
      "spans more elements than int64 can count"},
+    {"same_padding_modes", [] { same_padding({8, 8}, 3, 1, 1, {"same", "same", "valid"}); },
+     "expected mode to be one mode or a list of 2 modes, as many as input_size has values, but got "
+     "mode=('same', 'same', 'valid')"},
     {"same_padding_causal", [] { same_padding({8, 8}, 3, 1, 1, PadMode::causal); },
      "mode='causal' is for one dimension alone"},
     {"transposed_weight_rank", [] { samepad::conv_transpose2d(input(), at::ones({4, 6, 3})); },
@@ -249,6 +265,8 @@ const Row kRows[] = {
      "mode must be 'constant', 'reflect', 'replicate' or 'circular', but got mode='zeros'"},
     {"pad_value", [] { samepad::pad(input(), 3, 1, 1, PadMode::same, "reflect", 1.0); },
      "value is for mode='constant'"},
+    {"pad_modes", [] { samepad::pad(input(), 3, 1, 1, {"same", "same", "valid"}); },
+     "expected padding to be a mode or a list of 2 modes"},
     {"pad_causal", [] { samepad::pad(input(), 3, 1, 1, PadMode::causal); },
      "padding='causal' is for one dimension alone"},
     {"pad_reflect", [] { samepad::pad(at::ones({1, 1, 2}), 5, 1, 1, PadMode::same, "reflect"); },
@@ -345,6 +363,18 @@ const Row kRows[] = {
     {"module_padding_causal",
      [] { SamePadConv2d(SamePadConv2dOptions(4, 6, 3).padding("causal")); },
      "padding='causal' is for SamePadConv1d alone"},
+    {"module_padding_modes_count",
+     [] { SamePadConv2d(SamePadConv2dOptions(4, 6, 3).padding({"same", "same", "same"})); },
+     "expected padding to be a mode or a list of 2 modes, but got padding=(same, same, same)"},
+    {"module_pool_causal_dimension",
+     [] { SamePadMaxPool2d(SamePadMaxPool2dOptions(3).padding({"causal", "same"})); },
+     "padding='causal' is for convolutions alone, but got padding=(causal, same) in a pool"},
+    {"module_transposed_output_padding_of_a_mode",
+     [] {
+       SamePadConvTranspose2d(
+           SamePadConvTranspose2dOptions(4, 6, 3).padding({"valid", "same"}).output_padding(1));
+     },
+     "with padding='(valid, same)' call the module with an output_size"},
     {"module_padding_count",
      [] { SamePadConv2d(SamePadConv2dOptions(4, 6, 3).padding({1, 2, 3})); },
      "but got padding=(1, 2, 3)"},
@@ -508,12 +538,24 @@ const Mistake kMistakes[] = {
     {"padding_causal", kPools | kTransposed,
      [](Arguments& a, int64_t) { a.padding = PadMode::causal; },
      "padding='causal' is for conv1d alone, but got it in $name"},
+    {"padding_causal_dimension", kPools | kTransposed,
+     [](Arguments& a, int64_t d) {
+       std::vector<PadMode> modes(d, PadMode::same);
+       modes.back() = PadMode::causal;
+       a.padding = modes;
+     },
+     "padding='causal' is for conv"},
+    {"padding_modes_count", kAll,
+     [](Arguments& a, int64_t d) { a.padding = std::vector<PadMode>(d + 1, PadMode::same); },
+     "expected padding to be a mode or a list of $D modes, but got padding=('same', 'same'"},
+    {"padding_no_modes", kAll, [](Arguments& a, int64_t) { a.padding = std::vector<PadMode>{}; },
+     "Invalid padding string: ''"},
     {"padding_count", kAll,
      [](Arguments& a, int64_t d) { a.padding = std::vector<int64_t>(d + 1, 0); },
-     "expected padding to be a mode, a single integer, a list of $D integers"},
+     "expected padding to be a mode, a list of $D modes, a single integer, a list of $D integers"},
     {"padding_pairs_count", kAll,
      [](Arguments& a, int64_t d) { a.padding = std::vector<Padding::Pair>(d + 1); },
-     "expected padding to be a mode, a single integer, a list of $D integers"},
+     "expected padding to be a mode, a list of $D modes, a single integer, a list of $D integers"},
     {"padding_negative", kAll, [](Arguments& a, int64_t) { a.padding = -1; },
      "negative padding is not supported"},
     {"padding_negative_pair", kAll & ~kConv,

@@ -85,6 +85,24 @@ TEST(SamePadConv, Prints) {
   EXPECT_EQ(printed(SamePadConv2d(SamePadConv2dOptions(3, 8, 3).padding({{0, 1}, {2, 3}}))),
             "samepad::SamePadConv2d(3, 8, kernel_size=[3, 3], stride=[1, 1], "
             "padding=((0, 1), (2, 3)))");
+  EXPECT_EQ(
+      printed(SamePadConv3d(SamePadConv3dOptions(3, 8, 3).padding({"causal", "same", "same"}))),
+      "samepad::SamePadConv3d(3, 8, kernel_size=[3, 3, 3], stride=[1, 1, 1], "
+      "padding=(causal, same, same))");
+}
+
+TEST(Modules, TakeAModePerDimension) {
+  const auto x = at::randn({2, 4, 7, 8});
+  SamePadConv2d conv(SamePadConv2dOptions(4, 6, 3).stride(2).padding({"causal", "same_lower"}));
+  EXPECT_TRUE(
+      at::equal(conv(x), samepad::conv2d(x, conv->weight, conv->bias, 2, Padding{{2, 0}, {1, 0}})));
+  SamePadConvTranspose2d transposed(
+      SamePadConvTranspose2dOptions(4, 6, 3).stride(2).padding({PadMode::valid, PadMode::same}));
+  EXPECT_EQ(transposed(x).sizes(), at::IntArrayRef({2, 6, 15, 16}));
+  SamePadMaxPool2d pool(SamePadMaxPool2dOptions(3).stride(2).padding({torch::kValid, "same"}));
+  EXPECT_TRUE(at::equal(pool(x), samepad::max_pool2d(x, 3, 2, Padding{{0, 0}, {0, 1}})));
+  SamePadSeparableConv2d separable(SamePadConv2dOptions(4, 6, 3).padding({"causal", "valid"}));
+  EXPECT_EQ(separable(x).sizes(), at::IntArrayRef({2, 6, 7, 6}));
 }
 
 TEST(SamePadConv, SavesAndLoads) {
@@ -448,19 +466,19 @@ TEST(Options, HaveTorchsDefaults) {
   EXPECT_EQ(transposed.out_channels(), 8);
   EXPECT_EQ(*transposed.kernel_size(), (std::array<int64_t, 2>{4, 5}));
   EXPECT_EQ(*transposed.stride(), (std::array<int64_t, 2>{1, 1}));
-  EXPECT_EQ(*transposed.padding().mode(), PadMode::same);
+  EXPECT_EQ(*transposed.padding().modes(), PadMode::same);
   EXPECT_EQ(*transposed.output_padding(), (std::array<int64_t, 2>{0, 0}));
   EXPECT_EQ(*transposed.dilation(), (std::array<int64_t, 2>{1, 1}));
   EXPECT_EQ(transposed.groups(), 1);
   EXPECT_TRUE(transposed.bias());
   const SamePadMaxPool2dOptions max({4, 5});
   EXPECT_EQ(*max.stride(), *max.kernel_size());
-  EXPECT_EQ(*max.padding().mode(), PadMode::same);
+  EXPECT_EQ(*max.padding().modes(), PadMode::same);
   EXPECT_EQ(*max.dilation(), (std::array<int64_t, 2>{1, 1}));
   EXPECT_FALSE(max.ceil_mode());
   const SamePadAvgPool3dOptions avg(4);
   EXPECT_EQ(*avg.stride(), *avg.kernel_size());
-  EXPECT_EQ(*avg.padding().mode(), PadMode::same);
+  EXPECT_EQ(*avg.padding().modes(), PadMode::same);
   EXPECT_FALSE(avg.ceil_mode());
   EXPECT_EQ(avg.count_include_pad(), std::nullopt);
   EXPECT_EQ(avg.divisor_override(), std::nullopt);

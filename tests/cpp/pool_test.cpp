@@ -138,7 +138,7 @@ void expect_naive(const Line& line, const Padding& padding, std::pair<int64_t, i
                << " (" << pads.first << ", " << pads.second << ") ceil_mode=" << ceil_mode);
   const auto x = at::randn({1, 2, n}, at::kDouble);
   // The output size of SAME does not depend on ceil_mode.
-  const bool rounds_up = ceil_mode && padding.mode() == nullptr;
+  const bool rounds_up = ceil_mode && padding.modes() == nullptr;
   const auto expected = naive::pool(x, {k}, {{s}, {d}, {pads}, 1}, rounds_up);
   const auto values = samepad::max_pool1d(x, k, s, padding, d, ceil_mode);
   ASSERT_EQ(values.sizes(), expected.max.sizes());

@@ -89,6 +89,43 @@ def test_exported_programs_are_made_of_pytorchs_operators() -> None:
         assert not any("samepad" in call for call in calls)
 
 
+def test_programs_with_a_mode_per_dimension_are_exported_with_open_sizes() -> None:
+    model = nn.Sequential(
+        samepad.SamePadConv3d(3, 4, 3, 2, ("causal", "same", "same")),
+        samepad.SamePadMaxPool3d(2, 2, ("valid", "same", "same_lower")),
+        samepad.SamePadConvTranspose3d(4, 2, 3, 2, ("same", "valid", "same_lower")),
+        samepad.SamePadConv3d(2, 2, 3, 1, ("causal", "same", "same"), padding_mode="replicate"),
+    )
+    dims = [torch.export.Dim(name, min=8, max=64) for name in ("time", "height", "width")]
+    program = torch.export.export(
+        model,
+        (torch.randn(1, 3, 9, 10, 11),),
+        dynamic_shapes=({axis + 2: dim for axis, dim in enumerate(dims)},),
+    ).run_decompositions()
+    assert not any("samepad" in str(node.target) for node in program.graph.nodes)
+    for sizes in ((9, 10, 11), (8, 13, 16), (12, 9, 8)):
+        input = torch.randn(1, 3, *sizes)
+        torch.testing.assert_close(program.module()(input), model(input))
+
+
+@pytest.mark.parametrize("dynamic", [False, True])
+@pytest.mark.parametrize("padding", [("causal", "same"), ["same_lower", "valid"]], ids=str)
+def test_a_mode_per_dimension_is_compiled(padding: Any, dynamic: bool) -> None:
+    assert OWN in operators(samepad.SamePadConv2d(3, 4, 3, 2, padding), torch.randn(2, 3, 8, 9))
+    torch._dynamo.reset()
+    compiled = torch.compile(conv2d, fullgraph=True, dynamic=dynamic)
+    for size in [(7, 8), (8, 9), (6, 11)] if dynamic else [(7, 8)]:
+        shapes = (2, 4, *size), (8, 4, 3, 3), (8,)
+        given = [torch.randn(shape, requires_grad=True) for shape in shapes]
+        settings = {"stride": 2, "padding": padding}
+        torch.testing.assert_close(
+            gradients(compiled, tuple(given), **settings),
+            gradients(conv2d, tuple(given), **settings),
+            rtol=1e-4,
+            atol=1e-4,
+        )
+
+
 def gradients(
     function: Callable[..., Tensor], tensors: tuple[Tensor, ...], **arguments: Any
 ) -> list[Tensor]:

@@ -71,7 +71,23 @@ ROWS = {
     "padding negative": Row(RuntimeError, "negative padding", {"padding": -1}),
     "padding None": Row(TypeError, "'padding' must be str, int", {"padding": None}),
     "padding float": Row(TypeError, "'padding' must be str, int", {"padding": 0.5}),
-    "padding strs": Row(TypeError, "'padding' must be str, int", {"padding": ("same", "same")}),
+    "padding strs and ints": Row(TypeError, "'padding' must be str, int", {"padding": ("same", 1)}),
+    "padding ints and strs": Row(TypeError, "'padding' must be str, int", {"padding": (1, "same")}),
+    "padding names": Row(
+        RuntimeError, "Invalid padding string: 'sane'", {"padding": ("same", "sane")}, False
+    ),
+    "padding names count": Row(
+        RuntimeError,
+        r"a mode or a list of 2 modes, but got padding=.'same', 'same', 'same'.",
+        {"padding": ("same",) * 3},
+        same_in_torch=False,
+    ),
+    "padding text": Row(
+        RuntimeError, "Invalid padding string: 'same, same'", {"padding": "same, same"}
+    ),
+    "padding causal in a tuple of one": Row(
+        RuntimeError, r"such as padding=.'causal', 'same'.", {"padding": ("causal",)}, False
+    ),
     "padding pair count": Row(
         RuntimeError, "2 .before, after. pairs", {"padding": ((1, 2),)}, same_in_torch=False
     ),
@@ -164,7 +180,9 @@ def of_integers(argument: str, **others: Any) -> dict[str, Row]:
 
 def of_padding(function: str) -> dict[str, Row]:
     """Return rows for `padding` of a function that has no "causal" and does not crop."""
-    must = "'padding' must be str, int, tuple of ints or tuple of .before, after. pairs"
+    must = (
+        "'padding' must be str, int, tuple of strs, tuple of ints or tuple of .before, after. pairs"
+    )
     negative = "negative padding is not supported"
     count = "a list of 2 integers or a list of 2 .before, after. pairs, but got padding="
     return {
@@ -177,7 +195,18 @@ def of_padding(function: str) -> dict[str, Row]:
         "padding float": Row(TypeError, must, {"padding": 0.5}),
         "padding bool": Row(TypeError, must, {"padding": True}),
         "padding bytes": Row(TypeError, must, {"padding": b"same"}),
-        "padding strs": Row(TypeError, must, {"padding": ("same", "same")}),
+        "padding strs and ints": Row(TypeError, must, {"padding": ("same", 1)}),
+        "padding ints and strs": Row(TypeError, must, {"padding": (1, "same")}),
+        "padding names": Row(RuntimeError, "'sane'", {"padding": ("same", "sane")}, False),
+        "padding names count": Row(
+            RuntimeError, "a list of 2 modes, but got", {"padding": ("same",) * 3}, False
+        ),
+        "padding causal in one dimension": Row(
+            RuntimeError,
+            rf"'causal' is for convolutions alone, .*'causal', 'same'. in {function}",
+            {"padding": ("causal", "same")},
+            same_in_torch=False,
+        ),
         "padding triple": Row(TypeError, must, {"padding": ((1, 2, 3), (1, 2, 3))}),
         "padding mixed": Row(TypeError, must, {"padding": (1, (1, 2))}),
         "padding mixed too": Row(TypeError, must, {"padding": ((1, 2), 1)}),
@@ -499,6 +528,11 @@ PAD_ROWS = {
         "padding causal": Row(
             RuntimeError, "'causal' is for one dimension alone", {"padding": "causal"}
         ),
+        "padding names": Row(RuntimeError, "string: 'sane'", {"padding": ("same", "sane")}),
+        "padding names count": Row(RuntimeError, "a list of 2 modes", {"padding": ("same",) * 3}),
+        "padding strs and ints": Row(
+            TypeError, "'padding' must be str or tuple of strs", {"padding": ("same", 1)}
+        ),
         "padding None": Row(TypeError, "'padding' must be str", {"padding": None}),
         "padding int": Row(TypeError, "'padding' must be str", {"padding": 1}),
         "padding pairs": Row(TypeError, "'padding' must be str", {"padding": ((0, 1), (0, 1))}),
@@ -753,6 +787,9 @@ MODULES: dict[str, tuple[type[Exception], str, dict[str, Any]]] = {
     "groups": (ValueError, "in_channels must be divisible by groups", {"groups": 3}),
     "padding name": (ValueError, "Invalid padding string 'sane'", {"padding": "sane"}),
     "padding causal": (ValueError, "Invalid padding string 'causal'", {"padding": "causal"}),
+    "padding strs and ints": (TypeError, "'padding' must be str, int", {"padding": ("same", 1)}),
+    "padding names": (ValueError, "string 'sane'.* in 2-D", {"padding": ("same", "sane")}),
+    "padding names count": (RuntimeError, "a list of 2 modes", {"padding": ("same",) * 3}),
     "padding None": (TypeError, "'padding' must be str, int", {"padding": None}),
     "padding float": (TypeError, "'padding' must be str, int", {"padding": 1.5}),
     "padding count": (RuntimeError, "padding=.1, 2, 3.", {"padding": (1, 2, 3)}),

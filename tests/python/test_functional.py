@@ -1,9 +1,11 @@
 """Compares samepad.functional with PyTorch: what both can compute must be equal."""
 
 import contextlib
+import random
 from collections.abc import Callable
 from typing import Any
 
+import naive
 import pytest
 import samepad
 import torch
@@ -80,6 +82,148 @@ def test_amounts_per_dimension() -> None:
     input, weight, bias = tensors(2)
     ours = samepad.functional.conv2d(input, weight, bias, (2, 1), (0, 2), (1, 2))
     assert torch.equal(ours, F.conv2d(input, weight, bias, (2, 1), (0, 2), (1, 2)))
+
+
+def mixes(dimensions: int, modes: list[str], count: int = 8) -> list[Any]:
+    """Draw windows with a mode per dimension: kernels, strides, dilations and modes."""
+    rng = random.Random(dimensions)
+
+    def each(values: list[Any]) -> tuple[Any, ...]:
+        return tuple(rng.choice(values) for _ in range(dimensions))
+
+    return [(each([1, 2, 3, 4]), each([1, 2, 3]), each([1, 2]), each(modes)) for _ in range(count)]
+
+
+def naive_pads(modes: Any, sizes: Any, kernel: Any, stride: Any, dilation: Any) -> Any:
+    return tuple(map(naive.pads, modes, sizes, kernel, stride, dilation))
+
+
+@pytest.mark.parametrize("dimensions", [1, 2, 3])
+@pytest.mark.parametrize("groups", [1, 2, 4])
+def test_a_mode_per_dimension_pads_each_by_its_own(dimensions: int, groups: int) -> None:
+    ours, theirs = CONVS[dimensions]
+    for kernel, stride, dilation, modes in mixes(
+        dimensions, ["same", "same_lower", "causal", "valid"]
+    ):
+        torch.manual_seed(0)
+        input = torch.randn(2, 4, *SIZES[:dimensions], dtype=torch.float64, requires_grad=True)
+        weight = torch.randn(8, 4 // groups, *kernel, dtype=torch.float64, requires_grad=True)
+        bias = torch.randn(8, dtype=torch.float64, requires_grad=True)
+        pads = naive_pads(modes, input.shape[2:], kernel, stride, dilation)
+        outputs = (
+            ours(input, weight, bias, stride, modes, dilation, groups),
+            theirs(padded(input, pads), weight, bias, stride, 0, dilation, groups),
+        )
+        torch.testing.assert_close(*outputs)
+        gradients = [
+            torch.autograd.grad(output.sin().sum(), (input, weight, bias)) for output in outputs
+        ]
+        torch.testing.assert_close(*gradients)
+        assert samepad.same_padding(input.shape[2:], kernel, stride, dilation, modes) == pads
+        torch.testing.assert_close(
+            samepad.functional.pad(input, kernel, stride, dilation, modes), padded(input, pads)
+        )
+
+
+def test_video_is_causal_in_time() -> None:
+    layer = samepad.SamePadConv3d(2, 3, 3, 2, ("causal", "same", "same"))
+    assert samepad.explain(layer, torch.randn(1, 2, 9, 8, 7)).pads == ((2, 0), (0, 1), (1, 1))
+    video = torch.randn(1, 2, 9, 8, 7)
+    later = video.clone()
+    later[:, :, 5:] += 1
+    before, after = layer(video), layer(later)
+    assert before.shape == (1, 3, 5, 4, 4)
+    assert torch.equal(before[:, :, :3], after[:, :, :3])
+    assert not torch.equal(before[:, :, 3:], after[:, :, 3:])
+
+
+@pytest.mark.parametrize("dimensions", [1, 2, 3])
+def test_transposed_with_a_mode_per_dimension_is_the_gradient(dimensions: int) -> None:
+    ours = getattr(samepad.functional, f"conv_transpose{dimensions}d")
+    _, convolve = CONVS[dimensions]
+    for kernel, stride, dilation, modes in mixes(dimensions, ["same", "same_lower", "valid"]):
+        torch.manual_seed(0)
+        sizes = [
+            (n - 1) * s + (k - 1) * d + 1 if mode == "valid" else n * s
+            for n, k, s, d, mode in zip(SIZES, kernel, stride, dilation, modes, strict=False)
+        ]
+        input = torch.randn(2, 4, *SIZES[:dimensions], dtype=torch.float64, requires_grad=True)
+        weight = torch.randn(4, 3, *kernel, dtype=torch.float64, requires_grad=True)
+        output = ours(input, weight, None, stride, modes, dilation=dilation)
+        wide = torch.zeros(2, 3, *sizes, dtype=torch.float64, requires_grad=True)
+        pads = naive_pads(modes, sizes, kernel, stride, dilation)
+        forward = convolve(padded(wide, pads), weight, None, stride, 0, dilation)
+        (expected,) = torch.autograd.grad(forward, wide, input, create_graph=True)
+        torch.testing.assert_close(output, expected)
+        torch.testing.assert_close(
+            *(torch.autograd.grad(y.sin().sum(), (input, weight)) for y in (output, expected))
+        )
+        given = ours(input, weight, None, stride, modes, dilation=dilation, output_size=sizes)
+        torch.testing.assert_close(given, output)
+
+
+@pytest.mark.parametrize("ceil_mode", [False, True])
+@pytest.mark.parametrize("dimensions", [1, 2, 3])
+def test_pools_with_a_mode_per_dimension(dimensions: int, ceil_mode: bool) -> None:
+    maximum = getattr(samepad.functional, f"max_pool{dimensions}d")
+    mean = getattr(samepad.functional, f"avg_pool{dimensions}d")
+    torch_maximum = getattr(F, f"max_pool{dimensions}d")
+    torch_mean = getattr(F, f"avg_pool{dimensions}d")
+    input = torch.randn(2, 4, *SIZES[:dimensions], dtype=torch.float64)
+    for kernel, stride, dilation, modes in mixes(dimensions, ["same", "same_lower", "valid"]):
+        pads = naive_pads(modes, input.shape[2:], kernel, stride, dilation)
+        flat = [amount for pair in reversed(pads) for amount in pair]
+        expected = torch_maximum(
+            F.pad(input, flat, value=float("-inf")), kernel, stride, 0, dilation, ceil_mode
+        )
+        values, indices = maximum(input, kernel, stride, modes, dilation, ceil_mode, True)
+        assert torch.equal(values, expected)
+        assert torch.equal(input.flatten(2).gather(2, indices.flatten(2)), values.flatten(2))
+        assert torch.equal(maximum(input, kernel, stride, modes, dilation, ceil_mode), expected)
+        pads = naive_pads(modes, input.shape[2:], kernel, stride, (1,) * dimensions)
+        sums, shares = (
+            torch_mean(padded(x, pads), kernel, stride, 0, ceil_mode)
+            for x in (input, torch.ones_like(input))
+        )
+        torch.testing.assert_close(mean(input, kernel, stride, modes, ceil_mode), sums / shares)
+        torch.testing.assert_close(mean(input, kernel, stride, modes, ceil_mode, True), sums)
+
+
+@pytest.mark.parametrize("dimensions", [1, 2, 3])
+def test_equal_modes_are_the_mode(dimensions: int) -> None:
+    ours, theirs = CONVS[dimensions]
+    arguments = tensors(dimensions)
+    for mode in ("same", "same_lower", "valid"):
+        single = ours(*arguments, 2, mode)
+        assert torch.equal(ours(*arguments, 2, (mode,) * dimensions), single)
+        assert torch.equal(ours(*arguments, 2, [mode]), single)
+    valid = ours(*arguments, 2, ("valid",) * dimensions)
+    assert torch.equal(valid, theirs(*arguments, 2))
+    causal = ours(*arguments, 2, ["causal"] * dimensions)
+    pads = ((2, 0),) * dimensions
+    torch.testing.assert_close(causal, theirs(padded(arguments[0], pads), *arguments[1:], 2))
+
+
+@pytest.mark.parametrize("padding_mode", ["reflect", "replicate", "circular"])
+def test_padding_modes_fill_a_mode_per_dimension(padding_mode: Any) -> None:
+    input, weight, bias = tensors(2, kernel=4)
+    ours = samepad.functional.conv2d(
+        input, weight, bias, 2, ("causal", "same_lower"), padding_mode=padding_mode
+    )
+    pads = ((3, 0), naive.pads("same_lower", 8, 4, 2, 1))
+    theirs = F.conv2d(padded(input, pads, padding_mode), weight, bias, 2)
+    torch.testing.assert_close(ours, theirs)
+
+
+def test_an_empty_dimension_beside_a_valid_one() -> None:
+    input, weight = torch.ones(2, 4, 0, 5), torch.ones(6, 4, 3, 3)
+    modes = ("same", "valid")
+    assert samepad.functional.conv2d(input, weight, None, 2, modes).shape == (2, 6, 0, 2)
+    assert samepad.functional.max_pool2d(input, 3, 2, modes).shape == (2, 4, 0, 2)
+    back = samepad.functional.conv_transpose2d(input, torch.ones(4, 6, 3, 3), None, 2, modes)
+    assert back.shape == (2, 6, 0, 11)
+    with pytest.raises(RuntimeError, match="padded input size in spatial dimension 1: 0"):
+        samepad.functional.conv2d(torch.ones(2, 4, 0, 0), weight, None, 2, modes)
 
 
 @pytest.mark.parametrize("padding_mode", ["reflect", "replicate", "circular"])

@@ -66,7 +66,16 @@ by_every = pytest.mark.parametrize("name", EVERY)
 def forms(dimensions: int) -> list[Any]:
     """Return paddings of every form."""
     pairs = ((0, 1), (1, 2), (1, 1))[:dimensions]
-    return ["same", "same_lower", "valid", 1, (1, 0, 1)[:dimensions], pairs]
+    modes = ("same_lower", "valid", "same")[:dimensions]
+    return ["same", "same_lower", "valid", modes, 1, (1, 0, 1)[:dimensions], pairs]
+
+
+def causal_forms(name: str) -> list[Any]:
+    """Return the causal paddings of a layer; only convolutions have any."""
+    if "Transpose" in name or "Pool" in name:
+        return []
+    modes = ("causal", "same", "valid")[: dimensions_of(name)]
+    return [modes, "causal"] if dimensions_of(name) == 1 else [modes]
 
 
 def same_sizes(name: str, stride: int = 2) -> list[int]:
@@ -341,7 +350,8 @@ def test_count_include_pad_follows_the_padding_unless_given(dimensions: int, giv
     ones = torch.ones(1, 1, *[5] * dimensions)
     for padding in forms(dimensions):
         layer = ours(name, stride=1, padding=padding, count_include_pad=given)
-        expected = not isinstance(padding, str) if given is None else given
+        are_modes = padding == "valid" or "same" in str(padding)
+        expected = not are_modes if given is None else given
         assert layer.count_include_pad is expected
         # Counted zeros make the means of ones smaller; "valid" adds none.
         assert bool((layer(ones) < 1).any()) == (expected and padding != "valid")
@@ -483,11 +493,31 @@ def test_lazy_layers_copy_and_pickle_before_an_input(name: str) -> None:
 
 
 @by_every
+def test_a_mode_per_dimension_is_kept(name: str) -> None:
+    """Copies, files and lazy layers have the modes as given, and so has the printed layer."""
+    modes = (*causal_forms(name), ("valid", "same", "same_lower")[: dimensions_of(name)])[0]
+    layer = EVERY[name](stride=2, padding=list(modes))
+    assert f"padding={modes!r}" in repr(layer)
+    input = input_of(name)
+    copies = (pickle.loads(pickle.dumps(layer)), copy.deepcopy(layer), saved_and_loaded(layer))
+    for other in copies:
+        assert repr(other) == repr(layer)
+        assert torch.equal(other(input), layer(input))
+    if name in LAYERS:
+        assert layer.padding == modes
+        made = getattr(samepad.nn, name)(*arguments_of(name), stride=2, padding=modes)
+        assert made.padding == modes
+    if name in CONVOLUTIONS:
+        lazy = getattr(samepad, f"LazySamePad{name}")(6, 3, stride=2, padding=modes)
+        assert lazy(input).shape == layer(input).shape
+        assert lazy.padding == modes
+
+
+@by_every
 def test_torchscript_of_every_padding(name: str) -> None:
     """After scripting, saving and loading, outputs are the same, also for another input size."""
     dimensions = dimensions_of(name)
-    extra = ["causal"] if name.endswith("Conv1d") else []
-    for padding in forms(dimensions) + extra:
+    for padding in forms(dimensions) + causal_forms(name):
         layer = EVERY[name](stride=2, padding=padding)
         scripted = torch.jit.script(layer)
         file = io.BytesIO()

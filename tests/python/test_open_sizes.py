@@ -49,6 +49,11 @@ def layers() -> list[nn.Module]:
         found += [
             samepad.SamePadConv2d(2, 2, kernel, stride, "valid"),
             samepad.SamePadConv2d(2, 2, kernel, stride, ((0, 1), (2, 0))),
+            samepad.SamePadConv2d(2, 2, kernel, stride, ("causal", "same_lower")),
+            samepad.SamePadConv2d(2, 2, kernel, stride, ("same", "valid")),
+            samepad.SamePadMaxPool2d(kernel, stride, ("valid", "same")),
+            samepad.SamePadAvgPool2d(kernel, stride, ("same_lower", "valid")),
+            samepad.SamePadConvTranspose2d(2, 2, kernel, stride, ("same", "valid")),
             samepad.SamePadMaxPool2d(kernel, stride, ((0, 0), (0, 1))),
         ]
     for kernel, stride in [(2, 1), (3, 2), (2, 3)]:

@@ -10,7 +10,7 @@ from samepad.modules.padded import Padded
 from torch import Tensor, nn
 
 SIZES = [(9, 8), (8, 11), (5, 7)]
-PADDINGS = ["same", "same_lower", "valid", 1, ((0, 1), (1, 0))]
+PADDINGS = ["same", "same_lower", "valid", ("same_lower", "valid"), 1, ((0, 1), (1, 0))]
 
 
 def layers(padding: Any) -> list[nn.Module]:
@@ -73,6 +73,27 @@ def test_in_one_and_three_dimensions(padding: str, dimensions: int) -> None:
     resolved = samepad.resolve_static(model, input)
     torch.testing.assert_close(resolved(input), model(input))
     assert not [each for each in resolved.modules() if isinstance(each, Padded)]
+
+
+def test_a_mode_per_dimension_in_three_dimensions() -> None:
+    model = nn.Sequential(
+        samepad.SamePadConv3d(2, 4, 3, 2, ("causal", "same", "same")),
+        samepad.SamePadMaxPool3d(3, 2, ("valid", "same", "same_lower"), ceil_mode=True),
+        samepad.SamePadConvTranspose3d(4, 2, 3, 2, ("same", "valid", "same_lower")),
+    )
+    input = torch.randn(1, 2, 15, 12, 11)
+    resolved = samepad.resolve_static(model, input)
+    torch.testing.assert_close(resolved(input), model(input))
+    assert not [each for each in resolved.modules() if isinstance(each, Padded)]
+
+
+def test_ceil_mode_of_valid_pools() -> None:
+    for padding in ("valid", ("valid", "valid"), ("same", "valid")):
+        for cls in (samepad.SamePadMaxPool2d, samepad.SamePadAvgPool2d):
+            layer: nn.Module = cls(2, 2, padding, ceil_mode=True)
+            input = torch.randn(1, 2, 7, 7)
+            assert layer(input).shape == (1, 2, 4, 4)
+            torch.testing.assert_close(samepad.resolve_static(layer, input)(input), layer(input))
 
 
 def test_symmetric_pads_become_one_plain_layer() -> None:

@@ -25,9 +25,11 @@ namespace samepad {
 /// elements to crop from the start and from the end of the full result, which has (L - 1) stride +
 /// e elements, e = (k - 1) dilation + 1.
 ///
-/// \param padding         see `Padding`; neither causal nor negative.
-/// \param output_padding  number of elements to append, as in `at::conv_transpose1d`; 0 with `same`
-///                        and `same_lower`, which take an `output_size` instead.
+/// \param padding         see `Padding`; neither causal nor negative. Modes per dimension
+///                        hold for the dimensions one by one.
+/// \param output_padding  number of elements to append, as in `at::conv_transpose1d`; 0 in
+///                        dimensions with `same` and `same_lower`, which take an `output_size`
+///                        instead.
 /// \param output_size     m, one value or one per spatial dimension. With `same` and `same_lower`,
 ///                        (L - 1) stride < m <= L stride; otherwise m is at least the size without
 ///                        `output_padding` and at most stride - 1 more.

@@ -7,6 +7,7 @@
 #include <c10/util/ArrayRef.h>
 #include <samepad/export.h>
 #include <samepad/padding.h>
+#include <samepad/padding_argument.h>
 
 #include <optional>
 #include <string_view>
@@ -14,18 +15,20 @@
 
 namespace samepad {
 
-/// The (before, after) padding of each dimension that `mode` prescribes.
+/// The (before, after) padding of each dimension that `mode`, one mode for all dimensions or one
+/// per dimension, prescribes.
 ///
 /// \param input_size   one size per dimension, each at least 0.
 /// \param kernel_size  one value, or one per dimension, each at least 1; `stride` and `dilation`
 ///                     likewise.
-/// \throws c10::Error  if a value or the number of values is not as above, if `causal` is used for
-///                     more than one dimension, or if the arithmetic would overflow int64_t.
+/// \throws c10::Error  if a value or the number of values is not as above, if `causal` alone is
+///                     given for more than one dimension, or if the arithmetic would overflow
+///                     int64_t.
 SAMEPAD_API std::vector<Pads<int64_t>> same_padding(at::IntArrayRef input_size,
                                                     at::IntArrayRef kernel_size,
                                                     at::IntArrayRef stride = 1,
                                                     at::IntArrayRef dilation = 1,
-                                                    PadMode mode = PadMode::same);
+                                                    const Modes& mode = PadMode::same);
 
 /// Pads `input` as a convolution with this kernel would. Each padded dimension gets the size n +
 /// before + after.
@@ -34,7 +37,8 @@ SAMEPAD_API std::vector<Pads<int64_t>> same_padding(at::IntArrayRef input_size,
 ///                     has values, or all but the first two if it is a single value.
 /// \param kernel_size  one value, or one per dimension, each at least 1; `stride` and `dilation`
 ///                     one value or as many.
-/// \param padding      the rule that determines the amounts; `causal` only for one dimension.
+/// \param padding      the rule that determines the amounts, or one per dimension; `causal` alone
+///                     is only for one dimension.
 /// \param mode         how the padding is filled, as in `at::pad`: "constant", "reflect",
 ///                     "replicate" or "circular".
 /// \param value        the value that "constant" fills with, 0 by default.
@@ -42,7 +46,7 @@ SAMEPAD_API std::vector<Pads<int64_t>> same_padding(at::IntArrayRef input_size,
 ///                     n or more elements on a side, or "circular" more than n.
 SAMEPAD_API at::Tensor pad(const at::Tensor& input, at::IntArrayRef kernel_size,
                            at::IntArrayRef stride = 1, at::IntArrayRef dilation = 1,
-                           PadMode padding = PadMode::same, std::string_view mode = "constant",
+                           const Modes& padding = PadMode::same, std::string_view mode = "constant",
                            std::optional<double> value = std::nullopt);
 
 }  // namespace samepad

@@ -29,7 +29,7 @@ namespace samepad {
 enum class PadMode : uint8_t {
   same,        ///< TensorFlow SAME and ONNX SAME_UPPER: an odd total puts its extra element after.
   same_lower,  ///< ONNX SAME_LOWER: an odd total puts its extra element before.
-  causal,      ///< Keras causal (1-D only): all padding goes before.
+  causal,      ///< Keras causal: all padding goes before.
   valid,       ///< No padding.
 };
 

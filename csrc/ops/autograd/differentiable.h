@@ -12,10 +12,10 @@
 namespace samepad::detail {
 
 /// Saves the tensors `input` and `weight`, the rest of `args` and the padding, which is filled with
-/// zeros: its mode if there is one, otherwise the pads.
+/// zeros: its modes if they have been kept, otherwise the pads.
 void save(torch::autograd::AutogradContext* context, const at::Tensor& input,
           const at::Tensor& weight, const ConvArgs& args, const PadList& pads,
-          std::optional<PadMode> mode);
+          const std::optional<Modes>& modes);
 
 /// What `save` has saved.
 struct Saved {
@@ -39,7 +39,7 @@ class Differentiable : public torch::autograd::Function<Differentiable<Output, B
   static at::Tensor forward(torch::autograd::AutogradContext* context, const at::Tensor& input,
                             const at::Tensor& weight, const std::optional<at::Tensor>& /*bias*/,
                             const ConvProblem& problem) {
-    save(context, input, weight, problem, problem.pads, problem.mode);
+    save(context, input, weight, problem, problem.pads, problem.modes);
     return Output(problem);
   }
 

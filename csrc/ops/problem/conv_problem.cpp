@@ -184,11 +184,12 @@ ConvProblem::ConvProblem(ConvArgs args, PadList pads_, std::string fill_, bool a
               input.layout());
 }
 
-ConvProblem ConvProblem::of_mode(const ConvArgs& args, PadMode mode, const std::string& fill) {
-  ConvProblem problem(args, pads_for_windows(args, mode), fill,
-                      /*as_torch=*/mode == PadMode::valid);
+ConvProblem ConvProblem::of_modes(const ConvArgs& args, const Modes& modes,
+                                  const std::string& fill) {
+  ConvProblem problem(args, pads_for_windows(args, modes), fill,
+                      /*as_torch=*/modes.all(PadMode::valid));
   if (!problem.has_known_pads) {
-    problem.mode = mode;
+    problem.modes = modes;
   }
   return problem;
 }

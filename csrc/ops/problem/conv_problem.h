@@ -77,15 +77,15 @@ struct ConvProblem : ConvArgs {
   /// \throws c10::Error  if the padding does not fit the input
   ConvProblem(ConvArgs args, PadList pads, std::string fill, bool as_torch);
 
-  /// The problem whose padding is prescribed by a mode.
-  static ConvProblem of_mode(const ConvArgs& args, PadMode mode, const std::string& fill);
+  /// The problem whose padding is prescribed by modes.
+  static ConvProblem of_modes(const ConvArgs& args, const Modes& modes, const std::string& fill);
 
   PadList pads;
   std::string fill;
   bool as_torch;
-  /// The mode that prescribed the pads, if they are symbolic. A graph that defers the convolution
-  /// to run time passes on the mode, so that it need not compute the pads.
-  std::optional<PadMode> mode;
+  /// The modes that prescribed the pads, if any pad is symbolic. A graph that defers the
+  /// convolution to run time passes on the modes, so that it need not compute the pads.
+  std::optional<Modes> modes;
   bool has_known_pads;   ///< whether no pad is symbolic
   KnownPads known_pads;  ///< the pads as numbers, if `has_known_pads`
   /// Whether there is no padding, or equal padding on both sides that PyTorch's convolution can add

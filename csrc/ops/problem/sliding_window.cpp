@@ -34,36 +34,51 @@ void check_extents(const Dims& kernel, const Dims& dilation) {
   }
 }
 
-bool SlidingWindow::is_empty() const {
-  for (const auto i : c10::irange(dimensions())) {
-    if (is_empty(i)) {
-      return true;
-    }
+void check_count(const Modes& modes, int64_t dimensions) {
+  TORCH_CHECK(modes.fit(dimensions), "expected padding to be a mode or a list of ", dimensions,
+              " modes, but got padding=", quoted(modes));
+}
+
+std::string quoted(const Modes& modes) {
+  std::string text;
+  for (const auto i : c10::irange(modes.count())) {
+    text.append(i == 0 ? "'" : ", '").append(name(modes[i])).append("'");
   }
-  return false;
+  return modes.count() == 1 ? text : "(" + text + ")";
 }
 
-void check_causal(PadMode mode, bool allowed, const char* function) {
-  TORCH_CHECK(mode != PadMode::causal || allowed, "padding='causal' is for conv1d alone, but got ",
-              "it in ", function);
+void check_modes(const Modes& modes, int64_t dimensions, Causal causal, const char* function) {
+  check_count(modes, dimensions);
+  if (!modes.any(PadMode::causal) || (causal == Causal::allowed && modes.count() == dimensions)) {
+    return;
+  }
+  TORCH_CHECK(modes.count() == 1,
+              "padding='causal' is for convolutions alone, but got padding=", quoted(modes), " in ",
+              function);
+  TORCH_CHECK(causal == Causal::allowed, "padding='causal' is for conv1d alone, but got it in ",
+              function);
+  std::vector<PadMode> example(dimensions, PadMode::same);
+  example[0] = PadMode::causal;
+  TORCH_CHECK(false, "padding='causal' is for conv1d alone, but got it in ", function,
+              ", which takes a mode per dimension, such as padding=", quoted(example));
 }
 
-PadList pads_for_mode(const SlidingWindow& window, PadMode mode) {
+PadList pads_for_modes(const SlidingWindow& window, const Modes& modes) {
   PadList pads;
   for (const auto i : c10::irange(window.dimensions())) {
     const c10::SymInt size = window.size(i);
     if (const auto n = size.maybe_as_int()) {
-      const auto amounts = mode_pads(mode, *n, window.extent(i), window.stride[i]);
+      const auto amounts = mode_pads(modes[i], *n, window.extent(i), window.stride[i]);
       pads.push_back({amounts.before, amounts.after});
     } else {
-      pads.push_back(mode_pads(mode, size, window.extent(i), window.stride[i]));
+      pads.push_back(mode_pads(modes[i], size, window.extent(i), window.stride[i]));
     }
   }
   return pads;
 }
 
-PadList pads_for_windows(const SlidingWindow& window, PadMode mode) {
-  PadList pads = pads_for_mode(window, mode);
+PadList pads_for_windows(const SlidingWindow& window, const Modes& modes) {
+  PadList pads = pads_for_modes(window, modes);
   for (const auto i : c10::irange(window.dimensions())) {
     if (!known(pads[i])) {
       pads[i].after = pads[i].after +
@@ -76,8 +91,9 @@ PadList pads_for_windows(const SlidingWindow& window, PadMode mode) {
 PadList pads_for_amounts(int64_t dimensions, c10::SymIntArrayRef amounts) {
   const auto count = static_cast<int64_t>(amounts.size());
   TORCH_CHECK(count == 1 || count == dimensions || count == 2 * dimensions,
-              "expected padding to be a mode, a single integer, ", dimensions, " integers or ",
-              dimensions, " (before, after) pairs, but got padding=", amounts);
+              "expected padding to be a mode, ", dimensions, " modes, a single integer, ",
+              dimensions, " integers or ", dimensions,
+              " (before, after) pairs, but got padding=", amounts);
   PadList pads;
   for (const auto i : c10::irange(dimensions)) {
     if (count == 2 * dimensions) {
@@ -95,9 +111,11 @@ PadList pads_for_amounts(int64_t dimensions, c10::SymIntArrayRef amounts) {
 
 PadList pads_for(const SlidingWindow& window, const Padding& padding) {
   const int64_t dimensions = window.dimensions();
-  return padding.mode() != nullptr
-             ? pads_for_mode(window, *padding.mode())
-             : pads_for_amounts(dimensions, c10::fromIntArrayRefSlow(padding.amounts(dimensions)));
+  if (const Modes* modes = padding.modes()) {
+    check_count(*modes, dimensions);
+    return pads_for_modes(window, *modes);
+  }
+  return pads_for_amounts(dimensions, c10::fromIntArrayRefSlow(padding.amounts(dimensions)));
 }
 
 void check_not_negative(const char* function, const PadList& pads) {
@@ -203,11 +221,24 @@ at::Tensor dense_part(const at::Tensor& whole, const std::vector<Part>& parts) {
   return part.clone(whole.suggest_memory_format());
 }
 
-void fill_empty(SlidingWindow& window, PadList& pads) {
+bool is_filled(const SlidingWindow& window, const Modes& modes, int64_t i) {
+  return modes[i] != PadMode::valid && window.is_empty(i);
+}
+
+bool is_filled(const SlidingWindow& window, const Modes& modes) {
+  for (const auto i : c10::irange(window.dimensions())) {
+    if (is_filled(window, modes, i)) {
+      return true;
+    }
+  }
+  return false;
+}
+
+void fill_empty(SlidingWindow& window, const Modes& modes, PadList& pads) {
   PadList added;
   for (const auto i : c10::irange(window.dimensions())) {
     added.push_back({0, 0});
-    if (window.is_empty(i)) {
+    if (is_filled(window, modes, i)) {
       added[i].after = window.kernel[i];
       pads[i] = {0, 0};
       window.dilation[i] = 1;
@@ -216,9 +247,9 @@ void fill_empty(SlidingWindow& window, PadList& pads) {
   window.input = add_padding(window.input, added, "constant");
 }
 
-at::Tensor drop_filled(const SlidingWindow& window, at::Tensor output) {
+at::Tensor drop_filled(const SlidingWindow& window, const Modes& modes, at::Tensor output) {
   for (const auto i : c10::irange(window.dimensions())) {
-    if (window.is_empty(i)) {
+    if (is_filled(window, modes, i)) {
       output = output.narrow(window.axis(i), 0, 0);
     }
   }

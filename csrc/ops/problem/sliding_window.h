@@ -13,6 +13,7 @@
 #include <cstdint>
 #include <limits>
 #include <optional>
+#include <string>
 #include <string_view>
 #include <vector>
 
@@ -59,28 +60,38 @@ struct SlidingWindow {
   c10::SymInt size(int64_t i) const { return input.sym_size(axis(i)); }
 
   bool is_empty(int64_t i) const { return size(i).maybe_as_int() == 0; }
-  bool is_empty() const;
 
   int64_t extent(int64_t i) const { return kernel_extent(kernel[i], dilation[i]); }
 };
 
-/// Throws if `mode` is causal and that is not `allowed`, naming `function`. Causal padding is only
-/// for one-dimensional convolutions.
-void check_causal(PadMode mode, bool allowed, const char* function);
+/// Throws if there is not a mode for each of `dimensions` dimensions.
+void check_count(const Modes& modes, int64_t dimensions);
 
-/// The padding that `mode` prescribes for `window`.
-PadList pads_for_mode(const SlidingWindow& window, PadMode mode);
+/// Writes modes as they are written in Python: 'same' or ('causal', 'same', 'same').
+std::string quoted(const Modes& modes);
+
+/// Which layers have causal padding: only convolutions, since pools and transposed convolutions do
+/// not.
+enum class Causal : uint8_t { allowed, refused };
+
+/// Like `check_count`, and also throws if modes are causal where `function` has no causal padding.
+/// Convolutions of several dimensions are causal only in the dimensions for which a list of modes
+/// says so, because it is rarely all of them that are meant.
+void check_modes(const Modes& modes, int64_t dimensions, Causal causal, const char* function);
+
+/// The padding that `modes` prescribe for `window`.
+PadList pads_for_modes(const SlidingWindow& window, const Modes& modes);
 
 /// The same, plus the `unread_padding` of symbolic sizes. It keeps the symbolic expressions of
 /// output sizes short, and may be used where only complete windows are computed from the padded
 /// input.
-PadList pads_for_windows(const SlidingWindow& window, PadMode mode);
+PadList pads_for_windows(const SlidingWindow& window, const Modes& modes);
 
 /// Converts amounts as the operators take them: one for all dimensions, one per dimension, or
 /// before and after of each dimension in turn. Only the latter may be negative.
 PadList pads_for_amounts(int64_t dimensions, c10::SymIntArrayRef amounts);
 
-/// The padding that `padding`, a mode or amounts, prescribes for `window`.
+/// The padding that `padding`, modes or amounts, prescribes for `window`.
 PadList pads_for(const SlidingWindow& window, const Padding& padding);
 
 /// The pads of one dimension as numbers, or nothing if one of them is symbolic.
@@ -126,13 +137,22 @@ struct Part {
 /// `whole` itself if nothing has to be cut off.
 at::Tensor dense_part(const at::Tensor& whole, const std::vector<Part>& parts);
 
-/// The SAME result of an empty dimension is empty, but PyTorch's convolutions and pools reject such
-/// inputs. This replaces an empty dimension by just enough zeros for one window, without dilation
-/// and padding; `drop_filled` then drops what is computed from them. In this way shape, type,
-/// layout and gradients are correct.
-void fill_empty(SlidingWindow& window, PadList& pads);
+// The SAME or causal result of an empty dimension is empty, but PyTorch's convolutions and pools
+// reject such inputs. `fill_empty` replaces an empty dimension by just enough zeros for one window,
+// without dilation and padding; `drop_filled` then drops what is computed from them. In this way
+// shape, type, layout and gradients are correct. A "valid" dimension stays empty, because no window
+// fits into it.
+
+/// Whether dimension i is empty and its result is, too.
+bool is_filled(const SlidingWindow& window, const Modes& modes, int64_t i);
+
+/// Whether any dimension is.
+bool is_filled(const SlidingWindow& window, const Modes& modes);
+
+/// Fills these dimensions and changes their pads.
+void fill_empty(SlidingWindow& window, const Modes& modes, PadList& pads);
 
 /// Turns the `output` computed after `fill_empty` into the result for the original `window`.
-at::Tensor drop_filled(const SlidingWindow& window, at::Tensor output);
+at::Tensor drop_filled(const SlidingWindow& window, const Modes& modes, at::Tensor output);
 
 }  // namespace samepad::detail

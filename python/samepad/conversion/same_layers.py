@@ -15,6 +15,7 @@ from typing import Any, TypeAlias
 from torch import Tensor, nn
 
 from samepad import functional
+from samepad._arguments import modes_of
 from samepad._C import same_padding
 from samepad._replacing import become
 from samepad.conversion.checking import Shape, agree, geometry, shapes_for
@@ -283,5 +284,6 @@ def padded_by(amounts: Padding) -> Verdict:
 
 def total_padding(layer: Any, before: Sequence[tuple[int, int]]) -> Padding:
     """Add up the amounts padded `before` a layer and by it: (before, after) per dimension."""
-    own = layer.padding if isinstance(layer.padding, tuple) else (0,) * len(before)
+    is_amounts = isinstance(layer.padding, tuple) and not modes_of(layer.padding)
+    own = layer.padding if is_amounts else (0,) * len(before)
     return tuple((b + p, a + p) for (b, a), p in zip(before, own, strict=True))

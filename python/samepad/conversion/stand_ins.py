@@ -8,8 +8,10 @@ from torch.nn.modules.lazy import LazyModuleMixin
 from torch.nn.utils import parametrize
 
 from samepad import modules
+from samepad._arguments import each_mode
 from samepad._replacing import become
-from samepad.modules.padded import CONVOLUTION_MODES, OTHER_MODES, Padded, kept_padding
+from samepad.modules.conv import _SamePadConvNd
+from samepad.modules.padded import Padded, kept_padding
 from samepad.typing import Padding
 
 #: The replacements of torch.nn's classes.
@@ -65,8 +67,7 @@ def obstacle(layer: nn.Module) -> str | None:
 def with_padding(cls: type[Layer], layer: Any, padding: Padding) -> Layer:
     """Make a layer of class `cls` with the parameters, hooks and attributes of `layer`."""
     dimensions = cls._dimensions
-    may_be_causal = issubclass(cls, modules.SamePadConv1d)
-    kept = kept_padding(padding, dimensions, CONVOLUTION_MODES if may_be_causal else OTHER_MODES)
+    kept = kept_padding(padding, dimensions, is_convolution=issubclass(cls, _SamePadConvNd))
     changes: dict[str, Any] = {"padding": kept}
     # Classes of other packages may keep lists or a single int where torch.nn keeps tuples.
     for name in ("kernel_size", "stride", "dilation"):
@@ -83,12 +84,16 @@ def with_padding(cls: type[Layer], layer: Any, padding: Padding) -> Layer:
         }
     if isinstance(layer, _ConvNd) and isinstance(kept, int):
         changes["padding"] = (kept,) * dimensions
-    if isinstance(kept, str):
+    if modes := each_mode(kept, dimensions):
         # These arguments apply only to padding given as amounts.
         if hasattr(layer, "count_include_pad"):
             changes["count_include_pad"] = False
-        if getattr(layer, "transposed", False) and kept != "valid":
-            changes["output_padding"] = (0,) * dimensions
+        if getattr(layer, "transposed", False) and any(mode != "valid" for mode in modes):
+            given = layer.output_padding
+            extras = given if isinstance(given, (tuple, list)) else (given,) * dimensions
+            changes["output_padding"] = tuple(
+                extra if mode == "valid" else 0 for mode, extra in zip(modes, extras, strict=True)
+            )
     return become(cls, layer, **changes)
 
 

@@ -8,7 +8,7 @@ from torch import Tensor, nn
 from torch.nn.modules.conv import _ConvNd
 
 from samepad import functional
-from samepad.modules.padded import CONVOLUTION_MODES, OTHER_MODES, Padded, kept_padding
+from samepad.modules.padded import Padded, kept_padding
 from samepad.typing import IntOrTuple, Padding, PaddingMode
 
 __all__ = ["SamePadConv1d", "SamePadConv2d", "SamePadConv3d"]
@@ -61,8 +61,7 @@ class _SamePadConvNd(Padded, _ConvNd):
         device: torch.device | str | int | None = None,
         dtype: torch.dtype | None = None,
     ) -> None:
-        modes = CONVOLUTION_MODES if self._dimensions == 1 else OTHER_MODES
-        kept = kept_padding(padding, self._dimensions, modes)
+        kept = kept_padding(padding, self._dimensions, is_convolution=True)
         # The next constructor is nn.Conv*d's, which would refuse these paddings: pass 0.
         super().__init__(  # type: ignore[call-arg]
             in_channels,
@@ -92,8 +91,9 @@ _DOC = """Convolution with SAME padding at every stride; replaces nn.Conv{d}d.
         out_channels: Channels of the output.
         kernel_size: Kernel size, an int or {d} ints.
         stride: Stride, an int or {d} ints.
-        padding: "same" (TensorFlow SAME), "same_lower" (ONNX SAME_LOWER),{causal} "valid", an int
-            or {d} ints for both sides, or {d} (before, after) pairs; see samepad.functional.
+        padding: "same" (TensorFlow SAME), "same_lower" (ONNX SAME_LOWER),{causal} "valid", one
+            mode per dimension, such as {modes}, an int or {d} ints for both
+            sides, or {d} (before, after) pairs; see samepad.functional.
         dilation: Spacing of the kernel's elements, an int or {d} ints.
         groups: Number of groups; divides both channel counts.
         bias: Whether to add a learnable bias.
@@ -109,8 +109,8 @@ _DOC = """Convolution with SAME padding at every stride; replaces nn.Conv{d}d.
         TypeError: An argument has the wrong type (some types are checked only in the call).
         ValueError: groups is not positive or does not divide both channel counts; padding or
             padding_mode is not a known name.
-        RuntimeError: padding has the wrong number of amounts for {d} dimensions; in the call, the
-            errors of samepad.functional.conv{d}d.
+        RuntimeError: padding has the wrong number of modes or amounts for {d} dimensions; in the
+            call, the errors of samepad.functional.conv{d}d.
 
     Example:
         >>> layer = SamePadConv{d}d(3, 8, kernel_size=3, stride=2)
@@ -123,6 +123,7 @@ def _doc(dimensions: int) -> str:
     return _DOC.format(
         d=dimensions,
         causal=' "causal" (Keras causal),' if dimensions == 1 else "",
+        modes=('("causal",)', '("causal", "same")', '("causal", "same", "same")')[dimensions - 1],
         sizes=("L", "H, W", "D, H, W")[dimensions - 1],
         outs=("l", "h, w", "d, h, w")[dimensions - 1],
         example_in=", 15" * dimensions,

@@ -8,7 +8,8 @@ from torch import Tensor, nn
 from torch.nn.modules.conv import _ConvTransposeNd
 
 from samepad import functional
-from samepad.modules.padded import OTHER_MODES, Padded, kept_padding
+from samepad._arguments import each_mode
+from samepad.modules.padded import Padded, kept_padding
 from samepad.typing import IntOrTuple, Padding
 
 __all__ = ["SamePadConvTranspose1d", "SamePadConvTranspose2d", "SamePadConvTranspose3d"]
@@ -70,7 +71,7 @@ class _SamePadConvTransposeNd(Padded, _ConvTransposeNd):
         device: torch.device | str | int | None = None,
         dtype: torch.dtype | None = None,
     ) -> None:
-        kept = kept_padding(padding, self._dimensions, OTHER_MODES)
+        kept = kept_padding(padding, self._dimensions, is_convolution=False)
         # The next constructor is nn.ConvTranspose*d's, which would refuse these paddings: pass 0.
         super().__init__(  # type: ignore[call-arg]
             in_channels,
@@ -86,7 +87,9 @@ class _SamePadConvTransposeNd(Padded, _ConvTransposeNd):
             device=device,
             dtype=dtype,
         )
-        if kept in ("same", "same_lower") and any(self.output_padding):
+        # Amounts have no modes, and may be combined with any output_padding.
+        modes = zip(each_mode(kept, self._dimensions), self.output_padding, strict=False)
+        if any(mode != "valid" and extra for mode, extra in modes):
             raise ValueError(
                 f"output_padding is for amounts of padding: with padding={kept!r} call the layer "
                 f"with an output_size, but got output_padding={output_padding}"
@@ -108,8 +111,9 @@ _DOC = """Transposed convolution with SAME padding; replaces nn.ConvTranspose{d}
         out_channels: Channels of the output.
         kernel_size: Kernel size, an int or {d} ints.
         stride: Stride, an int or {d} ints.
-        padding: "same" (TensorFlow SAME), "same_lower" (ONNX SAME_LOWER), "valid", an int or {d}
-            ints to crop from both sides, or {d} (before, after) pairs; see samepad.functional.
+        padding: "same" (TensorFlow SAME), "same_lower" (ONNX SAME_LOWER), "valid", one of them per
+            dimension, an int or {d} ints to crop from both sides, or {d} (before, after) pairs; see
+            samepad.functional.
         output_padding: Elements to add at the end, an int or {d} ints. Not with "same" and
             "same_lower": pass an `output_size` in the call instead.
         groups: Number of groups; divides both channel counts.
@@ -128,8 +132,8 @@ _DOC = """Transposed convolution with SAME padding; replaces nn.ConvTranspose{d}
         TypeError: An argument has the wrong type (some types are checked only in the call).
         ValueError: groups is not positive or does not divide both channel counts; padding or
             padding_mode is not a known name; output_padding is given with "same" or "same_lower".
-        RuntimeError: padding has the wrong number of amounts for {d} dimensions; in the call, the
-            errors of samepad.functional.conv_transpose{d}d.
+        RuntimeError: padding has the wrong number of modes or amounts for {d} dimensions; in the
+            call, the errors of samepad.functional.conv_transpose{d}d.
 
     Example:
         >>> layer = SamePadConvTranspose{d}d(8, 3, kernel_size=3, stride=2)

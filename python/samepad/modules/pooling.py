@@ -8,7 +8,8 @@ from torch import Tensor, nn
 from torch.nn.modules.pooling import _AvgPoolNd, _MaxPoolNd
 
 from samepad import functional
-from samepad.modules.padded import OTHER_MODES, Padded, kept_padding
+from samepad._arguments import modes_of
+from samepad.modules.padded import Padded, kept_padding
 from samepad.typing import IntOrTuple, Padding
 
 __all__ = [
@@ -67,7 +68,7 @@ class _SamePadMaxPoolNd(Padded, _MaxPoolNd):
         return_indices: bool = False,
         ceil_mode: bool = False,
     ) -> None:
-        kept = kept_padding(padding, self._dimensions, OTHER_MODES)
+        kept = kept_padding(padding, self._dimensions, is_convolution=False)
         super().__init__(
             kernel_size,  # type: ignore[arg-type]
             stride,  # type: ignore[arg-type]
@@ -136,8 +137,8 @@ class _SamePadAvgPoolNd(Padded, _AvgPoolNd):
         ceil_mode: bool = False,
         count_include_pad: bool | None = None,
     ) -> None:
-        kept = kept_padding(padding, self._dimensions, OTHER_MODES)
-        counts = not isinstance(kept, str) if count_include_pad is None else count_include_pad
+        kept = kept_padding(padding, self._dimensions, is_convolution=False)
+        counts = not modes_of(kept) if count_include_pad is None else count_include_pad
         # The next constructor is nn.AvgPool*d's; AvgPool1d's would refuse these paddings: pass 0.
         super().__init__(kernel_size, stride, 0, ceil_mode, counts)
         # As in torch.nn, AvgPool1d keeps an int as a tuple, the others keep it as an int.
@@ -162,8 +163,9 @@ class _SamePadAvgPoolWithDivisorNd(_SamePadAvgPoolNd):
         self.divisor_override = divisor_override
 
 
-_PADDING_DOC = """"same" (TensorFlow SAME), "same_lower" (ONNX SAME_LOWER), "valid", an int or {d}
-            ints for both sides, or {d} (before, after) pairs; see samepad.functional."""
+_PADDING_DOC = """"same" (TensorFlow SAME), "same_lower" (ONNX SAME_LOWER), "valid", one of them per
+            dimension, an int or {d} ints for both sides, or {d} (before, after) pairs; see
+            samepad.functional."""
 
 _SHAPE_DOC = """(N, C, {sizes}) or (C, {sizes}) to (N, C, {outs}) or (C, {outs}). In the SAME modes
         each size is ceil(n / stride), 0 for n = 0, whatever `ceil_mode`."""
@@ -171,8 +173,8 @@ _SHAPE_DOC = """(N, C, {sizes}) or (C, {sizes}) to (N, C, {outs}) or (C, {outs})
 _RAISES_DOC = """
         TypeError: An argument has the wrong type (some types are checked only in the call).
         ValueError: padding is not a known name.
-        RuntimeError: padding has the wrong number of amounts for {d} dimensions; in the call, the
-            errors of samepad.functional.{function}."""
+        RuntimeError: padding has the wrong number of modes or amounts for {d} dimensions; in the
+            call, the errors of samepad.functional.{function}."""
 
 _MAX_POOL_DOC = f"""Max pool with SAME padding by -inf; replaces nn.MaxPool{{d}}d.
 

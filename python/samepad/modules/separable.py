@@ -99,8 +99,9 @@ class _SamePadSeparableConvNd(nn.Module):
 
 _ARGS_DOC = """kernel_size: Kernel size, an int or {d} ints.
         stride: Stride, an int or {d} ints. The ints may differ, unlike in TensorFlow.
-        padding: "same" (TensorFlow SAME), "same_lower" (ONNX SAME_LOWER),{causal} "valid", an int
-            or {d} ints for both sides, or {d} (before, after) pairs; see samepad.functional.
+        padding: "same" (TensorFlow SAME), "same_lower" (ONNX SAME_LOWER),{causal} "valid", one
+            mode per dimension, such as {modes}, an int or {d} ints for both sides, or
+            {d} (before, after) pairs; see samepad.functional.
         dilation: Spacing of the kernel's elements, an int or {d} ints.
         depth_multiplier: M, the number of filters for each input channel.
         bias: Whether to add a learnable bias{where}.
@@ -173,6 +174,7 @@ def _doc(doc: str, dimensions: int) -> str:
         permutation=("1, 2, 0", "2, 3, 0, 1")[dimensions - 1],
         ones=("1", "1, 1")[dimensions - 1],
         causal=' "causal" (Keras causal),' if dimensions == 1 else "",
+        modes=('("causal",)', '("causal", "same")')[dimensions - 1],
         where=" after the 1x1 convolution" if doc is _SEPARABLE_DOC else "",
         sizes=("L", "H, W")[dimensions - 1],
         outs=("l", "h, w")[dimensions - 1],

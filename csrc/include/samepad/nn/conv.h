@@ -46,10 +46,13 @@ struct SamePadConvOptions {
   /// The stride: one number, or `D` of them.
   TORCH_ARG(torch::ExpandingArray<D>, stride) = 1;
 
-  /// The padding: a mode, amounts or (before, after) pairs; see `Padding`.
+  /// The padding: a mode, a mode per dimension, amounts or (before, after) pairs; see `Padding`.
   TORCH_ARG(Padding, padding) = PadMode::same;
 
  public:
+  /// Accepts one mode per dimension as a braced list: `.padding({"causal", "same"})`.
+  auto padding(std::initializer_list<NamedMode> modes) { return padding(Padding(modes)); }
+
   /// Accepts one amount per dimension as a braced list: `.padding({1, 2})`.
   auto padding(std::initializer_list<int64_t> amounts) { return padding(Padding(amounts)); }
 

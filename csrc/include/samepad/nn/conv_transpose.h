@@ -37,10 +37,14 @@ struct SamePadConvTransposeOptions {
   /// The stride: one number, or `D` of them.
   TORCH_ARG(torch::ExpandingArray<D>, stride) = 1;
 
-  /// What to crop from the full result: a mode, amounts or (before, after) pairs; see `Padding`.
+  /// What to crop from the full result: a mode, a mode per dimension, amounts or (before, after)
+  /// pairs; see `Padding`.
   TORCH_ARG(Padding, padding) = PadMode::same;
 
  public:
+  /// Accepts one mode per dimension as a braced list: `.padding({"same", "valid"})`.
+  auto padding(std::initializer_list<NamedMode> modes) { return padding(Padding(modes)); }
+
   /// Accepts one amount per dimension as a braced list: `.padding({1, 2})`.
   auto padding(std::initializer_list<int64_t> amounts) { return padding(Padding(amounts)); }
 

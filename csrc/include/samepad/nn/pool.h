@@ -35,10 +35,14 @@ struct SamePadMaxPoolOptions {
   /// The step between windows: one number, or `D` of them; the kernel size by default.
   TORCH_ARG(torch::ExpandingArray<D>, stride);
 
-  /// The padding, which the maxima ignore: a mode, amounts or (before, after) pairs; see `Padding`.
+  /// The padding, which the maxima ignore: a mode, a mode per dimension, amounts or (before, after)
+  /// pairs; see `Padding`.
   TORCH_ARG(Padding, padding) = PadMode::same;
 
  public:
+  /// Accepts one mode per dimension as a braced list: `.padding({"same", "valid"})`.
+  auto padding(std::initializer_list<NamedMode> modes) { return padding(Padding(modes)); }
+
   /// Accepts one amount per dimension as a braced list: `.padding({1, 2})`.
   auto padding(std::initializer_list<int64_t> amounts) { return padding(Padding(amounts)); }
 
@@ -69,10 +73,13 @@ struct SamePadAvgPoolOptions {
   /// The step between windows: one number, or `D` of them; the kernel size by default.
   TORCH_ARG(torch::ExpandingArray<D>, stride);
 
-  /// The padding: a mode, amounts or (before, after) pairs; see `Padding`.
+  /// The padding: a mode, a mode per dimension, amounts or (before, after) pairs; see `Padding`.
   TORCH_ARG(Padding, padding) = PadMode::same;
 
  public:
+  /// Accepts one mode per dimension as a braced list: `.padding({"same", "valid"})`.
+  auto padding(std::initializer_list<NamedMode> modes) { return padding(Padding(modes)); }
+
   /// Accepts one amount per dimension as a braced list: `.padding({1, 2})`.
   auto padding(std::initializer_list<int64_t> amounts) { return padding(Padding(amounts)); }
 
