@@ -14,7 +14,8 @@ import numpy as np
 import samepad.keras
 import samepad.onnx
 from samepad._comparison import Input, Model, Run
-from samepad.keras.graph import converted, flat, functional
+from samepad.keras.graph import converted, functional
+from samepad.keras.structures import flat
 
 
 def _choose_backend() -> None:

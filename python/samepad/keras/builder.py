@@ -91,7 +91,7 @@ class Builder(GraphBuilder):
                 self.batch = value.node, axis(value, position), size // BATCH
         return value
 
-    def module(self, name: str, module: nn.Module, *inputs: fx.Node) -> fx.Node:
+    def module(self, name: str, module: nn.Module, *inputs: fx.Node | None) -> fx.Node:
         """Call a submodule; if the layer was called before, the one that was made then."""
         module = self.made.setdefault(id(self.layer), {}).setdefault(repr(module), module)
         if id(module) not in self.names:

@@ -587,14 +587,15 @@ def apply_function(b: Builder, operation: Any, items: list[Any], outputs: list[A
     dtype = computed_in(outputs[0].dtype)
     if kind in _COMPARISONS:
         dtypes = [item.dtype for item in items if isinstance(item, Value)]
-        taken = functools.reduce(torch.promote_types, dtypes)
-        items = [constant(b, operation, x, taken) if _is_array(x) else x for x in items]
+        promoted = functools.reduce(torch.promote_types, dtypes)
+        items = [constant(b, operation, x, promoted) if _is_array(x) else x for x in items]
         return [replace(_arithmetic(b, _COMPARISONS[kind], items), dtype=dtype)]
     stay = _AS_THEY_ARE.get(kind, ())
-    items = [
-        mapped(item, lambda x, position=position: _taken(b, operation, x, dtype, position in stay))
-        for position, item in enumerate(items)
-    ]
+
+    def taken(item: Any, as_it_is: bool) -> Any:
+        return mapped(item, lambda x: _taken(b, operation, x, dtype, as_it_is))
+
+    items = [taken(item, position in stay) for position, item in enumerate(items)]
     if len(items) == 1 and (kind in _WITH_SETTINGS or kind.lower() in _ACTIVATIONS):
         return [_activation(b, operation, kind, items[0])]
     if kind in SHAPED:

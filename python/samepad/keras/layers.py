@@ -350,8 +350,8 @@ def _repeat_vector(b: Builder, layer: Any, name: str, value: Value) -> Value:
 def _up_sampling(b: Builder, layer: Any, name: str, value: Value) -> fx.Node:
     mode = getattr(layer, "interpolation", "nearest")
     if mode not in ("nearest", "bilinear"):
-        factors = tuple(map(int, layer.size))
-        module = ops.Resizing(None, ops.known_interpolation(mode), factors)
+        height, width = map(int, layer.size)
+        module = ops.Resizing(None, ops.known_interpolation(mode), (height, width))
         return b.module(name, module, value.node)
     size = layer.size if isinstance(layer.size, int) else one(layer.size)
     factor = float(size) if isinstance(size, int) else tuple(float(s) for s in size)

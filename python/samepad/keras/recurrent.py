@@ -129,10 +129,10 @@ def bidirectional(
         return _bidirectional_of_torch(b, layer, name, value)
     half = len(initial) // 2
     ways = []
-    for direction, states in ((forward, initial[:half]), (backward, initial[half:])):
+    for direction, given in ((forward, initial[:half]), (backward, initial[half:])):
         b.layer = direction
         convert = recurrent if type(direction).__name__ in _KINDS else steps
-        ways.append(convert(b, direction, f"{name}_{direction.name}", value, *states, mask=mask))
+        ways.append(convert(b, direction, f"{name}_{direction.name}", value, *given, mask=mask))
     (first, *states), (second, *others) = ways
     if layer.return_sequences:
         second = replace(second, node=b.method("flip", second.node, (1,)))
