@@ -20,6 +20,7 @@ constexpr std::string_view kSeparator = ", ";
 
 Modes named(const std::vector<std::string>& names) {
   std::vector<PadMode> modes;
+  modes.reserve(names.size());
   for (const std::string& each : names) {
     modes.push_back(NamedMode(each).mode);
   }

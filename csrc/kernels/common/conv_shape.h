@@ -32,16 +32,16 @@ struct Axis {
 /// slice of the output, at one position in depth, as an image that is convolved from several slices
 /// of the input.
 struct ConvShape {
-  int64_t batch;
-  int64_t channels;  ///< of the input
-  int64_t filters;   ///< channels of the output
-  int64_t groups;
-  Pair input;
-  Pair output;
-  Pair kernel;
-  Pair stride;
-  Pair dilation;
-  Pair before;  ///< padding before the input
+  int64_t batch = 1;
+  int64_t channels = 1;  ///< of the input
+  int64_t filters = 1;   ///< channels of the output
+  int64_t groups = 1;
+  Pair input = {1, 1};
+  Pair output = {1, 1};
+  Pair kernel = {1, 1};
+  Pair stride = {1, 1};
+  Pair dilation = {1, 1};
+  Pair before = {0, 0};  ///< padding before the input
   Axis depth = {};
 
   /// The dimensions: depth, height and width.
@@ -58,7 +58,7 @@ struct ConvShape {
   /// Whether all sizes are so small that the kernels' arithmetic on them does not overflow. Larger
   /// ones come from tensors that are expanded views, or whose padding was written by mistake.
   bool is_countable() const {
-    constexpr double kMost = 1 << 30;
+    constexpr double kMost = 0x1p30;
     const auto is_small = [&](const Axis& axis) {
       const auto spanned = static_cast<double>(axis.output + 1) * static_cast<double>(axis.stride) +
                            static_cast<double>(axis.kernel) * static_cast<double>(axis.dilation);

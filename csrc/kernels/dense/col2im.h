@@ -157,10 +157,11 @@ class Col2ImGradient {
   /// The convolution, 1x1, that multiplies a band of the output's gradient by the weight. `top` is
   /// the output row whose products come first in `products_`.
   ConvShape products(int64_t top) const {
-    return {1,        shape_.filters, shape_.channels * shape_.taps(),
-            1,        shape_.output,  {rows_before_ + band_rows_, shape_.output[1]},
-            {1, 1},   {1, 1},         {1, 1},
-            {-top, 0}};
+    return {.channels = shape_.filters,
+            .filters = shape_.channels * shape_.taps(),
+            .input = shape_.output,
+            .output = {rows_before_ + band_rows_, shape_.output[1]},
+            .before = {-top, 0}};
   }
 
   DensePart whole_band() const {
