@@ -1,7 +1,7 @@
 #pragma once
 
 // What the plans depthwise and dense share: this project's own kernels carry them out. The kernels
-// compute convolutions of one or two dimensions of plain CPU tensors, padded with zeros.
+// compute convolutions of plain CPU tensors, padded with zeros.
 
 #include "../../kernels/conv_kernels.h"
 #include "plan.h"
