@@ -6,10 +6,10 @@
 
 Conv*, ConvTranspose*, MaxPool*, AvgPool* and the lazy convolutions take the same paddings as
 samepad's layers ("same", "same_lower", "causal" in nn.Conv1d, a tuple with a mode per dimension,
-(before, after) pairs), with torch.nn's signatures and defaults. With padding=0 and other numbers they give the same bits as
-torch.nn's layers, except where PyTorch is known to be wrong (docs/pytorch-convolution-faults.md).
-Every other name is torch.nn's own. An average pool leaves the elements that SAME adds out of its
-means unless count_include_pad is given.
+(before, after) pairs), with torch.nn's signatures and defaults. With padding=0 and other numbers
+they give the same bits as torch.nn's layers, except where PyTorch is known to be wrong
+(docs/pytorch-convolution-faults.md). Every other name is torch.nn's own. An average pool leaves the
+elements that SAME adds out of its means unless count_include_pad is given.
 
 These classes are subclasses of torch.nn's. isinstance(layer, nn.Conv2d) is also true for layers of
 torch.nn's own class, which other packages make.
