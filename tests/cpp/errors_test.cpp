@@ -603,7 +603,7 @@ TEST_P(EveryOperator, RefusesMistakes) {
     SCOPED_TRACE(mistake.name);
     std::string message = mistake.message;
     for (const auto& [key, value] : values) {
-      if (const size_t at = message.find(key); at != std::string::npos) {
+      for (size_t at = message.find(key); at != std::string::npos; at = message.find(key)) {
         message.replace(at, key.size(), value);
       }
     }
