@@ -59,7 +59,7 @@ def results(value: Any) -> tuple[Tensor, ...]:
 #: Strides and dilations of the samples that samepad computes in another way than PyTorch, which is
 #: right about them but not about all of their kind (docs/pytorch-convolution-faults.md): one output
 #: where there is a stride, and parts of the kernel that see padding alone.
-COMPUTED_ELSEWHERE = [((3, 2), (4, 4)), (2, (2, 3, 2))]
+COMPUTED_ELSEWHERE = [((3, 2), (4, 4)), (2, (2, 3, 2)), ((2, 2, 2), 1)]
 
 
 def is_exact(padding: Any, stride: Any = 1, dilation: Any = 1) -> bool:
@@ -75,6 +75,10 @@ def assert_identical(ours: Any, theirs: Any, exact: bool = True) -> None:
             # Rounded once here and after each of several parts there.
             scale = max(expected.abs().max().item(), 1)
             tolerance = {"rtol": 0.016, "atol": scale * torch.finfo(mine.dtype).eps}
+        elif not exact and mine.dim() == 5 and mine.dtype == torch.float32:
+            # Sums of more products, up to 81 each, whose order differs; small results cancel.
+            scale = max(expected.abs().max().item(), 1)
+            tolerance = {"rtol": 1.3e-6, "atol": max(1e-5, scale * torch.finfo(mine.dtype).eps)}
         torch.testing.assert_close(mine, expected, equal_nan=True, **tolerance)
         assert mine.stride() == expected.stride()
 

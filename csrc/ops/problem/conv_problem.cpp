@@ -159,6 +159,10 @@ bool ConvArgs::needs_gradient() const {
 }
 
 at::MemoryFormat layout_of_output(const at::Tensor& input, const at::Tensor& weight) {
+  // PyTorch's convolution of doubles in three dimensions has NCDHW alone.
+  if (weight.dim() == 5 && input.scalar_type() == at::kDouble) {
+    return at::MemoryFormat::Contiguous;
+  }
   const auto channels_last =
       weight.dim() == 5 ? at::MemoryFormat::ChannelsLast3d : at::MemoryFormat::ChannelsLast;
   return weight.dim() >= 4 && (input.suggest_memory_format() == channels_last ||

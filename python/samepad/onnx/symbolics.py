@@ -77,8 +77,8 @@ class _Graph:
             each = list(padding) * (count // len(padding))
             return [(amount, amount) for amount in each]
         return [
-            self._pair(padding, axis, kernel[axis], stride[axis], dilation[axis])
-            for axis in range(count)
+            self._pair(mode, axis, kernel[axis], stride[axis], dilation[axis])
+            for axis, mode in enumerate(_modes(padding, count))
         ]
 
     def _pair(self, mode: str, axis: int, kernel: int, stride: int, dilation: int) -> Pair:
@@ -150,8 +150,19 @@ def _numbers(value: Any, dimensions: int) -> list[int]:
     return found * dimensions if len(found) == 1 else found
 
 
+def _modes(text: str, dimensions: int) -> list[str]:
+    """Return the mode of each dimension from the text that the operators take."""
+    modes = text.split(", ")
+    return modes * dimensions if len(modes) == 1 else modes
+
+
+def _rounds_up(padding: Any) -> bool:
+    """Whether ceil_mode changes sizes, which those of the SAME modes do not depend on."""
+    return not isinstance(padding, str) or "valid" in padding.split(", ")
+
+
 def _padding(value: Any) -> Any:
-    """Return the argument `padding`: a mode, or a list of amounts."""
+    """Return the argument `padding`: the text of modes, or a list of amounts."""
     node = value.node()
     is_mode = node.kind() == "onnx::Constant" and node.kindOf("value") == "s"
     return symbolic_helper._parse_arg(value, "s" if is_mode else "is")
@@ -234,14 +245,19 @@ def _conv_transpose(
     extents, mode = _extents(kernel, dilations), _padding(padding)
     extra = _numbers(output_padding, dimensions)
     sizes = None if symbolic_helper._is_none(output_size) else _numbers(output_size, dimensions)
-    if isinstance(mode, str) and mode != "valid":
+    if isinstance(mode, str) and set(_modes(mode, dimensions)) != {"valid"}:
         pairs = []
-        for axis, (s, e) in enumerate(zip(strides, extents, strict=True)):
+        each = zip(strides, extents, _modes(mode, dimensions), strict=True)
+        for axis, (s, e, own) in enumerate(each):
+            if own == "valid":
+                extra[axis] = extra[axis] if sizes is None else (sizes[axis] - e) % s
+                pairs.append((0, 0))
+                continue
             # A given output size implies the input's, so the latter may be open.
             more = 0 if sizes is None else -sizes[axis] % s
             cropped, extra[axis] = max(e - s + more, 0), max(s - e - more, 0)
             less = cropped // 2
-            pairs.append((cropped - less, less) if mode == "same_lower" else (less, cropped - less))
+            pairs.append((cropped - less, less) if own == "same_lower" else (less, cropped - less))
     else:
         pairs = graph.pairs(mode, kernel, strides, dilations)
         if sizes is not None:
@@ -299,7 +315,7 @@ def _max_pool(
     strides = _numbers(stride, dimensions) or kernel
     dilations, mode = _numbers(dilation, dimensions), _padding(padding)
     pairs, extents = graph.pairs(mode, kernel, strides, dilations), _extents(kernel, dilations)
-    if _flag(ceil_mode) and (not isinstance(mode, str) or mode == "valid"):
+    if _flag(ceil_mode) and _rounds_up(mode):
         pairs = _with_ceil(graph, pairs, extents, strides)
     # ONNX Runtime accepts only amounts smaller than the kernel.
     own = _is_plain(pairs) and all(max(p) < k for p, k in zip(pairs, kernel, strict=True))
@@ -358,7 +374,7 @@ def _avg_pool(
     if not symbolic_helper._is_none(count_include_pad):
         counts = _flag(count_include_pad)
     rounded = pairs
-    if _flag(ceil_mode) and (not isinstance(mode, str) or mode == "valid"):
+    if _flag(ceil_mode) and _rounds_up(mode):
         rounded = _with_ceil(graph, pairs, kernel, strides)
 
     def pooled(tensor: Any, around: list[Pair]) -> Any:
