@@ -113,7 +113,7 @@ wheel: $(STAMPS)/package $(STAMPS)/wheel  ## Build a wheel for other machines: d
 	$(call say,Building the wheel)
 	rm -rf build/wheel$(OTHER)
 	$(PIP) wheel --quiet --no-deps --no-build-isolation --wheel-dir build/wheel$(OTHER) .
-	$(BIN)/python -m auditwheel --quiet repair --strip --wheel-dir dist \
+	$(BIN)/python -m auditwheel repair --strip --wheel-dir dist \
 		--exclude 'libtorch*' --exclude 'libc10*' --exclude 'libgomp*' build/wheel$(OTHER)/*.whl
 
 clean:  ## Remove what was built

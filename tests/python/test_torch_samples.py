@@ -76,9 +76,12 @@ def assert_identical(ours: Any, theirs: Any, exact: bool = True) -> None:
             scale = max(expected.abs().max().item(), 1)
             tolerance = {"rtol": 0.016, "atol": scale * torch.finfo(mine.dtype).eps}
         elif not exact and mine.dim() == 5 and mine.dtype == torch.float32:
-            # Sums of more products, up to 81 each, whose order differs; small results cancel.
+            # Sums of hundreds of products in another order, of which the results cancel in part.
             scale = max(expected.abs().max().item(), 1)
-            tolerance = {"rtol": 1.3e-6, "atol": max(1e-5, scale * torch.finfo(mine.dtype).eps)}
+            tolerance = {
+                "rtol": 1.3e-6,
+                "atol": max(1e-5, 16 * scale * torch.finfo(mine.dtype).eps),
+            }
         torch.testing.assert_close(mine, expected, equal_nan=True, **tolerance)
         assert mine.stride() == expected.stride()
 
