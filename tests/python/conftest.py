@@ -1,6 +1,8 @@
 """Options and fixtures that all tests share."""
 
+import os
 import subprocess
+import tempfile
 from pathlib import Path
 
 import pytest
@@ -8,6 +10,10 @@ import torch
 
 
 def pytest_configure(config: pytest.Config) -> None:
+    # Processes that compile at the same time must not write into one another's files.
+    if worker := os.environ.get("PYTEST_XDIST_WORKER"):
+        cache = tempfile.mkdtemp(prefix=f"inductor_{worker}_")
+        os.environ.setdefault("TORCHINDUCTOR_CACHE_DIR", cache)
     config.addinivalue_line(
         "markers", "row(name): what this row of the table in docs/works-with.md says works"
     )
