@@ -155,6 +155,10 @@ Problem draw(Random& random, std::string_view plan, at::ScalarType type, bool ch
   } else {
     p.size[0] = random.between(1, 7);
     p.kernel[0] = std::min<int64_t>(p.kernel[0], 4);
+    if (random.once_in(4)) {
+      // A single slice, as in two dimensions, except that the pads may make it one of padding.
+      p.size[0] = p.kernel[0] = 1;
+    }
   }
   if (random.once_in(8)) {
     // Strides that are large for the width, with as many outputs as fill a vector or a few more.

@@ -9,6 +9,8 @@ import samepad.onnx
 import torch
 from numpy.typing import NDArray
 from onnx import TensorProto, helper, numpy_helper
+from samepad.source import write_source
+from torch import nn
 
 
 def run(model: Any, *arrays: NDArray[Any]) -> list[NDArray[Any]]:
@@ -54,3 +56,12 @@ def one_node(
         [numpy_helper.from_array(w, name) for name, w in given.items() if w is not None],
     )
     return helper.make_model(graph, opset_imports=[helper.make_opsetid("", opset)], ir_version=10)
+
+
+def from_source(module: Any) -> nn.Module:
+    """Return an instance of the class in a module's source, with the module's weights."""
+    namespace: dict[str, Any] = {}
+    exec(write_source(module), namespace)
+    twin: nn.Module = namespace["Model"]().eval()
+    twin.load_state_dict(module.state_dict())
+    return twin

@@ -158,15 +158,16 @@ def test_compiled_as_eager(memory_format: torch.memory_format, groups: int, dyna
         assert [each.stride() for each in ours] == [each.stride() for each in eager]
 
 
+@pytest.mark.parametrize("padding", ["same", ("causal", "same", "same_lower")], ids=str)
 @pytest.mark.parametrize("groups", [1, 4])
-def test_three_dimensions_compiled_as_eager(groups: int) -> None:
+def test_three_dimensions_compiled_as_eager(groups: int, padding: Any) -> None:
     torch._dynamo.reset()
     compiled = torch.compile(samepad.functional.conv3d, fullgraph=True, dynamic=True)
     for size in [(5, 7, 8), (4, 6, 9)]:
         shapes = (2, 4, *size), (8, 4 // groups, 3, 3, 3), (8,)
         tensors = tuple(torch.randn(shape, dtype=DOUBLE).requires_grad_() for shape in shapes)
         ours, eager = (
-            gradients(f, tensors, stride=2, groups=groups)
+            gradients(f, tensors, stride=2, groups=groups, padding=padding)
             for f in (compiled, samepad.functional.conv3d)
         )
         torch.testing.assert_close(ours, eager)

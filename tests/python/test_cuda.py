@@ -1,5 +1,5 @@
 """Tests on a CUDA device, where there is one. `benchmarks/cuda.sh` runs this file on bare machines,
-so it imports nothing but torch and samepad.
+so nothing that it imports needs more than torch and samepad.
 """
 
 import copy
@@ -7,30 +7,12 @@ import copy
 import pytest
 import samepad
 import torch
-from torch import Tensor, nn
+from every_layer import images, model
 
 pytestmark = [
     pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device"),
     pytest.mark.row("CUDA: graphs, channels_last, half"),
 ]
-
-SIZES = [(40, 36), (41, 36), (40, 37), (43, 39), (33, 50)]
-
-
-def model() -> nn.Sequential:
-    torch.manual_seed(0)
-    return nn.Sequential(
-        samepad.SamePadConv2d(3, 4, 3, 2),
-        nn.ReLU(),
-        samepad.SamePadMaxPool2d(3, 2),
-        samepad.SamePadDepthwiseConv2d(4, 3, depth_multiplier=2),
-        samepad.SamePadAvgPool2d(3, 2, "same_lower"),
-        samepad.SamePadConvTranspose2d(8, 3, 3, 2),
-    )
-
-
-def images(*sizes: tuple[int, int]) -> list[Tensor]:
-    return [torch.randn(2, 3, *size) for size in sizes or SIZES]
 
 
 @pytest.mark.parametrize("layout", [torch.contiguous_format, torch.channels_last], ids=str)

@@ -62,7 +62,9 @@ def test_tuple_kernel_with_groups_dilation_and_no_bias() -> None:
 @pytest.mark.filterwarnings("ignore:Using padding='same' with even kernel:UserWarning")
 def test_stride_one_is_pytorchs_same(dimensions: int, kernel: int, dilation: int) -> None:
     ours, theirs = CONVS[dimensions]
-    arguments = [tensor.double() for tensor in tensors(dimensions, kernel)]
+    # Sums of hundreds of products in float32 differ by more than the default tolerances.
+    dtype = torch.float64 if dimensions == 3 else torch.float32
+    arguments = tensors(dimensions, kernel, dtype)
     torch.testing.assert_close(
         ours(*arguments, dilation=dilation),
         theirs(*arguments, padding="same", dilation=dilation),

@@ -502,3 +502,18 @@ def test_gradients_that_would_copy_too_much_at_once_are_pytorchs() -> None:
         expected = torch.autograd.grad(layer(input), (input, layer.weight), gradient)
     for mine, theirs in zip(gradients, expected, strict=True):
         torch.testing.assert_close(mine, theirs, rtol=1e-3, atol=1e-3)
+
+
+@pytest.mark.parametrize("groups", [1, 4])
+@pytest.mark.parametrize("depth", [(1, -1), (1, 0)])
+def test_a_single_slice_of_padding(depth: tuple[int, int], groups: int) -> None:
+    """The only slice of the output reads padding, not the only slice of the input."""
+    torch.manual_seed(0)
+    input = torch.randn(2, 4, 1, 7, 7, requires_grad=True)
+    weight = torch.randn(4, 4 // groups, 1, 3, 3, requires_grad=True)
+    pads = (depth, (1, 1), (1, 1))
+    for plan in ("dense", "depthwise", "pad"):
+        with _C._force_plan(plan):
+            output = samepad.functional.conv3d(input, weight, None, (2, 1, 1), pads, 1, groups)
+            gradients = torch.autograd.grad(output.sum(), (input, weight))
+        assert all(not tensor.any() for tensor in (output, *gradients))

@@ -14,9 +14,8 @@ import onnx.parser
 import pytest
 import samepad.onnx
 import torch
-from onnx_models import run
+from onnx_models import from_source, run
 from samepad.source import write_source
-from torch import nn
 
 CONSTANTS = """
   float[4, 4] w = {1, 2, 3, 4, 5, 6, 7, 8, 9, 1, 2, 3, 4, 5, 6, 7}, float[4] bias = {1, 2, 3, 4},
@@ -32,15 +31,6 @@ def model_of(body: str, inputs: str = "float[n, 4] x", outputs: str = "float[] y
     {{ {body} }}
     """
     return onnx.parser.parse_model(text)
-
-
-def from_source(module: Any) -> nn.Module:
-    """Return an instance of the class in a module's source, with the module's weights."""
-    namespace: dict[str, Any] = {}
-    exec(write_source(module), namespace)
-    twin: nn.Module = namespace["Model"]().eval()
-    twin.load_state_dict(module.state_dict())
-    return twin
 
 
 def assert_as_onnxruntime(model: Any, *inputs: Sequence[Any], **constants: Any) -> Any:

@@ -206,3 +206,17 @@ def test_scripted_modules(tmp_path: Path) -> None:
     image = torch.randn(1, 3, 33, 20)
     path = exported(torch.jit.script(net()), image, tmp_path / "net.onnx", open_sizes=False)
     np.testing.assert_allclose(run(path, image.numpy())[0], net()(image).detach(), 1e-4, 1e-5)
+
+
+@pytest.mark.parametrize("sizes", ["fixed", "open"])
+@pytest.mark.parametrize("kind", ["convolution", "transposed", "max pool", "average pool"])
+def test_a_mode_per_dimension(kind: str, sizes: str, tmp_path: Path) -> None:
+    modes = ("same", "valid", "same_lower")
+    layers = {
+        "convolution": samepad.SamePadConv3d(4, 3, 3, 2, ("causal", "same_lower", "valid")),
+        "transposed": samepad.SamePadConvTranspose3d(4, 3, 3, 2, modes),
+        "max pool": samepad.SamePadMaxPool3d(3, 2, modes),
+        "average pool": samepad.SamePadAvgPool3d(3, 2, modes),
+    }
+    inputs = images(3)
+    assert_exports(layers[kind], *inputs[: 2 if sizes == "open" else 1], path=tmp_path / "m.onnx")

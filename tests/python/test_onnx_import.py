@@ -18,7 +18,7 @@ import samepad.onnx
 import torch
 from onnx import TensorProto, helper, numpy_helper
 from onnx.backend.test.case.node import collect_testcases
-from onnx_models import assert_as_onnxruntime, one_node
+from onnx_models import assert_as_onnxruntime, from_source, one_node
 from samepad.onnx.limits import graphs_of
 from samepad.onnx.operators import OPERATORS
 from samepad.source import write_source
@@ -114,15 +114,6 @@ def test_reasons_to_refuse_are_needed() -> None:
             except ValueError:
                 needed.add(reason(name))
     assert needed == set(REFUSED.values())
-
-
-def from_source(module: Any) -> nn.Module:
-    """Return an instance of the class in a module's source, with the module's weights."""
-    namespace: dict[str, Any] = {}
-    exec(write_source(module), namespace)
-    twin: nn.Module = namespace["Model"]().eval()
-    twin.load_state_dict(module.state_dict())
-    return twin
 
 
 @pytest.mark.parametrize("weights", [False, True], ids=["given", "constant"])

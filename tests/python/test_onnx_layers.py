@@ -11,7 +11,7 @@ import torch
 from numpy.typing import NDArray
 from onnx import TensorProto, helper, numpy_helper
 from onnx.reference import ReferenceEvaluator
-from onnx_models import assert_as_onnxruntime, one_node, run
+from onnx_models import assert_as_onnxruntime, from_source, one_node, run
 from samepad.gru import ResetBeforeGRU
 from samepad.source import write_source
 from torch import nn
@@ -68,10 +68,7 @@ def test_recurrent(
     (found,) = module.children()
     assert type(found) is layer
     sound = torch.from_numpy(array)
-    namespace: dict[str, Any] = {}
-    exec(write_source(module), namespace)
-    twin = namespace["Model"]()
-    twin.load_state_dict(module.state_dict())
+    twin = from_source(module)
     exported = torch.export.export(module, (sound,)).module()
     for copy in (twin, exported, pickle.loads(pickle.dumps(module))):
         torch.testing.assert_close(copy(sound), module(sound))
@@ -140,10 +137,7 @@ def test_recurrent_settings_that_torch_has_not(name: str, lengths: Any) -> None:
         **options,
     )
     module = assert_as_onnxruntime(model, normal(5, 3, 3))
-    namespace: dict[str, Any] = {}
-    exec(write_source(module), namespace)
-    twin = namespace["Model"]()
-    twin.load_state_dict(module.state_dict())
+    twin = from_source(module)
     sound = torch.from_numpy(normal(5, 3, 3))
     exported = torch.export.export(module, (sound,)).module()
     for copy in (twin, exported):
@@ -298,10 +292,7 @@ def test_one_value_for_each_channel(kind: str, sizes: Any) -> None:
     model = misfit(kind, (1, 4, *sizes), (4,), (4,), **attributes)
     module = assert_as_onnxruntime(model, normal(1, 4, *[1] * len(sizes)), tolerance=1e-4)
     large = torch.from_numpy(normal(2, 4, *[5] * len(sizes)))
-    namespace: dict[str, Any] = {}
-    exec(write_source(module), namespace)
-    twin = namespace["Model"]()
-    twin.load_state_dict(module.state_dict())
+    twin = from_source(module)
     for copy in (twin, pickle.loads(pickle.dumps(module))):
         torch.testing.assert_close(copy(large), module(large))
 

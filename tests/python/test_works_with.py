@@ -18,6 +18,7 @@ import torch.distributed.fsdp
 import torch.nn.utils.prune
 import torch.utils.checkpoint
 import torchinfo
+from every_layer import SIZES, images, model
 from torch import Tensor, nn
 from torch._dynamo.testing import CompileCounter
 from torch.utils.flop_counter import FlopCounterMode
@@ -25,26 +26,6 @@ from torch.utils.flop_counter import FlopCounterMode
 # The tools leave sockets and pipes of their worker processes open. The garbage collector closes
 # them at some time, and the warning counts against whatever test is then running.
 pytestmark = pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
-
-#: Sizes that need different padding. They are large enough that no layer gets a size of 1, which
-#: compilers and exporters treat as a special case.
-SIZES = [(40, 36), (41, 36), (40, 37), (43, 39), (33, 50)]
-
-
-def model() -> nn.Sequential:
-    torch.manual_seed(0)
-    return nn.Sequential(
-        samepad.SamePadConv2d(3, 4, 3, 2),
-        nn.ReLU(),
-        samepad.SamePadMaxPool2d(3, 2),
-        samepad.SamePadDepthwiseConv2d(4, 3, depth_multiplier=2),
-        samepad.SamePadAvgPool2d(3, 2, "same_lower"),
-        samepad.SamePadConvTranspose2d(8, 3, 3, 2),
-    )
-
-
-def images(*sizes: tuple[int, int], batch: int = 2) -> list[Tensor]:
-    return [torch.randn(batch, 3, *size) for size in sizes or SIZES]
 
 
 def assert_same(function: Any, expected: nn.Module, inputs: list[Tensor] | None = None) -> None:

@@ -56,7 +56,7 @@ struct ConvShape {
     return std::min((extent(axis) - 1) / stride[axis], output[axis]);
   }
   /// Whether all sizes are so small that the kernels' arithmetic on them does not overflow. Larger
-  /// ones come from tensors that are expanded views, or whose padding was written by mistake.
+  /// sizes do occur: in tensors that are expanded views, and with enormous padding.
   bool is_countable() const {
     constexpr double kMost = 0x1p30;
     const auto is_small = [&](const Axis& axis) {
@@ -67,11 +67,13 @@ struct ConvShape {
     return is_small(axis(0)) && is_small(axis(1)) && is_small(axis(2)) &&
            static_cast<double>(std::max({channels, filters, batch})) < kMost;
   }
-  /// Whether there is no depth, as in two dimensions.
-  bool is_flat() const { return depth.input == 1 && depth.output == 1 && depth.kernel == 1; }
+  /// Whether it is a convolution of two dimensions: a single slice, which is not one of padding.
+  bool is_flat() const {
+    return depth.input == 1 && depth.output == 1 && depth.kernel == 1 && depth.before == 0;
+  }
   /// The number of output images: one for every position in depth.
   int64_t images() const { return batch * depth.output; }
-  /// The number of kernel elements, in all and in one slice.
+  /// The number of kernel elements in all slices, and in one.
   int64_t taps() const { return depth.kernel * slice_taps(); }
   int64_t slice_taps() const { return kernel[0] * kernel[1]; }
   /// The position in depth, which may be padding, of the slice of the input that slice `k` of the
@@ -79,9 +81,10 @@ struct ConvShape {
   int64_t slice(int64_t image, int64_t k) const {
     return image % depth.output * depth.stride - depth.before + k * depth.dilation;
   }
+  /// Whether this position in depth is part of the input rather than padding.
   bool is_inside(int64_t slice) const { return slice >= 0 && slice < depth.input; }
-  /// The image of the output for which slice `k` of the kernel reads slice `input_slice` of the
-  /// input, counted over the batch; nothing if there is none.
+  /// The image of the output for which slice `k` of the kernel reads slice `input_slice`, counted
+  /// over the whole batch, of the input; nothing if there is no such image.
   std::optional<int64_t> image_that_read(int64_t input_slice, int64_t k) const {
     const int64_t position = input_slice % depth.input + depth.before - k * depth.dilation;
     const int64_t output_slice = position / depth.stride;

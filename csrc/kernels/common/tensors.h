@@ -19,7 +19,8 @@ inline at::MemoryFormat channels_last_of(const at::Tensor& tensor) {
   return tensor.dim() == 5 ? at::MemoryFormat::ChannelsLast3d : at::MemoryFormat::ChannelsLast;
 }
 
-/// An uninitialised tensor like `tensor`, whose last dimensions are one size of each axis.
+/// An uninitialised tensor of the type, device and number of dimensions of `tensor`. Its sizes are
+/// `first`, `second` and, for each spatial dimension, the member `size` of the axis.
 inline at::Tensor empty_like(const at::Tensor& tensor, int64_t first, int64_t second,
                              const ConvShape& shape, int64_t Axis::* size,
                              at::MemoryFormat memory_format) {

@@ -3,8 +3,8 @@
 // The scratch memory of the kernels. Each thread keeps it from one call to the next unless it is
 // large, because fresh memory costs a page fault for every page.
 //
-// A kernel lays out its memory in one function, a template that is given either a Workspace, to
-// compute, or a ScratchSize, to find out how much memory that will take.
+// Each kernel lays out its memory in one constructor. It is a template: given a Workspace, it takes
+// the memory; given a ScratchSize, it only adds up how much that would be.
 
 #include <cstddef>
 #include <cstdint>

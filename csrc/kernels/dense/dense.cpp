@@ -277,7 +277,7 @@ bool takes(Pass pass, const ConvShape& shape, at::MemoryFormat memory_format, at
   constexpr double kMostScratch = 16.0 * 1024 * 1024;
   const bool channels_last = is_channels_last(memory_format);
   const bool takes_groups = pass == Pass::output && !channels_last;
-  // There is no col2im in three dimensions.
+  // The kernel for inputs of few channels, col2im, computes two dimensions only.
   const bool lacks_kernel =
       pass == Pass::input_gradient && has_few_channels(shape) && !shape.is_flat();
   if (instruction_set() == InstructionSet::generic || (shape.groups > 1 && !takes_groups) ||

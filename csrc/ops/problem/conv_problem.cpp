@@ -159,7 +159,8 @@ bool ConvArgs::needs_gradient() const {
 }
 
 at::MemoryFormat layout_of_output(const at::Tensor& input, const at::Tensor& weight) {
-  // PyTorch's convolution of doubles in three dimensions has NCDHW alone.
+  // In three dimensions, PyTorch returns convolutions of doubles in NCDHW, whatever the input's
+  // layout.
   if (weight.dim() == 5 && input.scalar_type() == at::kDouble) {
     return at::MemoryFormat::Contiguous;
   }
