@@ -4,9 +4,21 @@
 
 #include <ATen/core/Tensor.h>
 
+#include <optional>
+
 #include "common/conv_shape.h"
+#include "common/epilogue.h"
 
 namespace samepad::kernels {
+
+/// What a fused convolution is in addition to a convolution.
+struct Fusion {
+  Activation activation = Activation::identity;
+  ActivationParameters parameters = {};
+  std::optional<at::Tensor> residual;  ///< is added; of the output's size and type
+  bool residual_last = false;  ///< whether it is added to the activation rather than to the sums
+  std::optional<at::Tensor> packed;  ///< what ConvKernels::packed_weight has returned
+};
 
 /// The kernels for one kind of convolution, of two or three dimensions. Tensors are 4-D or 5-D, of
 /// one type and on the CPU. `memory_format`, contiguous or channels_last, is the layout that inputs
@@ -24,13 +36,19 @@ struct ConvKernels {
   /// Computes the output, (batch, filters, spatial sizes of the output).
   at::Tensor (*output)(const ConvShape& shape, at::MemoryFormat memory_format,
                        const at::Tensor& input, const at::Tensor& weight,
-                       const std::optional<at::Tensor>& bias);
+                       const std::optional<at::Tensor>& bias, const Fusion& fusion);
 
   /// Computes the gradient of the input, (batch, channels, spatial sizes of the input), from that
   /// of the output. If there is a `bias`, it is added to each channel, for transposed convolutions.
   at::Tensor (*input_gradient)(const ConvShape& shape, at::MemoryFormat memory_format,
                                const at::Tensor& gradient, const at::Tensor& weight,
                                const std::optional<at::Tensor>& bias);
+
+  /// Returns a weight in the order in which the kernels read it, for convolutions of inputs in this
+  /// layout; nothing if they read it as it is. The order depends on the instruction set. `output`
+  /// ignores a packed weight that does not fit.
+  std::optional<at::Tensor> (*packed_weight)(at::MemoryFormat memory_format,
+                                             const at::Tensor& weight);
 
   /// Computes the gradient of the weight, (filters, channels / groups, sizes of the kernel), from
   /// that of the output.

@@ -18,22 +18,14 @@
 namespace samepad::detail {
 namespace {
 
-/// The text of the modes that determine the pads when the graph runs; none if the pads are given.
 using ModeText = std::optional<std::string_view>;
 
 ConvProblem problem_of(const at::Tensor& input, const at::Tensor& weight,
                        const std::optional<at::Tensor>& bias, ModeText mode,
                        c10::SymIntArrayRef pads, c10::SymIntArrayRef stride,
                        c10::SymIntArrayRef dilation, const c10::SymInt& groups) {
-  const auto dimensions = static_cast<int64_t>(stride.size());
-  const ConvArgs args("deferred_conv", dimensions, WeightLayout::output_first,
-                      {input, with_plain_strides(weight), bias}, stride, dilation, groups);
-  if (mode) {
-    const Modes modes = Modes::from_text(*mode);
-    check_count(modes, dimensions);
-    return ConvProblem::of_modes(args, modes, "constant");
-  }
-  return {args, pads_for_amounts(dimensions, pads), "constant", /*as_torch=*/false};
+  return ConvProblem::of_operator("deferred_conv", {input, weight, bias}, mode, pads, stride,
+                                  dilation, groups);
 }
 
 // On the CPU, the operators choose their plans when they run. The forward operator cannot know

@@ -59,6 +59,11 @@ TORCH_LIBRARY(samepad, m) {
       "SymInt[] pads, SymInt[] stride, SymInt[] dilation, SymInt groups, bool[3] output_mask) "
       "-> (Tensor, Tensor, Tensor)",
       any_layout);
+  m.def(
+      "fused_conv(Tensor input, Tensor weight, Tensor? bias, Tensor? residual, Tensor? packed, "
+      "str? mode, SymInt[] pads, SymInt[] stride, SymInt[] dilation, SymInt groups, "
+      "str activation, float[] parameters, bool residual_last) -> Tensor",
+      any_layout);
   define(m, tags,
          "conv_transpose$Dd$overload(Tensor input, Tensor weight, Tensor? bias=None, "
          "SymInt[$D] stride=1, $padding, SymInt[$D] output_padding=0, SymInt groups=1, "

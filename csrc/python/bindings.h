@@ -38,6 +38,9 @@ void register_conv(py::module_& m);
 /// Registers conv_transpose1d, conv_transpose2d and conv_transpose3d.
 void register_conv_transpose(py::module_& m);
 
+/// Registers fused_conv and packed_weight.
+void register_fused_conv(py::module_& m);
+
 /// Registers the pools of 1, 2 and 3 dimensions: max_pool*d and avg_pool*d.
 void register_pool(py::module_& m);
 

@@ -9,6 +9,7 @@ PYBIND11_MODULE(_C, m) {
   samepad::python::register_padding(m);
   samepad::python::register_conv(m);
   samepad::python::register_conv_transpose(m);
+  samepad::python::register_fused_conv(m);
   samepad::python::register_pool(m);
   samepad::python::register_plan(m);
   samepad::python::register_static_layers(m);

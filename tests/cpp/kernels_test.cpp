@@ -14,6 +14,7 @@
 #include <samepad/backends.h>
 #include <samepad/conv.h>
 #include <samepad/conv_transpose.h>
+#include <samepad/fused_conv.h>
 #include <torch/csrc/autograd/autograd.h>
 
 #include <array>
@@ -252,9 +253,10 @@ Expected loop(const Problem& p, const Tensors& given, const at::Tensor& gradient
 }
 
 /// Compares a result within the rounding errors to be expected. Those of a sum of `terms` terms of
-/// either sign grow with about the square root of `terms`.
+/// either sign grow with about the square root of `terms`. The result is rounded to its type so
+/// many times.
 void expect_close(const char* name, const at::Tensor& result, const at::Tensor& expected,
-                  int64_t terms, at::ScalarType type) {
+                  int64_t terms, at::ScalarType type, double roundings = 1) {
   ASSERT_TRUE(result.defined()) << name;
   ASSERT_EQ(result.sizes(), expected.sizes()) << name;
   EXPECT_EQ(result.scalar_type(), type) << name;
@@ -266,7 +268,8 @@ void expect_close(const char* name, const at::Tensor& result, const at::Tensor& 
   const double scale = std::max(expected.abs().max().item<double>(), root);
   const double error =
       (result.detach().to(at::kDouble) - expected).abs().max().item<double>() / scale;
-  EXPECT_LE(error, bound * (1 + root / 50)) << "of the " << name;  // fails if the error is NaN
+  EXPECT_LE(error, roundings * bound * (1 + root / 50))
+      << "of the " << name;  // fails if the error is NaN
 }
 
 /// The plan, the type and whether the layout is channels_last.
@@ -343,6 +346,60 @@ void check_transposed(const Problem& p, const Tensors& given) {
   expect_close("transposed convolution", output, expected, p.filters * p.taps(), p.type);
 }
 
+/// An activation function and PyTorch's operator for it. No function is steeper than 1.2, so that
+/// it hardly amplifies the errors of its argument.
+struct Function {
+  FusedActivation fused;
+  at::Tensor (*apply)(const at::Tensor& tensor);
+};
+
+const Function& one_function(Random& random) {
+  static const std::vector<Function> functions{
+      {{"identity"}, [](const at::Tensor& x) { return x; }},
+      {{"relu"}, [](const at::Tensor& x) { return at::relu(x); }},
+      {{"clamp", {-0.5, 6}}, [](const at::Tensor& x) { return at::clamp(x, -0.5, 6); }},
+      {{"leaky_relu", {0.2}}, [](const at::Tensor& x) { return at::leaky_relu(x, 0.2); }},
+      {{"hardswish"}, [](const at::Tensor& x) { return at::hardswish(x); }},
+      {{"hardsigmoid"}, [](const at::Tensor& x) { return at::hardsigmoid(x); }},
+      {{"silu"}, [](const at::Tensor& x) { return at::silu(x); }},
+      {{"sigmoid"}, [](const at::Tensor& x) { return at::sigmoid(x); }},
+      {{"tanh"}, [](const at::Tensor& x) { return at::tanh(x); }},
+      {{"gelu"}, [](const at::Tensor& x) { return at::gelu(x); }},
+      {{"gelu_tanh"}, [](const at::Tensor& x) { return at::gelu(x, "tanh"); }},
+      {{"elu", {0.7}}, [](const at::Tensor& x) { return at::elu(x, 0.7); }},
+  };
+  return functions[random.between(0, static_cast<int64_t>(functions.size()) - 1)];
+}
+
+/// Checks the convolution with an activation function, a residual and a packed weight.
+void check_fused(const Problem& p, const Tensors& given, Random& random) {
+  const at::NoGradGuard no_gradients;
+  const Function& function = one_function(random);
+  FusedActivation activation = function.fused;
+  activation.residual_last = random.once_in(2);
+  const auto residual = random.once_in(2) ? std::optional(given.output) : std::nullopt;
+  const auto packed =
+      random.once_in(2) ? packed_weight(given.weight, p.groups, p.channels_last) : std::nullopt;
+  at::Tensor expected = loop(p, given, given.output).output;
+  const auto add = [&](bool last) {
+    if (residual && activation.residual_last == last) {
+      expected += residual->to(at::kDouble);
+    }
+  };
+  add(false);
+  expected = function.apply(expected);
+  add(true);
+  SCOPED_TRACE("activation " + activation.name + (residual ? ", residual" : "") +
+               (activation.residual_last ? " last" : "") + (packed ? ", packed" : ""));
+  const at::Tensor output =
+      fused_conv(given.input, given.weight, given.bias, p.spatial(p.stride), p.padding(),
+                 p.spatial(p.dilation), p.groups, activation, residual, packed);
+  // The activation function amplifies the rounding of the sums by its slope.
+  constexpr double kRoundings = 1 + 1.2;
+  expect_close("fused convolution", output, expected, p.channels_of_group() * p.taps(), p.type,
+               kRoundings);
+}
+
 TEST_P(Kernels, AgreeWithALoopAndStayInsideTheirMemory) {
   constexpr int64_t kMostMultiplications = 1'000'000;
   const auto& [plan, type, channels_last] = GetParam();
@@ -365,6 +422,7 @@ TEST_P(Kernels, AgreeWithALoopAndStayInsideTheirMemory) {
     SCOPED_TRACE("SAMEPAD_KERNEL_SEED=" + std::to_string(seed) + ": " +
                  ::testing::PrintToString(problem));
     check(problem, given);
+    check_fused(problem, given, random);
     if (plan == kDense && problem.groups == 1 && problem.mode) {
       check_transposed(problem, given);
     }

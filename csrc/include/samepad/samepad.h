@@ -6,6 +6,7 @@
 #include <samepad/backends.h>
 #include <samepad/conv.h>
 #include <samepad/conv_transpose.h>
+#include <samepad/fused_conv.h>
 #include <samepad/nn/conv.h>
 #include <samepad/nn/conv_transpose.h>
 #include <samepad/nn/pool.h>

@@ -4,6 +4,9 @@
 
 #include <ATen/ops/empty.h>
 
+#include <optional>
+
+#include "../conv_kernels.h"
 #include "conv_shape.h"
 
 namespace samepad::kernels {
@@ -29,6 +32,38 @@ inline at::Tensor empty_like(const at::Tensor& tensor, int64_t first, int64_t se
     sizes.push_back(shape.axis(axis).*size);
   }
   return at::empty(sizes, tensor.options(), memory_format);
+}
+
+/// The epilogue of a fused convolution, on the memory of its tensors.
+template <class T>
+class EpilogueOf {
+ public:
+  EpilogueOf(const Fusion& fusion, at::MemoryFormat memory_format, const at::Tensor& output)
+      : epilogue_{fusion.activation, fusion.parameters, nullptr, fusion.residual_last,
+                  output.const_data_ptr<T>()} {
+    if (fusion.residual) {
+      residual_ = fusion.residual->contiguous(memory_format);
+      epilogue_.residual = residual_.const_data_ptr<T>();
+    }
+  }
+
+  /// Returns null if there is nothing to do.
+  const Epilogue<T>* get() const {
+    const bool is_idle =
+        epilogue_.activation == Activation::identity && epilogue_.residual == nullptr;
+    return is_idle ? nullptr : &epilogue_;
+  }
+
+ private:
+  at::Tensor residual_;  // in the output's layout
+  Epilogue<T> epilogue_;
+};
+
+/// Whether a packed weight was given, and it has these sizes and this type.
+inline bool is_packed_as(const std::optional<at::Tensor>& packed, at::IntArrayRef sizes,
+                         at::ScalarType type) {
+  return packed && packed->sizes() == sizes && packed->scalar_type() == type &&
+         packed->is_contiguous();
 }
 
 }  // namespace samepad::kernels

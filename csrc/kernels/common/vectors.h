@@ -72,6 +72,57 @@ void store_pair(const VecPair<Accumulator<T>>& values, T* to, int64_t count) {
   }
 }
 
+// One vector of T, as vectors of accumulators: one if T is their type, and two if it is a
+// half-precision type.
+
+template <class T>
+inline constexpr int kAccVectors = std::is_same_v<T, Accumulator<T>> ? 1 : 2;
+
+/// The number of elements in these vectors.
+template <class T>
+inline constexpr int64_t kStepElements = kAccVectors<T> * kLanes<Accumulator<T>>;
+
+template <class T>
+using AccVectors = std::array<Vec<Accumulator<T>>, kAccVectors<T>>;
+
+/// Loads them from elements of T or of the accumulators' type.
+template <class T, class From>
+AccVectors<T> load_vectors(const From* from) {
+  if constexpr (kAccVectors<T> == 1) {
+    return {Vec<T>::loadu(from)};
+  } else {
+    return load_pair(from);
+  }
+}
+
+/// Loads the first `count` elements. The others are 0.
+template <class T>
+AccVectors<T> load_vectors(const T* from, int64_t count) {
+  if constexpr (kAccVectors<T> == 1) {
+    return {Vec<T>::loadu(from, count)};
+  } else {
+    return load_pair(from, count);
+  }
+}
+
+template <class T>
+void store_vectors(const AccVectors<T>& values, T* to) {
+  if constexpr (kAccVectors<T> == 1) {
+    values[0].store(to);
+  } else {
+    store_pair<T>(values, to);
+  }
+}
+
+template <class T>
+void store_vectors(const AccVectors<T>& values, T* to, int64_t count) {
+  if constexpr (kAccVectors<T> == 1) {
+    values[0].store(to, count);
+  } else {
+    store_pair<T>(values, to, count);
+  }
+}
+
 /// Copies elements to or from the type of the accumulators.
 template <class From, class To>
 void convert(const From* from, int64_t count, To* to) {

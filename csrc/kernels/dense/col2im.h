@@ -179,7 +179,7 @@ class Col2ImGradient {
       products.input[0] = rows[1] - rows[0];
       products.before[0] = rows[0] - top;
     }
-    dense_plane_output<T>(products, gradient, weight, nullptr, products_,
+    dense_plane_output<T>(products, gradient, weight, nullptr, nullptr, products_,
                           {{rows[0] - top, rows[1] - top}, {0, products.filters}});
   }
 

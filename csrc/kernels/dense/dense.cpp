@@ -73,29 +73,47 @@ int64_t operations(const ConvShape& shape) {
 
 template <class T>
 void plane_output(const ConvShape& shape, const at::Tensor& input, const at::Tensor& weight,
-                  const T* bias, at::Tensor& output) {
+                  const T* bias, const Epilogue<T>* epilogue, at::Tensor& output) {
   const T* const x = input.const_data_ptr<T>();
   const T* const w = weight.const_data_ptr<T>();
   T* const y = output.mutable_data_ptr<T>();
   run_parts(Parts(shape, /*channels_last=*/false, 1), operations(shape),
-            [&](const DensePart& part) { kernels<T>().plane_output(shape, x, w, bias, y, part); });
+            [&](const DensePart& part) {
+              kernels<T>().plane_output(shape, x, w, bias, epilogue, y, part);
+            });
 }
 
 template <class T>
 void pixel_output(const ConvShape& shape, const T* input, const DenseWeight<T>& weight,
-                  const T* bias, T* output, const PixelSteps& steps) {
+                  const T* bias, const Epilogue<T>* epilogue, T* output, const PixelSteps& steps) {
   run_parts(Parts(shape, /*channels_last=*/true, kernels<T>().block), operations(shape),
             [&](const DensePart& part) {
-              kernels<T>().pixel_output(shape, input, weight, bias, output, steps, part);
+              kernels<T>().pixel_output(shape, input, weight, bias, epilogue, output, steps, part);
             });
 }
 
-/// Room for a weight that is packed in blocks.
+/// The sizes of a weight of `filters` filters of `products` elements that is packed in blocks.
+template <class T>
+std::array<int64_t, 3> packed_sizes(int64_t filters, int64_t products) {
+  const int64_t block = kernels<T>().block;
+  return {ceil_div(filters, block), products, block};
+}
+
+/// Room for a packed weight.
 template <class T>
 T* take_packed(const ConvShape& shape, Workspace& workspace) {
+  const auto [blocks, products, block] =
+      packed_sizes<T>(shape.filters, shape.channels * shape.taps());
+  return workspace.take<T>(blocks * products * block);
+}
+
+/// Packs a weight.
+template <class T>
+void pack(const T* weight, int64_t filters, int64_t products, T* packed) {
   const int64_t block = kernels<T>().block;
-  const int64_t blocks = ceil_div(shape.filters, block);
-  return workspace.take<T>(blocks * block * shape.channels * shape.taps());
+  share_out(ceil_div(filters, block), block * products, [&](int64_t begin, int64_t end) {
+    kernels<T>().pack_blocks(weight, filters, products, begin, end, packed);
+  });
 }
 
 /// The weight, channels_last, of the convolution that gives these phases: the filters become
@@ -159,7 +177,7 @@ void phase_gradient(const ConvShape& shape, const Phases& phases, const at::Tens
   T* const packed = take_packed<T>(phase, workspace);
   pack_phase(shape, phases, weight.const_data_ptr<T>(), packed);
   pixel_output<T>(phase, gradient.const_data_ptr<T>(), {packed, true, true},
-                  bias ? bias->const_data_ptr<T>() : nullptr,
+                  bias ? bias->const_data_ptr<T>() : nullptr, /*epilogue=*/nullptr,
                   result.mutable_data_ptr<T>() + phases[0].first * slice + phases[1].first * row +
                       phases[2].first * pixel,
                   steps);
@@ -288,8 +306,27 @@ bool takes(Pass pass, const ConvShape& shape, at::MemoryFormat memory_format, at
       type, [&]<class T>() { return scratch<T>(pass, shape, channels_last) <= kMostScratch; });
 }
 
+/// The weight for the kernel for pixels, packed if it has been before or if many bands use it.
+template <class T>
+DenseWeight<T> pixel_weight(const ConvShape& shape, const at::Tensor& weight,
+                            const std::optional<at::Tensor>& packed, Workspace& workspace) {
+  constexpr int64_t kManyBands = 3;
+  const int64_t products = shape.channels * shape.taps();
+  if (is_packed_as(packed, packed_sizes<T>(shape.filters, products), weight.scalar_type())) {
+    return {packed->const_data_ptr<T>(), /*channels_last=*/true, /*packed=*/true};
+  }
+  const DenseWeight<T> given{weight.const_data_ptr<T>(), !weight.is_contiguous(), false};
+  if (Parts(shape, /*channels_last=*/true, 1).bands() < kManyBands) {
+    return given;
+  }
+  T* const result = take_packed<T>(shape, workspace);
+  pack(given.data, shape.filters, products, result);
+  return {result, given.channels_last, true};
+}
+
 at::Tensor output(const ConvShape& shape, at::MemoryFormat memory_format, const at::Tensor& input,
-                  const at::Tensor& weight, const std::optional<at::Tensor>& bias) {
+                  const at::Tensor& weight, const std::optional<at::Tensor>& bias,
+                  const Fusion& fusion) {
   const bool channels_last = is_channels_last(memory_format);
   const at::Tensor from = input.contiguous(memory_format);
   const bool as_it_lies = channels_last && weight.is_contiguous(memory_format);
@@ -299,28 +336,36 @@ at::Tensor output(const ConvShape& shape, at::MemoryFormat memory_format, const 
       empty_like(input, shape.batch, shape.filters, shape, &Axis::output, memory_format);
   DenseTypes::dispatch(input.scalar_type(), [&]<class T>() {
     const auto* const b = added ? added->const_data_ptr<T>() : nullptr;
+    const EpilogueOf<T> epilogue(fusion, memory_format, output);
     if (!channels_last) {
-      plane_output<T>(shape, from, filters, b, output);
+      plane_output<T>(shape, from, filters, b, epilogue.get(), output);
       return;
     }
-    constexpr int64_t kManyBands = 3;
     const int64_t row = shape.output[1] * shape.filters;
     const int64_t slice = shape.output[0] * row;
-    DenseWeight<T> w{filters.const_data_ptr<T>(), !filters.is_contiguous(), false};
     Workspace workspace;
-    if (Parts(shape, channels_last, 1).bands() >= kManyBands) {
-      auto* const packed = take_packed<T>(shape, workspace);
-      const int64_t products = shape.channels * shape.taps();
-      const int64_t block = kernels<T>().block;
-      share_out(ceil_div(shape.filters, block), block * products, [&](int64_t begin, int64_t end) {
-        kernels<T>().pack_blocks(w.data, shape.filters, products, begin, end, packed);
-      });
-      w = {packed, w.channels_last, true};
-    }
-    pixel_output<T>(shape, from.const_data_ptr<T>(), w, b, output.mutable_data_ptr<T>(),
+    pixel_output<T>(shape, from.const_data_ptr<T>(),
+                    pixel_weight<T>(shape, filters, fusion.packed, workspace), b, epilogue.get(),
+                    output.mutable_data_ptr<T>(),
                     {shape.depth.output * slice, slice, row, shape.filters});
   });
   return output;
+}
+
+std::optional<at::Tensor> packed_weight(at::MemoryFormat memory_format, const at::Tensor& weight) {
+  if (!is_channels_last(memory_format) || instruction_set() == InstructionSet::generic) {
+    return std::nullopt;
+  }
+  const at::Tensor filters = weight.contiguous(memory_format);
+  return DenseTypes::dispatch(weight.scalar_type(), [&]<class T>() {
+    const int64_t count = weight.size(0);
+    const int64_t products = weight.numel() / count;
+    at::Tensor packed = at::empty(packed_sizes<T>(count, products), weight.options());
+    // The last block need not be full.
+    packed.zero_();
+    pack(filters.const_data_ptr<T>(), count, products, packed.mutable_data_ptr<T>());
+    return std::optional(packed);
+  });
 }
 
 at::Tensor input_gradient(const ConvShape& shape, at::MemoryFormat memory_format,
@@ -354,6 +399,7 @@ at::Tensor weight_gradient(const ConvShape& shape, at::MemoryFormat memory_forma
 
 }  // namespace
 
-const ConvKernels kDenseKernels{takes_type, takes, output, input_gradient, weight_gradient};
+const ConvKernels kDenseKernels{takes_type,     takes,         output,
+                                input_gradient, packed_weight, weight_gradient};
 
 }  // namespace samepad::kernels

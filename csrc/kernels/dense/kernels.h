@@ -4,6 +4,7 @@
 // memory rather than tensors; dense.cpp calls them.
 
 #include "../common/conv_shape.h"
+#include "../common/epilogue.h"
 
 namespace samepad::kernels {
 
@@ -34,20 +35,22 @@ struct PixelSteps {
   int64_t column;
 };
 
-/// The table of kernels. T is float or double, and a null bias stands for zeros.
+/// The table of kernels. T is float or double, and a null bias stands for zeros. If there is an
+/// epilogue, the outputs are finished by it.
 template <class T>
 struct DenseKernels {
   /// Computes a part of the output in NCHW: inputs and outputs are (batch, channels, depth,
   /// height, width) and weights (filters, channels / groups, kernel depth, height and width).
   void (*plane_output)(const ConvShape& shape, const T* input, const T* weight, const T* bias,
-                       T* output, const DensePart& part);
+                       const Epilogue<T>* epilogue, T* output, const DensePart& part);
   /// The number of bytes of scratch memory that it takes.
   double (*plane_scratch)(const ConvShape& shape, const DensePart& part);
 
   /// Computes a part of the output in channels_last: inputs and outputs are (batch, depth, height,
   /// width, channels), in one group. A part begins at the first filter of a block.
   void (*pixel_output)(const ConvShape& shape, const T* input, const DenseWeight<T>& weight,
-                       const T* bias, T* output, const PixelSteps& steps, const DensePart& part);
+                       const T* bias, const Epilogue<T>* epilogue, T* output,
+                       const PixelSteps& steps, const DensePart& part);
   double (*pixel_scratch)(const ConvShape& shape, const DensePart& part);
 
   /// Computes the gradient of a two-dimensional input of few channels, in the input's layout, by

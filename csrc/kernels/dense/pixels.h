@@ -11,6 +11,7 @@
 #include <type_traits>
 #include <utility>
 
+#include "../common/finish.h"
 #include "../common/vectors.h"
 #include "../common/workspace.h"
 #include "band.h"
@@ -239,8 +240,8 @@ class PixelBand {
         sums_(memory.template take<T>(pixels_, kBlockFilters<T>)),
         packed_(memory.template take<T>(kBlockFilters<T>, kTileDepth)) {}
 
-  void run(const T* input, const DenseWeight<T>& weight, const T* bias, T* output,
-           const PixelSteps& steps) const {
+  void run(const T* input, const DenseWeight<T>& weight, const T* bias,
+           const Epilogue<T>* epilogue, T* output, const PixelSteps& steps) const {
     const auto* const offsets = rows_.find_offsets(weight.channels_last);
     const auto* const sources = rows_.copy(input);
     find_places(output, steps);
@@ -263,13 +264,19 @@ class PixelBand {
           pack_block(weight.data + f * products, filters, products, k, k + depth, packed_);
         }
         const int64_t step = k / kTileDepth;
+        const bool completes = k + depth == products;
+        const Epilogue<T>* const end = completes ? epilogue : nullptr;
         with_vectors(ceil_div(filters, kLanes<T>), [&](auto vectors) {
           add_products<vectors>(sources, offsets + k, depth, factors,
-                                step % kSpan == 0 ? start_ : nullptr, targets_);
+                                step % kSpan == 0 ? start_ : nullptr, beside ? nullptr : end,
+                                targets_);
         });
-        const bool ends = (step + 1) % kSpan == 0 || k + depth == products;
+        const bool ends = (step + 1) % kSpan == 0 || completes;
         for (int64_t p = 0; beside && ends && p < pixels_; ++p) {
           put_sums(targets_[p], filters, /*add=*/step >= kSpan, places_[p] + f);
+          if (end != nullptr) {
+            finish(*end, places_[p] + f, filters);
+          }
         }
         // The first span started with the bias; the sums of all others start with zero.
         std::fill_n(start_, kBlockFilters<T>, T(0));
@@ -280,11 +287,16 @@ class PixelBand {
  private:
   template <int kVectors>
   void add_products(const T* const* sources, const int64_t* offsets, int64_t depth,
-                    const T* factors, const T* start, T* const* targets) const {
+                    const T* factors, const T* start, const Epilogue<T>* epilogue,
+                    T* const* targets) const {
     constexpr int64_t kPixels = kTilePixels<kVectors>;
     for (int64_t p = 0; p < pixels_; p += kPixels) {
-      kTileSums<T, kVectors>[std::min(kPixels, pixels_ - p) - 1](sources + p, offsets, depth,
-                                                                 factors, start, targets + p);
+      const int64_t count = std::min(kPixels, pixels_ - p);
+      kTileSums<T, kVectors>[count - 1](sources + p, offsets, depth, factors, start, targets + p);
+      if (epilogue != nullptr) {
+        finish_rows(*epilogue, count, kVectors * kLanes<T>,
+                    [&](int64_t i) { return targets[p + i]; });
+      }
     }
   }
 
@@ -317,9 +329,10 @@ class PixelBand {
 
 template <class T>
 void dense_pixel_output(const ConvShape& shape, const T* input, const DenseWeight<T>& weight,
-                        const T* bias, T* output, const PixelSteps& steps, const DensePart& part) {
+                        const T* bias, const Epilogue<T>* epilogue, T* output,
+                        const PixelSteps& steps, const DensePart& part) {
   Workspace workspace;
-  PixelBand<T>(shape, part, workspace).run(input, weight, bias, output, steps);
+  PixelBand<T>(shape, part, workspace).run(input, weight, bias, epilogue, output, steps);
 }
 
 template <class T>

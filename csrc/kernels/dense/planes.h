@@ -12,6 +12,7 @@
 
 #include <utility>
 
+#include "../common/finish.h"
 #include "../common/rows.h"
 #include "../common/vectors.h"
 #include "../common/workspace.h"
@@ -214,7 +215,7 @@ class PlaneBand {
     beside_ = memory.template take<T>(beside, filters_, kPanelPixels<T>);
   }
 
-  void run(const T* input, const T* weight, const T* bias, T* output) {
+  void run(const T* input, const T* weight, const T* bias, const Epilogue<T>* epilogue, T* output) {
     offsets_ = rows_.find_offsets();
     find_pieces();
     // Elements of a panel's last vector that no piece fills are multiplied too. They are set to
@@ -235,7 +236,8 @@ class PlaneBand {
       rows_.copy(input, first_plane + p, count);
       // A large kernel takes several panels.
       for (int64_t k = 0; k < count * shape_.slice_taps(); k += depth_, ++step) {
-        add_products(step, p, k, std::min(depth_, count * shape_.slice_taps() - k), weight, output);
+        add_products(step, p, k, std::min(depth_, count * shape_.slice_taps() - k), weight, epilogue,
+                     output);
       }
     }
   }
@@ -284,23 +286,25 @@ class PlaneBand {
   }
 
   /// Adds products [first, first + depth), counted from the first product of plane p, to the sums
-  /// of all pixels.
+  /// of all pixels. The last ones complete the outputs.
   void add_products(int64_t step, int64_t p, int64_t first, int64_t depth, const T* weight,
-                    T* output) const {
+                    const Epilogue<T>* epilogue, T* output) const {
     const int64_t product = p * shape_.slice_taps() + first;
-    const bool ends = (step + 1) % kSpan == 0 || product + depth == planes_ * shape_.slice_taps();
+    const bool completes = product + depth == planes_ * shape_.slice_taps();
+    const bool ends = (step + 1) % kSpan == 0 || completes;
+    const Epilogue<T>* const end = completes ? epilogue : nullptr;
     const T* const start = step % kSpan == 0 ? start_ : nullptr;
     for (int64_t panel = 0; panel < panels_; ++panel) {
       fill_panel(panel, first, depth);
       T* const sums = sums_[panel];
       if (sums == nullptr) {
-        multiply(panel, weight, product, depth, start,
+        multiply(panel, weight, product, depth, start, end,
                  place(part_.rows[0] * shape_.output[1] + first_pixel(panel), output),
                  output_size_);
       } else {
-        multiply(panel, weight, product, depth, start, sums, kPanelPixels<T>);
+        multiply(panel, weight, product, depth, start, nullptr, sums, kPanelPixels<T>);
         if (ends) {
-          put_panel(panel, /*add=*/step >= kSpan, output);
+          put_panel(panel, /*add=*/step >= kSpan, end, output);
         }
       }
     }
@@ -339,7 +343,7 @@ class PlaneBand {
   }
 
   void multiply(int64_t panel, const T* weight, int64_t product, int64_t depth, const T* start,
-                T* target, int64_t pitch) const {
+                const Epilogue<T>* epilogue, T* target, int64_t pitch) const {
     const int64_t products = planes_ * shape_.slice_taps();
     const int64_t vectors = ceil_div(first_pixel(panel + 1) - first_pixel(panel), kV);
     const int64_t blocks = ceil_div(filters_, kPanelFilters);
@@ -353,6 +357,10 @@ class PlaneBand {
       kPanelSums<T>[next - f - 1][vectors - 1](first + f* products, products, depth, panel_,
                                                start == nullptr ? nullptr : start + f,
                                                target + f* pitch, pitch);
+      if (epilogue != nullptr) {
+        finish_rows(*epilogue, next - f, vectors * kV,
+                    [&](int64_t i) { return target + (f + i) * pitch; });
+      }
     }
   }
 
@@ -367,15 +375,19 @@ class PlaneBand {
   }
 
   /// Stores a panel's sums in the images that its pixels belong to.
-  void put_panel(int64_t panel, bool add, T* output) const {
+  void put_panel(int64_t panel, bool add, const Epilogue<T>* epilogue, T* output) const {
     const int64_t before = part_.rows[0] * shape_.output[1];
     const int64_t begin = before + first_pixel(panel);
     const int64_t end = before + first_pixel(panel + 1);
     for (int64_t pixel = begin; pixel < end;) {
       const int64_t length = std::min(end - pixel, output_size_ - pixel % output_size_);
+      T* const to = place(pixel, output);
       for (int64_t f = 0; f < filters_; ++f) {
         put_sums(sums_[panel] + f * kPanelPixels<T> + pixel - begin, length, add,
-                 place(pixel, output) + f * output_size_);
+                 to + f * output_size_);
+      }
+      if (epilogue != nullptr) {
+        finish_rows(*epilogue, filters_, length, [&](int64_t f) { return to + f * output_size_; });
       }
       pixel += length;
     }
@@ -404,9 +416,9 @@ class PlaneBand {
 
 template <class T>
 void dense_plane_output(const ConvShape& shape, const T* input, const T* weight, const T* bias,
-                        T* output, const DensePart& part) {
+                        const Epilogue<T>* epilogue, T* output, const DensePart& part) {
   Workspace workspace;
-  PlaneBand<T>(shape, part, workspace).run(input, weight, bias, output);
+  PlaneBand<T>(shape, part, workspace).run(input, weight, bias, epilogue, output);
 }
 
 template <class T>

@@ -44,9 +44,15 @@ void transpose(const From* from, int64_t rows, int64_t columns, To* to) {
 
 /// The weight in the order and type that a kernel expects.
 template <class T>
-const Accumulator<T>* packed_weight(const DepthwiseKernels<T>& run, const ConvShape& shape,
-                                    bool pixels, const at::Tensor& weight, Workspace& workspace) {
+const Accumulator<T>* ordered_weight(const DepthwiseKernels<T>& run, const ConvShape& shape,
+                                    bool pixels, const at::Tensor& weight,
+                                    const std::optional<at::Tensor>& packed,
+                                    Workspace& workspace) {
   using Acc = Accumulator<T>;
+  if (pixels && is_packed_as(packed, {shape.taps(), shape.channels},
+                             c10::CppTypeToScalarType<Acc>::value)) {
+    return packed->const_data_ptr<Acc>();
+  }
   const T* const given = weight.const_data_ptr<T>();
   if constexpr (std::is_same_v<T, Acc>) {
     if (!pixels) {
@@ -101,7 +107,8 @@ bool takes(Pass pass, const ConvShape& shape, at::MemoryFormat memory_format, at
 }
 
 at::Tensor output(const ConvShape& shape, at::MemoryFormat memory_format, const at::Tensor& input,
-                  const at::Tensor& weight, const std::optional<at::Tensor>& bias) {
+                  const at::Tensor& weight, const std::optional<at::Tensor>& bias,
+                  const Fusion& fusion) {
   const bool pixels = is_channels_last(memory_format);
   const at::Tensor from = input.contiguous(memory_format);
   const at::Tensor filters = weight.contiguous();
@@ -111,16 +118,38 @@ at::Tensor output(const ConvShape& shape, at::MemoryFormat memory_format, const 
   DepthwiseTypes::dispatch(input.scalar_type(), [&]<class T>() {
     Workspace workspace;
     const auto& run = kernels<T>(vector_bytes<T>(Pass::output, shape, pixels));
-    const auto* const w = packed_weight<T>(run, shape, pixels, filters, workspace);
+    const auto* const w =
+        ordered_weight<T>(run, shape, pixels, filters, fusion.packed, workspace);
+    const EpilogueOf<T> epilogue(fusion, memory_format, output);
     const auto* const b = packed_bias<T>(added, workspace);
     const T* const x = from.const_data_ptr<T>();
     T* const y = output.mutable_data_ptr<T>();
     const int64_t tasks = pixels ? shape.images() * shape.output[0] : shape.batch * shape.channels;
     share_out(tasks, output.numel() / tasks * shape.taps(), [&](int64_t begin, int64_t end) {
-      (pixels ? run.pixel_output : run.plane_output)(shape, x, w, b, y, begin, end);
+      (pixels ? run.pixel_output : run.plane_output)(shape, x, w, b, epilogue.get(), y,
+                                                         begin, end);
     });
   });
   return output;
+}
+
+std::optional<at::Tensor> packed_weight(at::MemoryFormat memory_format, const at::Tensor& weight) {
+  if (!is_channels_last(memory_format)) {
+    return std::nullopt;
+  }
+  const ConvShape shape{.channels = weight.size(0),
+                        .filters = weight.size(0),
+                        .kernel = {1, weight.numel() / weight.size(0)}};
+  const at::Tensor filters = weight.contiguous();
+  return DepthwiseTypes::dispatch(weight.scalar_type(), [&]<class T>() {
+    using Acc = Accumulator<T>;
+    at::Tensor packed =
+        at::empty({shape.taps(), shape.channels},
+                  weight.options().dtype(c10::CppTypeToScalarType<Acc>::value));
+    kernels<T>(kAvx2Bytes).pack_pixel_weight(shape, filters.const_data_ptr<T>(),
+                                             packed.mutable_data_ptr<Acc>());
+    return std::optional(packed);
+  });
 }
 
 at::Tensor input_gradient(const ConvShape& shape, at::MemoryFormat memory_format,
@@ -135,7 +164,8 @@ at::Tensor input_gradient(const ConvShape& shape, at::MemoryFormat memory_format
   DepthwiseTypes::dispatch(gradient.scalar_type(), [&]<class T>() {
     Workspace workspace;
     const auto& run = kernels<T>(vector_bytes<T>(Pass::input_gradient, shape, pixels));
-    const auto* const w = packed_weight<T>(run, shape, pixels, filters, workspace);
+    const auto* const w =
+        ordered_weight<T>(run, shape, pixels, filters, std::nullopt, workspace);
     const T* const x = from.const_data_ptr<T>();
     T* const y = result.mutable_data_ptr<T>();
     const int64_t tasks =
@@ -194,6 +224,7 @@ at::Tensor weight_gradient(const ConvShape& shape, at::MemoryFormat memory_forma
 
 }  // namespace
 
-const ConvKernels kDepthwiseKernels{takes_type, takes, output, input_gradient, weight_gradient};
+const ConvKernels kDepthwiseKernels{takes_type,     takes,         output,
+                                    input_gradient, packed_weight, weight_gradient};
 
 }  // namespace samepad::kernels

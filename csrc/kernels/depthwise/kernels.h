@@ -8,6 +8,7 @@
 
 #include "../common/arithmetic.h"
 #include "../common/conv_shape.h"
+#include "../common/epilogue.h"
 
 namespace samepad::kernels {
 
@@ -25,8 +26,8 @@ bool pairs_planes(const ConvShape& shape) {
 
 /// The table of kernels. Each computes parts [begin, end) of the work, which threads share; the
 /// result does not depend on how they do. Weights are (filters, kernel elements) for planes and
-/// (kernel elements, channels) for pixels, and a null bias stands for zeros. In two dimensions the
-/// depth is 1.
+/// (kernel elements, channels) for pixels, and a null bias stands for zeros. If there is an
+/// epilogue, the outputs are finished by it. In two dimensions the depth is 1.
 template <class T>
 struct DepthwiseKernels {
   using Acc = Accumulator<T>;
@@ -38,7 +39,7 @@ struct DepthwiseKernels {
 
   /// Computes the outputs of channels [begin, end) of batch * channels.
   void (*plane_output)(const ConvShape& shape, const T* input, const Acc* weight, const Acc* bias,
-                       T* output, int64_t begin, int64_t end);
+                       const Epilogue<T>* epilogue, T* output, int64_t begin, int64_t end);
   /// Computes the input's gradient for channels [begin, end) of batch * channels.
   void (*plane_input_gradient)(const ConvShape& shape, const T* gradient, const Acc* weight,
                                T* input_gradient, int64_t begin, int64_t end);
@@ -58,7 +59,7 @@ struct DepthwiseKernels {
 
   /// Computes rows [begin, end) of images (ConvShape::images) * output height.
   void (*pixel_output)(const ConvShape& shape, const T* input, const Acc* weight, const Acc* bias,
-                       T* output, int64_t begin, int64_t end);
+                       const Epilogue<T>* epilogue, T* output, int64_t begin, int64_t end);
   /// Computes rows [begin, end) of batch * input depth * input height of the input's gradient.
   void (*pixel_input_gradient)(const ConvShape& shape, const T* gradient, const Acc* weight,
                                T* input_gradient, int64_t begin, int64_t end);

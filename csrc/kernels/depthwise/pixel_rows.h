@@ -4,30 +4,11 @@
 // stride of 1 or 2. Neighbouring pixels read overlapping input, which is loaded once for all of
 // them, and a row of weights stays in registers.
 
+#include "../common/finish.h"
 #include "../common/vectors.h"
 #include "../common/workspace.h"
 
 namespace samepad::kernels::SAMEPAD_ISA {
-
-/// The number of accumulator vectors that one loaded vector of T widens to.
-template <class T>
-inline constexpr int kSumVectors = std::is_same_v<T, Accumulator<T>> ? 1 : 2;
-
-/// The number of channels in these vectors.
-template <class T>
-inline constexpr int64_t kStepChannels = kSumVectors<T> * kLanes<Accumulator<T>>;
-
-template <class T>
-using SumVectors = std::array<Vec<Accumulator<T>>, kSumVectors<T>>;
-
-template <class From, class T>
-SumVectors<T> load_sums(const From* from) {
-  if constexpr (kSumVectors<T> == 1) {
-    return {Vec<T>::loadu(from)};
-  } else {
-    return load_pair(from);
-  }
-}
 
 /// A region of memory that is prefetched into the L2 cache, a few cache lines at a time.
 template <class T>
@@ -73,6 +54,7 @@ struct PixelRows {
   int64_t before;   ///< padding before a row
   const Acc* bias;
   const T* zeros;  ///< as many zeros as there are channels
+  const Epilogue<T>* epilogue;
 
   /// Computes kPixels pixels from pixel x on. `kInside` says that they read no padding.
   template <int kKernel, int kStride, int kPixels, bool kInside>
@@ -83,19 +65,19 @@ struct PixelRows {
     constexpr int kJump = (kKernel + kStride - 1) / kStride * kStride;
     const int64_t first = x * kStride - before;
     const int64_t pitch = channels;
-    std::array<SumVectors<T>, kPixels> sums;
-    SumVectors<T> start;
+    std::array<AccVectors<T>, kPixels> sums;
+    AccVectors<T> start;
     if (bias == nullptr) {
       start.fill(Vec<Acc>(Acc(0)));
     } else {
-      start = load_sums<Acc, T>(bias + c);
+      start = load_vectors<T>(bias + c);
     }
     sums.fill(start);
     for (int64_t r = 0; r < row.count; ++r) {
-      std::array<SumVectors<T>, kKernel> factors;
+      std::array<AccVectors<T>, kKernel> factors;
 #pragma GCC unroll 8
       for (int k = 0; k < kKernel; ++k) {
-        factors[k] = load_sums<Acc, T>(row.weight[r] + k * pitch + c);
+        factors[k] = load_vectors<T>(row.weight[r] + k * pitch + c);
       }
       const T* const from = row.input[r] + first * pitch + c;
 #pragma GCC unroll 8
@@ -106,14 +88,14 @@ struct PixelRows {
           // Padding is no wider than the kernel, so columns further inside need no check.
           const bool inside = kInside || ((j >= kKernel || first + j >= 0) &&
                                           (j < kColumns - kKernel || first + j < width));
-          const auto values = load_sums<T, T>(inside ? column : zeros);
+          const auto values = load_vectors<T>(inside ? column : zeros);
           column += kJump * pitch;
 #pragma GCC unroll 8
           for (int k = 0; k < kKernel; ++k) {
             if (j >= k && (j - k) % kStride == 0 && (j - k) / kStride < kPixels) {
               auto& sum = sums[(j - k) / kStride];
 #pragma GCC unroll 2
-              for (int v = 0; v < kSumVectors<T>; ++v) {
+              for (int v = 0; v < kAccVectors<T>; ++v) {
                 sum[v] = at::vec::fmadd(factors[k][v], values[v], sum[v]);
               }
             }
@@ -124,12 +106,12 @@ struct PixelRows {
     T* to = row.output + x * pitch + c;
 #pragma GCC unroll 8
     for (int p = 0; p < kPixels; ++p) {
-      if constexpr (kSumVectors<T> == 1) {
-        sums[p][0].store(to);
-      } else {
-        store_pair<T>(sums[p], to);
-      }
+      store_vectors<T>(sums[p], to);
       to += pitch;
+    }
+    if (epilogue != nullptr) {
+      finish_rows(*epilogue, kPixels, kStepElements<T>,
+                  [&](int64_t p) { return row.output + (x + p) * pitch + c; });
     }
   }
 
@@ -137,7 +119,7 @@ struct PixelRows {
   /// overlap the previous ones instead of being handled separately.
   template <int kKernel, int kStride, int kPixels>
   void run(const PixelRow<T>* rows, int64_t count, Region<T> next) const {
-    constexpr int64_t kStep = kStepChannels<T>;
+    constexpr int64_t kStep = kStepElements<T>;
     next.share(ceil_div(channels, kStep) * count * ceil_div(outputs, kPixels));
     for (int64_t i = 0; i < channels; i += kStep) {
       const int64_t c = std::min(i, channels - kStep);
@@ -159,7 +141,7 @@ struct PixelRows {
   template <int kKernel, int kStride>
   void run(const PixelRow<T>* rows, int64_t count, Region<T> next) const {
     // Chooses the number of pixels that leaves fewer to be computed twice.
-    constexpr int kMost = kSumVectors<T> == 1 ? 8 : 4;
+    constexpr int kMost = kAccVectors<T> == 1 ? 8 : 4;
     const auto computed = [&](int64_t pixels) { return ceil_div(outputs, pixels) * pixels; };
     if (outputs >= kMost - 1 && computed(kMost - 1) < computed(kMost)) {
       run<kKernel, kStride, kMost - 1>(rows, count, next);
@@ -181,7 +163,7 @@ template <class T>
 RunPixelRows<T> pixel_rows_for(const ConvShape& shape) {
   const int64_t after =
       (shape.output[1] - 1) * shape.stride[1] + shape.kernel[1] - shape.input[1] - shape.before[1];
-  if (shape.dilation[1] != 1 || shape.channels < kStepChannels<T> ||
+  if (shape.dilation[1] != 1 || shape.channels < kStepElements<T> ||
       shape.depth.kernel * shape.kernel[0] > kMostKernelRows || shape.before[1] > shape.kernel[1] ||
       after > shape.kernel[1]) {
     return nullptr;
@@ -205,14 +187,14 @@ RunPixelRows<T> pixel_rows_for(const ConvShape& shape) {
 
 template <class T>
 void pixel_rows_output(RunPixelRows<T> run, const ConvShape& shape, const T* input,
-                       const Accumulator<T>* weight, const Accumulator<T>* bias, T* output,
-                       int64_t begin, int64_t end) {
+                       const Accumulator<T>* weight, const Accumulator<T>* bias,
+                       const Epilogue<T>* epilogue, T* output, int64_t begin, int64_t end) {
   // Computes a few rows at a time. Their input for one step of channels should fit into the L1
   // cache, and their input for all channels, with what is prefetched for the next rows, into the L2
   // cache.
   constexpr int64_t kMostRows = 4;
   constexpr int64_t kBytes = 32768;
-  const int64_t line = shape.input[1] * kStepChannels<T> * static_cast<int64_t>(sizeof(T));
+  const int64_t line = shape.input[1] * kStepElements<T> * static_cast<int64_t>(sizeof(T));
   const int64_t at_once =
       std::clamp((kBytes / line - shape.kernel[0]) / shape.stride[0] + 1, int64_t{1}, kMostRows);
   const int64_t row_size = shape.input[1] * shape.channels;
@@ -220,7 +202,8 @@ void pixel_rows_output(RunPixelRows<T> run, const ConvShape& shape, const T* inp
   T* const zeros = workspace.take<T>(shape.channels);
   std::fill_n(zeros, shape.channels, T(0));
   const PixelRows<T> rows{shape.channels,  shape.input[1], shape.output[1],
-                          shape.before[1], bias,           zeros};
+                          shape.before[1], bias,           zeros,
+                          epilogue};
   const auto top = [&](int64_t row) {
     return row % shape.output[0] * shape.stride[0] - shape.before[0];
   };

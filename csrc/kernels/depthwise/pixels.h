@@ -208,9 +208,10 @@ inline double pixel_scratch(const ConvShape& shape) {
 
 template <class T>
 void pixel_output(const ConvShape& shape, const T* input, const Accumulator<T>* weight,
-                  const Accumulator<T>* bias, T* output, int64_t begin, int64_t end) {
+                  const Accumulator<T>* bias, const Epilogue<T>* epilogue, T* output, int64_t begin,
+                  int64_t end) {
   if (const auto run = pixel_rows_for<T>(shape)) {
-    pixel_rows_output(run, shape, input, weight, bias, output, begin, end);
+    pixel_rows_output(run, shape, input, weight, bias, epilogue, output, begin, end);
     return;
   }
   Workspace workspace;
@@ -231,8 +232,11 @@ void pixel_output(const ConvShape& shape, const T* input, const Accumulator<T>* 
                          t % shape.kernel[1] * shape.dilation[1], t * channels};
       }
     }
-    pixel_line<T>(line, shape.stride[0], taps, count, some, channels, weight, bias, input,
-                  output + row * shape.output[1] * channels);
+    T* const to = output + row * shape.output[1] * channels;
+    pixel_line<T>(line, shape.stride[0], taps, count, some, channels, weight, bias, input, to);
+    if (epilogue != nullptr) {
+      finish(*epilogue, to, shape.output[1] * channels);
+    }
   }
 }
 

@@ -10,6 +10,7 @@
 
 #include <immintrin.h>
 
+#include "../common/finish.h"
 #include "../common/rows.h"
 #include "../common/vectors.h"
 #include "../common/workspace.h"
@@ -46,7 +47,7 @@ class PlanePairs {
 
   /// Computes the output of two input planes, which may be the same.
   void run(int64_t plane, int64_t other, const T* input, const float* weight, const float* bias,
-           T* output) const {
+           const Epilogue<T>* epilogue, T* output) const {
     const int64_t input_size = shape_.input[0] * shape_.input[1];
     const int64_t output_size = shape_.output[0] * shape_.output[1];
     const int64_t filter = plane % shape_.channels * shape_.multiplier();
@@ -59,10 +60,15 @@ class PlanePairs {
       for (int64_t m = 0; m < shape_.multiplier(); ++m) {
         const Filter first = filter_at(filter + m, weight, bias);
         const Filter second = filter_at(other_filter + m, weight, bias);
-        T* to = output + (plane * shape_.multiplier() + m) * output_size + y * shape_.output[1];
+        T* const to = output + (plane * shape_.multiplier() + m) * output_size + y * shape_.output[1];
         const int64_t apart = (other - plane) * shape_.multiplier() * output_size;
-        for (int64_t r = 0; r < rows; r += each, to += each * shape_.output[1]) {
-          sums(std::min(each, rows - r), first, second, source_ + r * kV, to, to + apart);
+        T* next = to;
+        for (int64_t r = 0; r < rows; r += each, next += each * shape_.output[1]) {
+          sums(std::min(each, rows - r), first, second, source_ + r * kV, next, next + apart);
+        }
+        if (epilogue != nullptr) {
+          finish_rows(*epilogue, other == plane ? 1 : 2, rows * shape_.output[1],
+                      [&](int64_t i) { return to + i * apart; });
         }
       }
     }
@@ -208,12 +214,13 @@ class PlanePairs {
 /// Implements plane_output where `pairs_planes` is true.
 template <class T>
 void plane_pair_output(const ConvShape& shape, const T* input, const float* weight,
-                       const float* bias, T* output, int64_t begin, int64_t end) {
+                       const float* bias, const Epilogue<T>* epilogue, T* output, int64_t begin,
+                       int64_t end) {
   Workspace workspace;
   const PlanePairs<T> pairs(shape, workspace);
   pairs.find_places();
   for (int64_t plane = begin; plane < end; plane += 2) {
-    pairs.run(plane, std::min(plane + 1, end - 1), input, weight, bias, output);
+    pairs.run(plane, std::min(plane + 1, end - 1), input, weight, bias, epilogue, output);
   }
 }
 

@@ -10,6 +10,7 @@
 // the instruction set has it. The input's gradient is the same sums over the output's gradient, one
 // for each phase of the stride.
 
+#include "../common/finish.h"
 #include "../common/rows.h"
 #include "../common/vectors.h"
 #include "../common/workspace.h"
@@ -176,12 +177,13 @@ struct PlaneOutputMemory {
 
 template <class T>
 void plane_output(const ConvShape& shape, const T* input, const Accumulator<T>* weight,
-                  const Accumulator<T>* bias, T* output, int64_t begin, int64_t end) {
+                  const Accumulator<T>* bias, const Epilogue<T>* epilogue, T* output, int64_t begin,
+                  int64_t end) {
   using Acc = Accumulator<T>;
 #ifdef CPU_CAPABILITY_AVX512
   if constexpr (std::is_same_v<Acc, float>) {
     if (pairs_planes<T>(shape)) {
-      return plane_pair_output(shape, input, weight, bias, output, begin, end);
+      return plane_pair_output(shape, input, weight, bias, epilogue, output, begin, end);
     }
   }
 #endif
@@ -209,6 +211,9 @@ void plane_output(const ConvShape& shape, const T* input, const Accumulator<T>* 
         } else {
           sum(rows, shape.output[1], band.source, memory.sums);
           convert(memory.sums, rows * shape.output[1], to);
+        }
+        if (epilogue != nullptr) {
+          finish(*epilogue, to, rows * shape.output[1]);
         }
       }
       row += rows;

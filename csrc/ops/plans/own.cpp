@@ -65,14 +65,19 @@ bool takes_tensors(const ConvArgs& args, const ConvKernels& kernels) {
          args.weight.layout() == at::kStrided && kernels.takes_type(args.input.scalar_type());
 }
 
-at::Tensor output(const ConvProblem& problem) {
+at::Tensor fused_output(const ConvProblem& problem, kernels::Fusion fusion) {
   const int64_t dimensions = problem.dimensions();
+  if (fusion.residual) {
+    fusion.residual = in_two_dimensions(dimensions, *fusion.residual);
+  }
   return in_given_dimensions(
       dimensions,
       kernels_for(problem).output(shape_of(problem), problem.output_format(),
                                   in_two_dimensions(dimensions, problem.input),
-                                  in_two_dimensions(dimensions, problem.weight), problem.bias));
+                                  in_two_dimensions(dimensions, problem.weight), problem.bias, fusion));
 }
+
+at::Tensor output(const ConvProblem& problem) { return fused_output(problem, {}); }
 
 /// Whether the kernels, which autograd cannot see through, may compute this backward pass: there
 /// are no transforms or subclasses, and it need not be differentiated again.
@@ -168,6 +173,26 @@ bool own_can_run(const ConvProblem& problem) {
 
 at::Tensor own_run(const ConvProblem& problem) {
   return differentiable<output, own_gradients>(problem);
+}
+
+at::Tensor own_run_fused(const ConvProblem& problem, const kernels::Fusion& fusion) {
+  return fused_output(problem, fusion);
+}
+
+std::optional<at::Tensor> own_packed_weight(const at::Tensor& weight, int64_t groups,
+                                            bool channels_last) {
+  // In channels_last, the kernels take one group, or one filter for every channel.
+  const bool dense = groups == 1;
+  const bool depthwise = weight.size(1) == 1 && weight.size(0) == groups;
+  const ConvKernels& kernels = dense ? kernels::kDenseKernels : kernels::kDepthwiseKernels;
+  if (!channels_last || !(dense || depthwise) || weight.dim() < 4 || weight.numel() == 0 ||
+      !weight.is_cpu() || weight.layout() != at::kStrided ||
+      !kernels.takes_type(weight.scalar_type())) {
+    return std::nullopt;
+  }
+  return kernels.packed_weight(
+      weight.dim() == 4 ? at::MemoryFormat::ChannelsLast : at::MemoryFormat::ChannelsLast3d,
+      weight);
 }
 
 Gradients own_gradients(const ConvProblem& problem, const at::Tensor& gradient,

@@ -16,6 +16,14 @@ at::Tensor own_run(const ConvProblem& problem);
 Gradients own_gradients(const ConvProblem& problem, const at::Tensor& gradient,
                         GradientMask wanted);
 
+/// Computes a fused convolution that `own_can_run`, without a gradient.
+at::Tensor own_run_fused(const ConvProblem& problem, const kernels::Fusion& fusion);
+
+/// The weight of a fused convolution, packed as the kernels for inputs in this layout read it;
+/// nothing if they read it as it is, or if there is no such kernel.
+std::optional<at::Tensor> own_packed_weight(const at::Tensor& weight, int64_t groups,
+                                            bool channels_last);
+
 /// Whether the kernels support this transposed convolution. It is computed as the input's gradient
 /// of a convolution whose input has size `output_size` and `before` elements of padding before it.
 bool own_can_run_transposed(const ConvArgs& args, const Dims& output_size, const Dims& before);

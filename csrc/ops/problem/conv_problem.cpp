@@ -199,6 +199,22 @@ ConvProblem ConvProblem::of_modes(const ConvArgs& args, const Modes& modes,
   return problem;
 }
 
+ConvProblem ConvProblem::of_operator(const char* function, const ConvTensors& tensors,
+                                     std::optional<std::string_view> mode,
+                                     c10::SymIntArrayRef pads, c10::SymIntArrayRef stride,
+                                     c10::SymIntArrayRef dilation, const c10::SymInt& groups) {
+  const auto dimensions = static_cast<int64_t>(stride.size());
+  const ConvArgs args(function, dimensions, WeightLayout::output_first,
+                      {tensors.input, with_plain_strides(tensors.weight), tensors.bias}, stride,
+                      dilation, groups);
+  if (mode) {
+    const Modes modes = Modes::from_text(*mode);
+    check_count(modes, dimensions);
+    return of_modes(args, modes, "constant");
+  }
+  return {args, pads_for_amounts(dimensions, pads), "constant", /*as_torch=*/false};
+}
+
 const char* ConvProblem::library_fault() const {
   if (!library_fault_) {
     library_fault_ = detail::library_fault(purpose_of(*this), *this);

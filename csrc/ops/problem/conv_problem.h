@@ -80,6 +80,13 @@ struct ConvProblem : ConvArgs {
   /// The problem whose padding is prescribed by modes.
   static ConvProblem of_modes(const ConvArgs& args, const Modes& modes, const std::string& fill);
 
+  /// The problem of an operator that takes the stride of every dimension and either the text of
+  /// modes or, if there is none, amounts of zeros: before and after each dimension in turn.
+  static ConvProblem of_operator(const char* function, const ConvTensors& tensors,
+                                 std::optional<std::string_view> mode, c10::SymIntArrayRef pads,
+                                 c10::SymIntArrayRef stride, c10::SymIntArrayRef dilation,
+                                 const c10::SymInt& groups);
+
   PadList pads;
   std::string fill;
   bool as_torch;
