@@ -65,18 +65,7 @@ void SamePadConvNdImpl<D, Derived>::reset_parameters() {
 
 template <size_t D, typename Derived>
 void SamePadConvNdImpl<D, Derived>::pretty_print(std::ostream& stream) const {
-  stream << detail::printed_name(*this) << '(' << options.in_channels() << ", "
-         << options.out_channels() << ", kernel_size=" << options.kernel_size()
-         << ", stride=" << options.stride() << ", padding=" << options.padding();
-  if (*options.dilation() != *torch::ExpandingArray<D>(1)) {
-    stream << ", dilation=" << options.dilation();
-  }
-  if (options.groups() != 1) {
-    stream << ", groups=" << options.groups();
-  }
-  if (!options.bias()) {
-    stream << ", bias=false";
-  }
+  detail::print_options(*this, stream);
   if (!std::holds_alternative<torch::enumtype::kZeros>(options.padding_mode())) {
     stream << ", padding_mode=" << padding_mode_name(options);
   }

@@ -9,7 +9,9 @@
 #include <torch/nn/module.h>
 #include <torch/types.h>
 
+#include <algorithm>
 #include <cmath>
+#include <ostream>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -72,6 +74,24 @@ void register_parameters(Module& module, int64_t first, int64_t second) {
     module.bias = module.register_parameter("bias", torch::empty({module.options.out_channels()}));
   } else {
     module.register_parameter("bias", at::Tensor(), /*requires_grad=*/false);
+  }
+}
+
+/// Writes a convolution's name and options, up to what only some convolutions have.
+template <class Module>
+void print_options(const Module& module, std::ostream& stream) {
+  const auto& options = module.options;
+  stream << printed_name(module) << '(' << options.in_channels() << ", " << options.out_channels()
+         << ", kernel_size=" << options.kernel_size() << ", stride=" << options.stride()
+         << ", padding=" << options.padding();
+  if (std::ranges::any_of(*options.dilation(), [](int64_t value) { return value != 1; })) {
+    stream << ", dilation=" << options.dilation();
+  }
+  if (options.groups() != 1) {
+    stream << ", groups=" << options.groups();
+  }
+  if (!options.bias()) {
+    stream << ", bias=false";
   }
 }
 

@@ -9,6 +9,8 @@
 #include <samepad/fused_conv.h>
 #include <samepad/nn/conv.h>
 #include <samepad/nn/conv_transpose.h>
+#include <samepad/nn/fused_conv.h>
+#include <samepad/nn/optimize_for_inference.h>
 #include <samepad/nn/pool.h>
 #include <samepad/nn/separable.h>
 #include <samepad/pad.h>
