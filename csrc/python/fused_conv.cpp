@@ -6,6 +6,18 @@
 namespace samepad::python {
 namespace {
 
+/// The padding of these amounts, before and after each dimension in turn.
+Padding pairs_of(const std::vector<int64_t>& amounts) {
+  TORCH_CHECK(amounts.size() % 2 == 0,
+              "expected pads to be amounts before and after each dimension, but got pads=",
+              at::IntArrayRef(amounts));
+  std::vector<Padding::Pair> pairs;
+  for (size_t i = 0; i < amounts.size(); i += 2) {
+    pairs.emplace_back(amounts[i], amounts[i + 1]);
+  }
+  return pairs;
+}
+
 at::Tensor call(const py::object& input, const py::object& weight, const py::object& bias,
                 const py::object& residual, const py::object& packed, const py::object& mode,
                 const py::object& pads, const py::object& stride, const py::object& dilation,
@@ -17,9 +29,8 @@ at::Tensor call(const py::object& input, const py::object& weight, const py::obj
   const auto bias_ = kArguments.optional_tensor("bias", bias);
   const auto residual_ = kArguments.optional_tensor("residual", residual);
   const auto packed_ = kArguments.optional_tensor("packed", packed);
-  const auto padding = mode.is_none()
-                           ? Padding(kArguments.integers("pads", pads))
-                           : Padding(Modes::from_text(kArguments.string("mode", mode)));
+  const auto padding = mode.is_none() ? pairs_of(kArguments.integers("pads", pads))
+                                      : Padding(Modes::from_text(kArguments.string("mode", mode)));
   const auto stride_ = kArguments.integers("stride", stride);
   const auto dilation_ = kArguments.integers("dilation", dilation);
   const auto groups_ = kArguments.integer("groups", groups);
@@ -47,8 +58,7 @@ void register_fused_conv(py::module_& m) {
         py::arg("residual"), py::arg("packed"), py::arg("mode"), py::arg("pads"), py::arg("stride"),
         py::arg("dilation"), py::arg("groups"), py::arg("activation"), py::arg("parameters"),
         py::arg("residual_last"), "Eager call of the operator of this name.");
-  m.def("packed_weight", wrap(pack), py::arg("weight"), py::arg("groups"),
-        py::arg("channels_last"),
+  m.def("packed_weight", wrap(pack), py::arg("weight"), py::arg("groups"), py::arg("channels_last"),
         "The weight as this CPU's kernels read it, for fused_conv; None if they read it as it is.");
 }
 
