@@ -24,8 +24,9 @@ export CMAKE_CXX_COMPILER_LAUNCHER := ccache
 endif
 
 comma := ,
-# Builds target $(3) with the sanitizers $(2) in build/$(1).
-sanitized = cmake -S . -B build/$(1) -G Ninja -DSAMEPAD_TESTS=ON -DSAMEPAD_SANITIZE=$(2) \
+# Builds target $(3) with the sanitizers $(2) in build/$(1), for debugging: the kernels then assert
+# that they stay inside their scratch memory, and instrumented, they would take minutes to optimize.
+sanitized = cmake -S . -B build/$(1) -G Ninja -DCMAKE_BUILD_TYPE=Debug -DSAMEPAD_TESTS=ON -DSAMEPAD_SANITIZE=$(2) \
 	-DCMAKE_PREFIX_PATH=$$($(BIN)/python -c 'import torch; print(torch.utils.cmake_prefix_path)') \
 	&& cmake --build build/$(1) --target $(3)
 

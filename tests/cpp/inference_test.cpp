@@ -9,8 +9,13 @@
 #include <torch/nn/modules/pooling.h>
 #include <torch/serialize.h>
 
+#include <cmath>
+#include <functional>
+#include <limits>
 #include <sstream>
 #include <string>
+#include <utility>
+#include <vector>
 
 namespace samepad {
 namespace {
@@ -37,6 +42,34 @@ TEST(FusedConv, AddsAndActivates) {
   const Tensor sums = samepad::conv2d(input, layer->weight, layer->bias, 2);
   expect_close(layer(input), sums.clamp(0, 6));
   expect_close(layer(input, residual), (sums + residual).clamp(0, 6));
+}
+
+/// Activations of numbers over the whole range, by a convolution that copies its input.
+TEST(FusedConv, ActivatesExtremes) {
+  const torch::NoGradGuard no_gradients;
+  const double inf = std::numeric_limits<double>::infinity();
+  const Tensor special =
+      torch::tensor({inf, -inf, 3e38, -3e38, 88.5, -88.5, 0.0, -0.0, 1e-30}, torch::kFloat);
+  const Tensor input =
+      torch::cat({special, torch::linspace(-110, 110, 5000), torch::linspace(-4, 4, 5000)});
+  for (const auto& [name, function] :
+       std::vector<std::pair<std::string, std::function<Tensor(const Tensor&)>>>{
+           {"sigmoid", [](const Tensor& x) { return torch::sigmoid(x); }},
+           {"silu", [](const Tensor& x) { return torch::silu(x); }}}) {
+    const Tensor result = fused_conv(input.view({1, 1, 1, -1}), torch::ones({1, 1, 1, 1}), {}, 1,
+                                     "valid", 1, 1, {name})
+                              .flatten();
+    const Tensor expected = function(input.to(torch::kDouble));
+    // silu(-inf) is a NaN by its formula, and the limit 0 here.
+    const Tensor counts = expected.isfinite();
+    const Tensor error = (result.to(torch::kDouble) - expected).abs() / (expected.abs() + 1e-30);
+    EXPECT_LE(error.masked_select(counts).max().item<double>(), 6e-7) << name;
+    EXPECT_TRUE(torch::isnan(fused_conv(torch::full({1, 1, 40}, NAN), torch::ones({1, 1, 1}), {}, 1,
+                                        "valid", 1, 1, {name}))
+                    .all()
+                    .item<bool>())
+        << name;
+  }
 }
 
 TEST(FusedConv, IsLoadedFromAConvolutionAndPrints) {

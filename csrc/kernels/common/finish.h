@@ -9,6 +9,7 @@
 #include <limits>
 
 #include "epilogue.h"
+#include "sigmoid.h"
 #include "vectors.h"
 
 namespace samepad::kernels::SAMEPAD_ISA {
@@ -28,7 +29,6 @@ struct Activations {
   static V hardsigmoid(const V& x) {
     return clamp(x + V(Acc(3)), 0, 6) * V(static_cast<Acc>(1.0 / 6));
   }
-  static V sigmoid(const V& x) { return V(Acc(1)) / (V(Acc(1)) + x.neg().exp()); }
   static V gelu(const V& x) {
     constexpr double kRoot = 0.70710678118654752440;  // sqrt(1 / 2)
     return x * V(Acc(0.5)) * (V(Acc(1)) + (x * V(static_cast<Acc>(kRoot))).erf());
@@ -61,9 +61,9 @@ void with_activation(Activation activation, const ActivationParameters& paramete
     case Activation::hardsigmoid:
       return run([](const V& x) { return A::hardsigmoid(x); });
     case Activation::silu:
-      return run([](const V& x) { return x / (V(Acc(1)) + x.neg().exp()); });
+      return run([](const V& x) { return x * sigmoid(x); });
     case Activation::sigmoid:
-      return run([](const V& x) { return A::sigmoid(x); });
+      return run([](const V& x) { return sigmoid(x); });
     case Activation::tanh:
       return run([](const V& x) { return x.tanh(); });
     case Activation::gelu:
@@ -71,17 +71,18 @@ void with_activation(Activation activation, const ActivationParameters& paramete
     case Activation::gelu_tanh:
       return run([](const V& x) { return A::gelu_tanh(x); });
     case Activation::elu:
-      return run([&](const V& x) { return A::by_sign(x, x, x.expm1() * V(static_cast<Acc>(first))); });
+      return run(
+          [&](const V& x) { return A::by_sign(x, x, x.expm1() * V(static_cast<Acc>(first))); });
   }
 }
 
 /// Finishes `rows` rows of `count` outputs, which hold the sums. `row_at` tells where each begins.
 template <class T, class RowAt>
-void finish_rows(const Epilogue<T>& epilogue, int64_t rows, int64_t count, const RowAt& row_at) {
+void finish_each(const Epilogue<T>& epilogue, int64_t rows, int64_t count, const RowAt& row_at) {
   using Acc = Accumulator<T>;
   constexpr int64_t kStep = kStepElements<T>;
   with_activation<Acc>(epilogue.activation, epilogue.parameters, [&](const auto& activation) {
-    const auto finish = [&](AccVectors<T> values, const AccVectors<T>* residual) {
+    const auto finish = [&](AccVectors<T>& values, const AccVectors<T>* residual) {
       for (int v = 0; v < kAccVectors<T>; ++v) {
         if (residual != nullptr && !epilogue.residual_last) {
           values[v] = values[v] + (*residual)[v];
@@ -91,7 +92,6 @@ void finish_rows(const Epilogue<T>& epilogue, int64_t rows, int64_t count, const
           values[v] = values[v] + (*residual)[v];
         }
       }
-      return values;
     };
     for (int64_t r = 0; r < rows; ++r) {
       T* const row = row_at(r);
@@ -99,22 +99,40 @@ void finish_rows(const Epilogue<T>& epilogue, int64_t rows, int64_t count, const
           epilogue.residual == nullptr ? nullptr : epilogue.residual + (row - epilogue.output);
       for (int64_t i = 0; i < count; i += kStep) {
         const int64_t some = std::min(kStep, count - i);
-        AccVectors<T> residual;
+        AccVectors<T> values = load_vectors<T>(row + i, some);
         if (added != nullptr) {
-          residual = load_vectors(added + i, some);
+          const AccVectors<T> residual = load_vectors<T>(added + i, some);
+          finish(values, &residual);
+        } else {
+          finish(values, nullptr);
         }
-        store_vectors<T>(
-            finish(load_vectors<T>(row + i, some), added == nullptr ? nullptr : &residual),
-            row + i, some);
+        store_vectors<T>(values, row + i, some);
       }
     }
   });
 }
 
+// These are not inlined: each has a loop for every activation function, and micro-kernels have many
+// instances.
+
+/// Finishes rows that are `pitch` elements apart.
+template <class T>
+[[gnu::noinline]] void finish_rows(const Epilogue<T>& epilogue, int64_t rows, int64_t count,
+                                   T* first, int64_t pitch) {
+  finish_each(epilogue, rows, count, [&](int64_t row) { return first + row * pitch; });
+}
+
+/// Finishes rows at any place.
+template <class T>
+[[gnu::noinline]] void finish_rows(const Epilogue<T>& epilogue, int64_t rows, int64_t count,
+                                   T* const* places) {
+  finish_each(epilogue, rows, count, [&](int64_t row) { return places[row]; });
+}
+
 /// Finishes `count` consecutive outputs.
 template <class T>
 void finish(const Epilogue<T>& epilogue, T* outputs, int64_t count) {
-  finish_rows(epilogue, 1, count, [&](int64_t /*row*/) { return outputs; });
+  finish_rows(epilogue, 1, count, outputs, 0);
 }
 
 }  // namespace samepad::kernels::SAMEPAD_ISA

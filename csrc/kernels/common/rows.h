@@ -129,26 +129,26 @@ class Rows {
       for (int64_t i = 0; i < whole; i += kStep) {
         __builtin_prefetch(row + i + kPrefetched);
         if constexpr (kPhases == 1) {
-          Vec<Acc>::loadu(row + i).store(first + i);
+          Vec<Acc>::loadu(row + i).store(in_scratch(first + i, kV));
         } else {
           const auto [even, odd] =
               at::vec::deinterleave2(Vec<Acc>::loadu(row + i), Vec<Acc>::loadu(row + i + kV));
-          even.store(first + i / 2);
-          odd.store(second + i / 2);
+          even.store(in_scratch(first + i / 2, kV));
+          odd.store(in_scratch(second + i / 2, kV));
         }
       }
       if (whole < used && end - row >= whole + kStep) {
         if constexpr (kPhases == 1) {
-          (Vec<Acc>::loadu(row + whole) & last_first).store(first + whole);
+          (Vec<Acc>::loadu(row + whole) & last_first).store(in_scratch(first + whole, kV));
         } else {
           const auto [even, odd] = at::vec::deinterleave2(Vec<Acc>::loadu(row + whole),
                                                           Vec<Acc>::loadu(row + whole + kV));
-          (even & last_first).store(first + whole / 2);
-          (odd & last_second).store(second + whole / 2);
+          (even & last_first).store(in_scratch(first + whole / 2, kV));
+          (odd & last_second).store(in_scratch(second + whole / 2, kV));
         }
       } else {
         for (int64_t i = whole; i < used; ++i) {
-          (i % kPhases == 0 ? first : second)[i / kPhases] = row[i];
+          *in_scratch((i % kPhases == 0 ? first : second) + i / kPhases) = row[i];
         }
       }
       row += width;
@@ -174,14 +174,15 @@ class Rows {
       for (int64_t r = 0; r < count; ++r, from += width_, to += size()) {
         if (elements < kV) {
           for (int64_t j = 0; j < elements; ++j) {
-            to[j] = from[j * phases_];
+            *in_scratch(to + j) = from[j * phases_];
           }
           continue;
         }
         // The last vector overlaps the one before.
         for (int64_t j = 0; j < elements; j += kV) {
           const int64_t first = std::min(j, elements - kV);
-          at::vec::gather<sizeof(Acc)>(from + first * phases_, every).store(to + first);
+          at::vec::gather<sizeof(Acc)>(from + first * phases_, every)
+              .store(in_scratch(to + first, kV));
         }
       }
     }

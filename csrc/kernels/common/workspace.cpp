@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <atomic>
+#include <functional>
 #include <memory>
 #include <new>
 #include <vector>
@@ -34,12 +35,19 @@ struct Separate {
   size_t bytes;
 };
 
+/// Memory that has been handed out. Only debug builds keep a list of it.
+struct Taken {
+  const std::byte* begin;
+  size_t bytes;
+};
+
 /// A thread's chunks. Those up to `chunk` are in use, and that one up to byte `used`.
 struct Arena {
   std::vector<Chunk> chunks;
   size_t chunk = 0;
   size_t used = 0;
   std::vector<Separate> separate;
+  std::vector<Taken> taken;
 };
 
 std::atomic<const TakeAllocator*> take_allocator = nullptr;
@@ -52,12 +60,16 @@ Arena& arena() {
 }  // namespace
 
 Workspace::Workspace()
-    : chunk_(arena().chunk), used_(arena().used), separate_(arena().separate.size()) {}
+    : chunk_(arena().chunk),
+      used_(arena().used),
+      separate_(arena().separate.size()),
+      taken_(arena().taken.size()) {}
 
 Workspace::~Workspace() {
   Arena& memory = arena();
   memory.chunk = chunk_;
   memory.used = used_;
+  memory.taken.resize(taken_);
   size_t kept = 0;
   for (const auto& chunk : memory.chunks) {
     kept += chunk.size;
@@ -71,11 +83,11 @@ Workspace::~Workspace() {
   }
 }
 
-void* Workspace::bytes(size_t count) {
+std::byte* Workspace::allocate(size_t count) {
   Arena& memory = arena();
   if (const auto* const allocator = take_allocator.load(std::memory_order_relaxed)) {
     memory.separate.push_back({allocator, allocator->allocate(count), count});
-    return memory.separate.back().memory;
+    return static_cast<std::byte*>(memory.separate.back().memory);
   }
   const size_t size = (count + kLine - 1) / kLine * kLine;
   while (memory.chunk < memory.chunks.size() &&
@@ -93,6 +105,24 @@ void* Workspace::bytes(size_t count) {
   memory.used += size;
   return result;
 }
+
+void* Workspace::bytes(size_t count) {
+  std::byte* const result = allocate(count);
+#ifndef NDEBUG
+  arena().taken.push_back({result, count});
+#endif
+  return result;
+}
+
+#ifndef NDEBUG
+bool is_taken(const void* begin, size_t bytes) {
+  const auto* const first = static_cast<const std::byte*>(begin);
+  const std::less_equal<> is_before;  // unlike <=, defined for pointers to different objects
+  return std::ranges::any_of(arena().taken, [&](const Taken& taken) {
+    return is_before(taken.begin, first) && is_before(first + bytes, taken.begin + taken.bytes);
+  });
+}
+#endif
 
 void set_take_allocator(const TakeAllocator* allocator) { take_allocator = allocator; }
 

@@ -6,6 +6,7 @@
 // Each kernel lays out its memory in one constructor. It is a template: given a Workspace, it takes
 // the memory; given a ScratchSize, it only adds up how much that would be.
 
+#include <cassert>
 #include <cstddef>
 #include <cstdint>
 
@@ -36,11 +37,25 @@ class Workspace {
 
  private:
   void* bytes(size_t count);
+  std::byte* allocate(size_t count);
 
   size_t chunk_;
   size_t used_;
   size_t separate_;  ///< number of allocations by a TakeAllocator before this workspace
+  size_t taken_;     ///< number of pieces of memory that have been handed out before
 };
+
+/// Whether these bytes lie in one piece of memory that workspaces of this thread have handed out.
+/// Exists in debug builds only.
+bool is_taken(const void* begin, size_t bytes);
+
+/// Returns `elements`. Debug builds assert that `count` of them lie in scratch memory: the kernels
+/// access their rows without checking bounds.
+template <class T>
+T* in_scratch(T* elements, [[maybe_unused]] int64_t count = 1) {
+  assert(is_taken(elements, static_cast<size_t>(count) * sizeof(T)));
+  return elements;
+}
 
 /// Adds up what would be taken from a Workspace.
 class ScratchSize {

@@ -38,10 +38,10 @@ inline constexpr int64_t kTileDepth =
 /// The micro-kernel: a register tile of kPixels pixels by kVectors vectors of filters. If `start`
 /// is given, accumulators begin with it and are stored in the targets. Otherwise they begin with
 /// zero and are added to the targets at the end, because rounding errors grow with the length of a
-/// running sum.
+/// running sum. Of the last vector of a target, only `last` elements are there.
 template <class T, int kVectors, int kPixels>
 void tile_sums(const T* const* pixels, const int64_t* offsets, int64_t depth, const T* weight,
-               const T* start, T* const* targets) {
+               const T* start, T* const* targets, int64_t last) {
   constexpr int64_t kV = kLanes<T>;
   std::array<const T*, kPixels> from;
   std::array<std::array<Vec<T>, kVectors>, kPixels> sums;
@@ -62,7 +62,7 @@ void tile_sums(const T* const* pixels, const int64_t* offsets, int64_t depth, co
     const int64_t offset = offsets[k];
 #pragma GCC unroll 8
     for (int p = 0; p < kPixels; ++p) {
-      const Vec<T> value(from[p][offset]);
+      const Vec<T> value(*in_scratch(from[p] + offset));
 #pragma GCC unroll 4
       for (int v = 0; v < kVectors; ++v) {
         sums[p][v] = at::vec::fmadd(value, factors[v], sums[p][v]);
@@ -74,7 +74,8 @@ void tile_sums(const T* const* pixels, const int64_t* offsets, int64_t depth, co
 #pragma GCC unroll 4
     for (int v = 0; v < kVectors; ++v) {
       T* const to = targets[p] + v * kV;
-      (start != nullptr ? sums[p][v] : Vec<T>::loadu(to) + sums[p][v]).store(to);
+      const int64_t count = v == kVectors - 1 ? last : kV;
+      (start != nullptr ? sums[p][v] : Vec<T>::loadu(to, count) + sums[p][v]).store(to, count);
     }
   }
 }
@@ -240,15 +241,15 @@ class PixelBand {
         sums_(memory.template take<T>(pixels_, kBlockFilters<T>)),
         packed_(memory.template take<T>(kBlockFilters<T>, kTileDepth)) {}
 
-  void run(const T* input, const DenseWeight<T>& weight, const T* bias,
-           const Epilogue<T>* epilogue, T* output, const PixelSteps& steps) const {
+  void run(const T* input, const DenseWeight<T>& weight, const T* bias, const Epilogue<T>* epilogue,
+           T* output, const PixelSteps& steps) const {
     const auto* const offsets = rows_.find_offsets(weight.channels_last);
     const auto* const sources = rows_.copy(input);
     find_places(output, steps);
     const int64_t products = shape_.channels * shape_.taps();
     for (int64_t f = part_.filters[0]; f < part_.filters[1]; f += kBlockFilters<T>) {
       const int64_t filters = std::min(part_.filters[1] - f, kBlockFilters<T>);
-      const bool beside = filters % kLanes<T> != 0 || products > kSpan * kTileDepth;
+      const bool beside = products > kSpan * kTileDepth;
       for (int64_t i = 0; i < kBlockFilters<T>; ++i) {
         start_[i] = bias != nullptr && i < filters ? bias[f + i] : T(0);
       }
@@ -269,7 +270,7 @@ class PixelBand {
         with_vectors(ceil_div(filters, kLanes<T>), [&](auto vectors) {
           add_products<vectors>(sources, offsets + k, depth, factors,
                                 step % kSpan == 0 ? start_ : nullptr, beside ? nullptr : end,
-                                targets_);
+                                targets_, filters);
         });
         const bool ends = (step + 1) % kSpan == 0 || completes;
         for (int64_t p = 0; beside && ends && p < pixels_; ++p) {
@@ -288,14 +289,15 @@ class PixelBand {
   template <int kVectors>
   void add_products(const T* const* sources, const int64_t* offsets, int64_t depth,
                     const T* factors, const T* start, const Epilogue<T>* epilogue,
-                    T* const* targets) const {
+                    T* const* targets, int64_t filters) const {
+    const int64_t last = filters - (kVectors - 1) * kLanes<T>;
     constexpr int64_t kPixels = kTilePixels<kVectors>;
     for (int64_t p = 0; p < pixels_; p += kPixels) {
       const int64_t count = std::min(kPixels, pixels_ - p);
-      kTileSums<T, kVectors>[count - 1](sources + p, offsets, depth, factors, start, targets + p);
+      kTileSums<T, kVectors>[count - 1](sources + p, offsets, depth, factors, start, targets + p,
+                                        last);
       if (epilogue != nullptr) {
-        finish_rows(*epilogue, count, kVectors * kLanes<T>,
-                    [&](int64_t i) { return targets[p + i]; });
+        finish_rows(*epilogue, count, filters, targets + p);
       }
     }
   }
@@ -321,8 +323,7 @@ class PixelBand {
   T** places_;   ///< of each pixel's first filter in the output
   T** targets_;  ///< where the sums of each pixel are accumulated
   T* start_;     ///< what the sums start with
-  /// The sums, which are kept outside the output if the filters do not fill whole vectors, or if
-  /// there are several spans.
+  /// The sums, which are kept outside the output if there are several spans.
   T* sums_;
   T* packed_;  ///< a block of the weight
 };

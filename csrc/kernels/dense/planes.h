@@ -236,8 +236,8 @@ class PlaneBand {
       rows_.copy(input, first_plane + p, count);
       // A large kernel takes several panels.
       for (int64_t k = 0; k < count * shape_.slice_taps(); k += depth_, ++step) {
-        add_products(step, p, k, std::min(depth_, count * shape_.slice_taps() - k), weight, epilogue,
-                     output);
+        add_products(step, p, k, std::min(depth_, count * shape_.slice_taps() - k), weight,
+                     epilogue, output);
       }
     }
   }
@@ -321,7 +321,8 @@ class PlaneBand {
       const T* const from = rows_.source() + offsets_[k];
       for (const Piece* piece = begin; piece != end; ++piece) {
         for (int64_t j = 0; j < piece->length; j += kV) {
-          Vec<T>::loadu(from + piece->source + j).store(to + piece->target + j);
+          Vec<T>::loadu(in_scratch(from + piece->source + j, kV))
+              .store(in_scratch(to + piece->target + j, kV));
         }
       }
     }
@@ -358,8 +359,7 @@ class PlaneBand {
                                                start == nullptr ? nullptr : start + f,
                                                target + f* pitch, pitch);
       if (epilogue != nullptr) {
-        finish_rows(*epilogue, next - f, vectors * kV,
-                    [&](int64_t i) { return target + (f + i) * pitch; });
+        finish_rows(*epilogue, next - f, vectors * kV, target + f * pitch, pitch);
       }
     }
   }
@@ -387,7 +387,7 @@ class PlaneBand {
                  to + f * output_size_);
       }
       if (epilogue != nullptr) {
-        finish_rows(*epilogue, filters_, length, [&](int64_t f) { return to + f * output_size_; });
+        finish_rows(*epilogue, filters_, length, to, output_size_);
       }
       pixel += length;
     }

@@ -38,7 +38,7 @@ void product_sums(const T* const* pixels, int64_t count, const int64_t* offsets,
     const T* const from = pixels[p];
 #pragma GCC unroll 8
     for (int k = 0; k < kProducts; ++k) {
-      const Vec<T> value(from[places[k]]);
+      const Vec<T> value(*in_scratch(from + places[k]));
 #pragma GCC unroll 4
       for (int v = 0; v < kVectors; ++v) {
         sums[k][v] = at::vec::fmadd(value, factors[v], sums[k][v]);

@@ -110,8 +110,7 @@ struct PixelRows {
       to += pitch;
     }
     if (epilogue != nullptr) {
-      finish_rows(*epilogue, kPixels, kStepElements<T>,
-                  [&](int64_t p) { return row.output + (x + p) * pitch + c; });
+      finish_rows(*epilogue, kPixels, kStepElements<T>, row.output + x * pitch + c, pitch);
     }
   }
 
@@ -201,9 +200,8 @@ void pixel_rows_output(RunPixelRows<T> run, const ConvShape& shape, const T* inp
   Workspace workspace;
   T* const zeros = workspace.take<T>(shape.channels);
   std::fill_n(zeros, shape.channels, T(0));
-  const PixelRows<T> rows{shape.channels,  shape.input[1], shape.output[1],
-                          shape.before[1], bias,           zeros,
-                          epilogue};
+  const PixelRows<T> rows{shape.channels, shape.input[1], shape.output[1], shape.before[1],
+                          bias,           zeros,          epilogue};
   const auto top = [&](int64_t row) {
     return row % shape.output[0] * shape.stride[0] - shape.before[0];
   };

@@ -60,15 +60,15 @@ class PlanePairs {
       for (int64_t m = 0; m < shape_.multiplier(); ++m) {
         const Filter first = filter_at(filter + m, weight, bias);
         const Filter second = filter_at(other_filter + m, weight, bias);
-        T* const to = output + (plane * shape_.multiplier() + m) * output_size + y * shape_.output[1];
+        T* const to =
+            output + (plane * shape_.multiplier() + m) * output_size + y * shape_.output[1];
         const int64_t apart = (other - plane) * shape_.multiplier() * output_size;
         T* next = to;
         for (int64_t r = 0; r < rows; r += each, next += each * shape_.output[1]) {
           sums(std::min(each, rows - r), first, second, source_ + r * kV, next, next + apart);
         }
         if (epilogue != nullptr) {
-          finish_rows(*epilogue, other == plane ? 1 : 2, rows * shape_.output[1],
-                      [&](int64_t i) { return to + i * apart; });
+          finish_rows(*epilogue, other == plane ? 1 : 2, rows * shape_.output[1], to, apart);
         }
       }
     }
@@ -155,7 +155,7 @@ class PlanePairs {
       float* target = source + places[y];
       if (from < 0 || from >= size) {
         for (int x = 0; x < kColumns; ++x) {
-          _mm512_store_ps(target + x * pitch, _mm512_setzero_ps());
+          _mm512_store_ps(in_scratch(target + x * pitch, kV), _mm512_setzero_ps());
         }
         continue;
       }
@@ -165,7 +165,8 @@ class PlanePairs {
       const __m512 second = load_pair(other + from, width)[0];
 #pragma GCC unroll 8
       for (int x = 0; x < kColumns; ++x) {
-        _mm512_store_ps(target, _mm512_maskz_permutex2var_ps(inside[x], first, lanes[x], second));
+        _mm512_store_ps(in_scratch(target, kV),
+                        _mm512_maskz_permutex2var_ps(inside[x], first, lanes[x], second));
         target += pitch;
       }
     }
@@ -188,7 +189,8 @@ class PlanePairs {
       const float* const from = source + offsets_[t];
 #pragma GCC unroll 8
       for (int r = 0; r < kRows; ++r) {
-        result[r] = at::vec::fmadd(weight, Vec<float>(_mm512_load_ps(from + r * kV)), result[r]);
+        result[r] = at::vec::fmadd(
+            weight, Vec<float>(_mm512_load_ps(in_scratch(from + r * kV, kV))), result[r]);
       }
     }
     // The width never exceeds kV / 2. Saying so lets the compiler remove the stores' check for full

@@ -46,8 +46,8 @@ struct Sums {
       for (int r = 0; r < kRows; ++r) {
 #pragma GCC unroll 2
         for (int v = 0; v < kVectors; ++v) {
-          sums[r][v] =
-              at::vec::fmadd(weight, Vec<Acc>::loadu(from + r * pitch + v * kV), sums[r][v]);
+          sums[r][v] = at::vec::fmadd(
+              weight, Vec<Acc>::loadu(in_scratch(from + r * pitch + v * kV, kV)), sums[r][v]);
         }
       }
     }
