@@ -79,7 +79,7 @@ def converted(file: Path, *options: str) -> int:
 @pytest.mark.parametrize("kind", ["float", "half", "int8"])
 def test_lite(kind: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     file = lite(tmp_path / "net.tflite", kind)
-    assert converted(file) == 0
+    assert converted(file, *(["--atol=3"] if kind == "int8" else [])) == 0
     printed = capsys.readouterr().out
     assert "SamePadConvTranspose2d" in printed
     assert "compared with TensorFlow Lite for serving_default_keras_tensor" in printed
