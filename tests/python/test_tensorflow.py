@@ -291,9 +291,12 @@ def test_arguments(tmp_path: Path) -> None:
     lite_file.write_bytes(b"")
     other = tmp_path / "net.txt"
     other.write_bytes(b"")
+    part = tmp_path / "saved_model.pb"
+    part.write_bytes(b"")
     for path, message in (
         (tmp_path / "missing.pb", "no file or SavedModel"),
         (other, r"expected a \.tflite file"),
+        (part, f"part of a SavedModel: pass the folder {tmp_path}"),
     ):
         with pytest.raises(ValueError, match=message):
             samepad.tensorflow.load(path)

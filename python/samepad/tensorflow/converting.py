@@ -34,9 +34,12 @@ class Exported:
     signature: str | None
 
 
+_SAVED_MODEL = "saved_model.pb"
+
+
 def is_saved_model(path: Path) -> bool:
     """Whether a path is the folder of a SavedModel."""
-    return (path / "saved_model.pb").is_file()
+    return (path / _SAVED_MODEL).is_file()
 
 
 def kind_of(path: Path) -> str:
@@ -49,6 +52,8 @@ def kind_of(path: Path) -> str:
         return "saved_model"
     if not path.is_file():
         raise ValueError(f"there is no file or SavedModel {path}")
+    if path.name == _SAVED_MODEL:
+        raise ValueError(f"{path} is part of a SavedModel: pass the folder {path.parent}")
     kinds = {".tflite": "tflite", ".pb": "graph"}
     if path.suffix.lower() not in kinds:
         raise ValueError(
