@@ -14,9 +14,8 @@ import torch
 import samepad
 from samepad import _build
 from samepad._comparison import Settings, compare
-from samepad._files import OPENERS
+from samepad._files import opener
 from samepad._writing import UnfinishedError, refusal, write_together
-from samepad.keras.errors import saved_model
 from samepad.source import write_source
 
 #: Larger differences, relative to the largest output, are not taken for rounding.
@@ -57,7 +56,7 @@ def convert(
         print(f"[{number}/4] {what}", file=sys.stderr)
 
     step(1, f"loading {file}")
-    opened = OPENERS[file.suffix.lower()](file)
+    opened = opener(file)(file)
     step(2, "converting")
     model = opened(layout)
     module = model.module
@@ -132,8 +131,12 @@ def main(arguments: list[str] | None = None) -> int:
     )
     commands = parser.add_subparsers(dest="command", required=True)
     commands.add_parser("info", help="versions, threads, instruction set, plans")
-    command = commands.add_parser("convert", help="a Keras or ONNX model to PyTorch")
-    command.add_argument("model", type=Path, help="a .keras, .h5 or .onnx file")
+    command = commands.add_parser("convert", help="a Keras, ONNX or TensorFlow model to PyTorch")
+    command.add_argument(
+        "model",
+        type=Path,
+        help="a .keras, .h5, .onnx, .tflite or .pb file, or the folder of a SavedModel",
+    )
     command.add_argument(
         "-o", "--output", type=Path, required=True, help=".py file; the weights go beside it, .pt"
     )
@@ -175,10 +178,6 @@ def main(arguments: list[str] | None = None) -> int:
     options = parser.parse_args(arguments)
     if options.command == "info":
         return info()
-    if advice := saved_model(options.model):
-        parser.error(f"{options.model}: {advice}")
-    if not options.model.is_file():
-        parser.error(f"there is no file {options.model}")
     if options.output.suffix != ".py":
         parser.error(f"the output must be a .py file, but got {options.output}")
     if not options.output.parent.is_dir():
@@ -186,8 +185,10 @@ def main(arguments: list[str] | None = None) -> int:
     for path in (options.output, weights_of(options.output)):
         if reason := refusal(path, options.force):
             parser.error(reason)
-    if options.model.suffix.lower() not in OPENERS:
-        parser.error(f"the model must end in {' or '.join(OPENERS)}, but got {options.model}")
+    try:
+        opener(options.model)
+    except ValueError as error:
+        parser.error(str(error))
     settings = Settings(options.rtol, options.atol, options.input_shape, options.input_range)
     try:
         return convert(

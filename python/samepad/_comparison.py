@@ -4,7 +4,7 @@ import copy
 import itertools
 import math
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -48,6 +48,9 @@ class Input:
     dtype: np.dtype[Any]
     #: One name or None per dimension; sizes with the same name are equal.
     symbols: list[str | None]
+    #: Whether its integers stand for numbers, so that any of its type may occur; else they may be
+    #: indices.
+    quantized: bool = False
 
 
 @dataclass(frozen=True)
@@ -65,6 +68,10 @@ class Model:
     module: fx.GraphModule
     #: Runs `module`, or another module with the same graph; takes and returns tensors.
     call: Callable[[nn.Module, list[Tensor]], list[Tensor]]
+    #: How much each output may differ because it is rounded to steps; empty if none is.
+    steps: list[float] = field(default_factory=list)
+    #: Why correct outputs may differ by more, if they may; it is reported if they do.
+    note: str = ""
 
 
 @dataclass(frozen=True)
@@ -119,8 +126,18 @@ def compare(model: Model, settings: Settings) -> Result:
         f"compared with {model.runtime} for {', '.join(described)}",
         f"largest difference of outputs, relative: {_largest(differences):.1e}",
     ]
-    if _are_small(differences, [settings.atol + settings.rtol * scale for _, scale in differences]):
+    steps = model.steps or [0.0] * len(theirs)
+
+    def limits_of(found: list[Difference]) -> list[float]:
+        pairs = zip(found, steps, strict=True)
+        return [settings.atol + settings.rtol * scale + step for (_, scale), step in pairs]
+
+    if _are_small(differences, limits_of(differences)):
         return Result(True, report)
+    if model.note:
+        report.append(model.note)
+    if any(steps):  # float64 shows how exact single precision is, but not how steps are rounded
+        return Result(False, report)
 
     wide = [array.astype(np.float64) if _is_real(array.dtype) else array for array in arrays]
     try:
@@ -129,7 +146,7 @@ def compare(model: Model, settings: Settings) -> Result:
         report.append(f"the module cannot be computed in float64: {reason(error)}")
         return Result(False, report)
     of_ours, of_theirs = _differences(ours, exact), _differences(theirs, exact)
-    limits = [settings.atol + settings.rtol * scale for _, scale in of_ours]
+    limits = limits_of(of_ours)
     report.append(
         f"difference from the module in float64: of the module {_largest(of_ours):.1e}, of "
         f"{model.runtime} {_largest(of_theirs):.1e}"
@@ -268,6 +285,8 @@ def _inputs(model: Model, settings: Settings) -> tuple[list[Any], list[Any]]:
         raise ValueError(message) from cause
     if settings.ranges is None:
         for position, given in enumerate(model.inputs):
+            if given.quantized:
+                continue
             for highest in _highest(given.dtype, arrays[position].ndim):
                 wider = [*ranges]
                 wider[position] = (0, highest)
@@ -301,7 +320,7 @@ def _given_ranges(
         ValueError: The number of ranges is neither one nor the number of inputs, or a range does
             not fit the integer type of its input.
     """
-    found = [(0.0, 1.0)] if ranges is None else ranges
+    found = [_usual_range(given) for given in inputs] if ranges is None else ranges
     found = found * len(inputs) if len(found) == 1 else found
     if len(found) != len(inputs):
         raise ValueError(
@@ -316,6 +335,13 @@ def _given_ranges(
                     f"of {given.dtype}"
                 )
     return found
+
+
+def _usual_range(given: Input) -> tuple[float, float]:
+    if given.quantized:
+        limits = np.iinfo(given.dtype)
+        return float(limits.min), float(limits.max)
+    return 0.0, 1.0
 
 
 def _draw(

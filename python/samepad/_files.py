@@ -16,6 +16,7 @@ import samepad.onnx
 from samepad._comparison import Input, Model, Run
 from samepad.keras.graph import converted, functional
 from samepad.keras.structures import flat
+from samepad.tensorflow.converting import Exported, export, is_saved_model
 
 
 def _choose_backend() -> None:
@@ -150,19 +151,8 @@ def _onnx_model(onnx: Any, path: Path, proto: Any, given: list[Any]) -> Model:
     Raises:
         ValueError: The model cannot be converted.
     """
-    from samepad.onnx.loading import sizes_of
-
+    inputs = _onnx_inputs(onnx, given)
     names = [value.name for value in given]
-    kinds = [value.type.tensor_type for value in given]
-    inputs = [
-        Input(
-            name,
-            sizes_of(kind) if kind.HasField("shape") else None,
-            onnx.helper.tensor_dtype_to_np_dtype(kind.elem_type),
-            [dim.dim_param or None for dim in kind.shape.dim],
-        )
-        for name, kind in zip(names, kinds, strict=True)
-    ]
     module = samepad.onnx.load(proto)
     # The Python interface of ONNX Runtime does not take arrays of types that NumPy itself lacks.
     if all(given.dtype.isbuiltin == 1 for given in inputs):
@@ -178,10 +168,28 @@ def _onnx_model(onnx: Any, path: Path, proto: Any, given: list[Any]) -> Model:
             _widen_nodes(onnx, function.node)
         return _evaluator(wide, names)(arrays)
 
-    def call(module: Any, tensors: list[Any]) -> list[Any]:
-        return flat(module(*tensors))
+    return Model(inputs, runtime, run, run_in_double, module, _call)
 
-    return Model(inputs, runtime, run, run_in_double, module, call)
+
+def _onnx_inputs(onnx: Any, given: Any, quantized: bool = False) -> list[Input]:
+    """Describe the inputs of a model of ONNX; `quantized`: its short integers stand for numbers."""
+    from samepad.onnx.loading import sizes_of
+
+    return [
+        Input(
+            value.name,
+            sizes_of(value.type.tensor_type) if value.type.tensor_type.HasField("shape") else None,
+            onnx.helper.tensor_dtype_to_np_dtype(value.type.tensor_type.elem_type),
+            [dim.dim_param or None for dim in value.type.tensor_type.shape.dim],
+            quantized and _is_short_integer(onnx, value),
+        )
+        for value in given
+    ]
+
+
+def _call(module: Any, tensors: list[Any]) -> list[Any]:
+    """Run a module of a model of ONNX."""
+    return flat(module(*tensors))
 
 
 def _onnx_runtime(path: Path, proto: Any, names: list[str]) -> tuple[str, Run]:
@@ -265,5 +273,109 @@ def _widened(onnx: Any, kind: int) -> int:
     return proto.DOUBLE if kind in (proto.FLOAT, proto.FLOAT16, proto.BFLOAT16) else kind
 
 
+#: Added to a report when the outputs of a model with integer weights differ.
+_DYNAMIC_RANGE = (
+    "the weights are integers, but not what its layers take: TensorFlow Lite rounds that to 8 bits "
+    "while it runs, and the module does not. --rtol=0.05 allows for it"
+)
+#: Added to a report when the outputs of a quantized model differ.
+_QUANTIZED = (
+    "each layer rounds to integers, and values half-way between two are not rounded in the same "
+    "way everywhere: in deep models this adds up to some steps. --atol=3 allows for it where the "
+    "output is an integer"
+)
+
+
+def open_tensorflow(path: Path) -> Callable[[Any], Model]:
+    """Open a .tflite file, a frozen graph or a SavedModel; the result ignores the layout.
+
+    Raises:
+        ValueError: As samepad.tensorflow.load; or a package is not installed.
+    """
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+    try:
+        exported = export(path)
+    except ImportError as error:
+        raise ValueError(str(error)) from error
+    return lambda _: _tensorflow_model(exported)
+
+
+def _tensorflow_model(exported: Exported) -> Model:
+    """Convert a model of TensorFlow.
+
+    Raises:
+        ValueError: The model cannot be converted.
+    """
+    import onnx
+
+    from samepad.tensorflow.running import runner
+
+    graph = exported.proto.graph
+    module = samepad.onnx.load(exported.proto)
+    names = [[value.name for value in values] for values in (graph.input, graph.output)]
+    runtime, run = runner(exported, *names)
+
+    def run_in_double(_: list[Any]) -> list[Any]:
+        raise ValueError(f"{runtime} computes a file in the types that it was saved in")
+
+    rounds = any(node.op_type == "QuantizeLinear" for node in graph.node)
+    weights = {tensor.name for tensor in graph.initializer}
+    integer_weights = any(
+        node.op_type == "DequantizeLinear" and node.input[0] in weights for node in graph.node
+    )
+    return Model(
+        _onnx_inputs(onnx, graph.input, quantized=rounds),
+        runtime,
+        run,
+        run_in_double,
+        module,
+        _call,
+        steps=[_step(onnx, graph, value) if rounds else 0.0 for value in graph.output],
+        note=_QUANTIZED if rounds else _DYNAMIC_RANGE if integer_weights else "",
+    )
+
+
+def _is_short_integer(onnx: Any, value: Any) -> bool:
+    proto = onnx.TensorProto
+    return value.type.tensor_type.elem_type in (proto.INT8, proto.UINT8, proto.INT16)
+
+
+def _step(onnx: Any, graph: Any, output: Any) -> float:
+    """Return by how much an output of a quantized model changes with the integer behind it."""
+    if _is_short_integer(onnx, output):
+        return 1.0
+    makers = {name: node for node in graph.node for name in node.output}
+    node = makers.get(output.name)
+    while node is not None and node.op_type in ("Reshape", "Squeeze", "Transpose", "Unsqueeze"):
+        node = makers.get(node.input[0])
+    if node is None or node.op_type != "DequantizeLinear":
+        return 0.0
+    scales = [onnx.numpy_helper.to_array(t) for t in graph.initializer if t.name == node.input[1]]
+    return max((float(scale.max()) for scale in scales), default=0.0)
+
+
 #: The function that opens a file, by the file's suffix in lower case.
-OPENERS = {".keras": open_keras, ".h5": open_keras, ".hdf5": open_keras, ".onnx": open_onnx}
+OPENERS = {
+    ".keras": open_keras,
+    ".h5": open_keras,
+    ".hdf5": open_keras,
+    ".onnx": open_onnx,
+    ".tflite": open_tensorflow,
+    ".pb": open_tensorflow,
+}
+
+
+def opener(path: Path) -> Callable[[Path], Callable[[Any], Model]]:
+    """Return the function that opens a model.
+
+    Raises:
+        ValueError: There is no such file, or its suffix is no model's.
+    """
+    if is_saved_model(path):
+        return open_tensorflow
+    if not path.is_file():
+        raise ValueError(f"there is no file {path}")
+    suffix = path.suffix.lower()
+    if suffix not in OPENERS:
+        raise ValueError(f"the model must end in {' or '.join(OPENERS)}, but got {path}")
+    return OPENERS[suffix]

@@ -20,9 +20,12 @@ from samepad.source import write_source
 __all__ = ["load_model", "load_weights", "to_source", "to_torch"]
 
 Layout = Literal["torch", "keras"]
+Fallback = Literal["export"] | None
 
 
-def to_torch(keras_model: Any, input_layout: Layout = "torch") -> fx.GraphModule:
+def to_torch(
+    keras_model: Any, input_layout: Layout = "torch", fallback: Fallback = None
+) -> fx.GraphModule:
     """Convert a Keras model with its weights to a PyTorch module that computes the same.
 
     Its submodules are torch.nn's and samepad's layers, named after Keras's layers. It can be
@@ -38,16 +41,23 @@ def to_torch(keras_model: Any, input_layout: Layout = "torch") -> fx.GraphModule
             one with channels, such as Conv1D; sequences for recurrent and dense layers stay
             (N, L, C), as for torch.nn.LSTM(batch_first=True).
             "keras": the layouts of the Keras model.
+        fallback: What to do with layers that have no counterpart.
+            None: the model is refused.
+            "export": Keras exports each of them to ONNX (by tf2onnx where it computes with
+            TensorFlow, jax2onnx with JAX, torch.onnx with PyTorch), and samepad.onnx loads it: it
+            becomes a submodule that computes the layer's inference. `module.meta["exported"]` names
+            these layers, with the reasons.
 
     Returns:
         The module. Its outputs are a tensor, tuple, list or dict, as in Keras.
 
     Raises:
         TypeError: keras_model is not a model of Keras.
-        ValueError: The model is not built or is a subclass; input_layout is not one of the two; or
-            layers have no counterpart. The message names all of these, with reasons and arguments.
+        ValueError: The model is not built or is a subclass; input_layout or fallback has another
+            value; or layers have no counterpart and are not, or cannot be, exported. The message
+            names all of these, with reasons and arguments.
     """
-    module = converted(keras_model, input_layout).module
+    module = converted(keras_model, input_layout, fallback).module
     module.meta[INPUT_LAYOUT] = input_layout
     return module
 
@@ -57,6 +67,7 @@ def to_source(
     path: str | Path | None = None,
     input_layout: Layout = "torch",
     class_name: str = "Model",
+    fallback: Fallback = None,
 ) -> str:
     """Write the module that `to_torch` makes as source code, to read, keep and change.
 
@@ -68,6 +79,7 @@ def to_source(
         path: File to write the source to, if any.
         input_layout: As `to_torch` takes it.
         class_name: The name of the class.
+        fallback: As `to_torch` takes it.
 
     Returns:
         The source.
@@ -75,7 +87,7 @@ def to_source(
     Raises:
         ValueError: As `to_torch`; class_name is not a valid name, or one that the source needs.
     """
-    source = write_source(to_torch(keras_model, input_layout), class_name)
+    source = write_source(to_torch(keras_model, input_layout, fallback), class_name)
     if path is not None:
         Path(path).write_text(source, encoding="utf-8")
     return source

@@ -15,9 +15,9 @@ _BESIDE_THE_POINT = (
 
 #: Advice about a SavedModel.
 _SAVED_MODEL = (
-    "a SavedModel has no layers to convert, and Keras 3 loads none as a model: load it in the "
-    "Keras that saved it (tf.keras up to TensorFlow 2.15, or tf_keras), save it there as .keras "
-    "or .h5, and load that"
+    "a SavedModel has no layers to convert, and Keras 3 loads none as a model: "
+    "samepad.tensorflow.load converts it by way of ONNX; or load it in the Keras that saved it "
+    "(tf.keras up to TensorFlow 2.15, or tf_keras), save it there as .keras or .h5, and load that"
 )
 
 

@@ -11,12 +11,17 @@ from torch import fx
 from samepad._building import UnsupportedError
 from samepad.keras.builder import Builder, Made, Value, computed_in, torch_dtype
 from samepad.keras.errors import described, refusal, saved_model
+from samepad.keras.exporting import exported
 from samepad.keras.functions import apply_function, constant
 from samepad.keras.layers import apply, is_followed, is_model, of_images, rule_of, takes_indices
 from samepad.keras.live import of_keras_3
 from samepad.keras.structures import all_layers, flat, is_code, leaves, mapped
 from samepad.keras.tracing import Traced, followed, mask_of, nodes_to
 from samepad.keras.weights import own_names
+
+#: Key of a module's `meta`: the layers that were exported, a line for each.
+EXPORTED = "exported"
+_ADVICE = '\nsamepad.keras.to_torch(model, fallback="export") has Keras export them to ONNX'
 
 
 def functional(model: Any) -> Any:
@@ -220,8 +225,12 @@ class Converted:
 class Converter:
     """One conversion: what could not be converted, and the models inside that are done."""
 
-    def __init__(self, model: Any, torch_layout: bool) -> None:
-        """`torch_layout`: inputs and outputs have their channels first."""
+    def __init__(self, model: Any, torch_layout: bool, fallback: bool = False) -> None:
+        """`torch_layout`: inputs and outputs have their channels first; `fallback`: what no rule
+        covers is exported."""
+        self.fallback = fallback
+        #: A line for each operation that was exported.
+        self.exported: list[str] = []
         self.torch_layout = torch_layout and has_channels_last(model)
         #: A line for each operation.
         self.unsupported: dict[int, str] = {}
@@ -288,7 +297,13 @@ class Converter:
         try:
             return self.call(b, node, values)
         except UnsupportedError as error:
-            self.unsupported[id(node.operation)] = refusal(node.operation, error)
+            reason: object = error
+            try:
+                if self.fallback:
+                    return self.export(b, node, values, error)
+            except UnsupportedError as failure:
+                reason = f"{error}, {failure}"
+            self.unsupported[id(node.operation)] = refusal(node.operation, reason)
         except Exception as error:
             # With stand-ins for what it takes, anything may go wrong.
             if not self.unsupported:
@@ -296,6 +311,35 @@ class Converter:
         stand_in = next(iter(values.values())).node
         return [
             Value(stand_in, len(tensor.shape), computed_in(tensor.dtype)) for tensor in node.outputs
+        ]
+
+    def export(
+        self, b: Builder, node: Any, values: dict[int, Value], reason: UnsupportedError
+    ) -> list[Value]:
+        """The outputs of one call that no rule covers, of a module that was exported.
+
+        Raises:
+            UnsupportedError: It takes a mask, or cannot be exported.
+        """
+        given = flat([list(node.arguments.args), node.arguments.kwargs])
+        tensors = list({id(item): item for item in given if id(item) in values}.values())
+        if any(mask_of(tensor) is not None for tensor in tensors):
+            raise UnsupportedError("and is not exported with a mask")
+        if self.unsupported:  # its inputs may be stand-ins, and the model is refused anyway
+            raise UnsupportedError("and is not exported, as others cannot be")
+        name = b.name(node.operation.name)
+        b.root.add_module(name, exported(node, tensors))
+        inputs = [b.held(values[id(tensor)], False).node for tensor in tensors]
+        result = b.graph.call_module(name, tuple(inputs))
+        self.exported.append(refusal(node.operation, reason))
+        single = len(node.outputs) == 1
+        return [
+            Value(
+                result if single else b.item(result, position),
+                len(tensor.shape),
+                computed_in(tensor.dtype),
+            )
+            for position, tensor in enumerate(node.outputs)
         ]
 
     def call(self, b: Builder, node: Any, values: dict[int, Value]) -> list[Value]:
@@ -447,8 +491,10 @@ class Converter:
         ]
 
 
-def converted(model: Any, layout: str) -> Converted:
+def converted(model: Any, layout: str, fallback: str | None = None) -> Converted:
     """The module for a model, as samepad.keras.to_torch makes it; raises as that does."""
+    if fallback not in (None, "export"):
+        raise ValueError(f"fallback must be None or 'export', but got {fallback!r}")
     if layout not in ("torch", "keras"):
         raise ValueError(f"input_layout must be 'torch' or 'keras', but got {layout!r}")
     if not hasattr(model, "layers"):
@@ -462,12 +508,14 @@ def converted(model: Any, layout: str) -> Converted:
         calls = _calls_of(model)
     except UnsupportedError as error:
         raise ValueError(f"cannot convert the model {described(model)}: {error}") from None
-    converter = Converter(model, layout == "torch")
+    converter = Converter(model, layout == "torch", fallback == "export")
     result = converter.convert(calls, None)
     if converter.unsupported:
         lines = "".join(f"\n  {line}" for line in converter.unsupported.values())
         raise ValueError(
             f"cannot convert the model {model.name!r}; these layers have no counterpart in "
-            f"PyTorch:{lines}"
+            f"PyTorch:{lines}" + ("" if fallback else _ADVICE)
         )
+    if converter.exported:
+        result.module.meta[EXPORTED] = "\n".join(converter.exported)
     return result
