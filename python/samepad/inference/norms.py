@@ -34,7 +34,8 @@ def _split(norm: Any) -> nn.Module:
 
 
 def _agree(norm: Any, split: nn.Module) -> bool:
-    size = (2, norm.num_features, *[3] * (int(type(split.norm).__name__[-2]) - 1))
+    dimensions = {nn.BatchNorm1d: 1, nn.BatchNorm3d: 3}.get(type(split.norm), 2)  # type: ignore[arg-type]
+    size = (2, norm.num_features, *[3] * dimensions)
     input = torch.randn(size, generator=torch.Generator().manual_seed(0))
     input = input.to(norm.running_mean)
     with torch.no_grad():

@@ -7,6 +7,7 @@ from typing import Any, Literal, overload
 
 import torch
 from torch import Tensor, fx, nn
+from torch.nn.modules.conv import _ConvNd
 from torch.utils._pytree import tree_leaves, tree_map_only
 
 from samepad._replacing import replace
@@ -93,19 +94,13 @@ class _Optimizer:
             return
         self._tried.add(part)
         children: Any = part.named_children()
-        if part is self.model or not self._is_alone(part):
+        if next(part.parameters(), None) is not None:  # else there would be nothing to fuse
             try:
                 children = self._replaced(part, name)
             except _LeftError as error:
-                what = f"{type(part).__name__}: the layers in it are looked at one by one"
-                self.reports.append(LayerReport(name, type(part).__name__, None, str(error) or what))
+                self.reports.append(LayerReport(name, type(part).__name__, None, str(error)))
         for child_name, child in list(children):
             self.optimize(child, f"{name}.{child_name}".removeprefix("."))
-
-    @staticmethod
-    def _is_alone(part: nn.Module) -> bool:
-        """Whether a part is a layer without weights, whose graph would have nothing to fuse."""
-        return next(part.parameters(), None) is None
 
     def _replaced(self, part: nn.Module, name: str) -> list[tuple[str, nn.Module]]:
         """Replace one part of the model by its graph; return the children that remain to be tried.
@@ -116,8 +111,11 @@ class _Optimizer:
         if has_hooks(part):
             raise _LeftError("has hooks, so it stays, and the layers in it are looked at")
         inputs = self.inputs if part is self.model else self._inputs_of(part)
+        # A layer alone is a graph of one node, and is replaced by the layer that takes its place.
+        is_layer = type(part).__module__.startswith("torch.nn.") or isinstance(part, _ConvNd)
+        is_layer = is_layer and not isinstance(part, nn.Sequential)
         try:
-            graph = trace(part, inputs)
+            graph = trace(nn.Sequential(part) if is_layer else part, inputs)
         except Exception as error:  # a model's code may raise any error when it is given proxies
             reason = f"{type(error).__name__}: {error}".splitlines()[0]
             raise _LeftError(f"torch.fx can't follow its code ({reason})") from error
@@ -136,19 +134,20 @@ class _Optimizer:
         if any(report.after for report in reports):
             reuse_memory(graph)
             graph.recompile()
-            self._put(part, graph)
-            self.graphs.append(graph)
+            self._put(part, graph.get_submodule("0") if is_layer else graph)
+            if not is_layer:
+                self.graphs.append(graph)
         prefix = f"{name}." if name else ""
         self.reports += [
             LayerReport(
-                prefix + report.name if report.name else name,
+                name if is_layer else prefix + report.name,
                 report.before,
                 report.after,
                 report.note,
             )
             for report in reports
         ]
-        return inner
+        return [] if is_layer else inner
 
     def _inputs_of(self, part: nn.Module) -> tuple[Any, ...]:
         """Return the arguments that a part of the model is called with.
