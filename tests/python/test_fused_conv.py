@@ -115,9 +115,7 @@ PADDINGS: list[tuple[int, Any]] = [
 def test_pads_as_the_other_layers_do(dimensions: int, padding: Any) -> None:
     torch.manual_seed(0)
     for stride, dilation, groups, bias in ((1, 1, 1, True), (2, 1, 2, False), (1, 2, 4, True)):
-        layer = FUSED[dimensions - 1](
-            4, 8, 3, stride, padding, dilation, groups, bias, "hardswish"
-        )
+        layer = FUSED[dimensions - 1](4, 8, 3, stride, padding, dilation, groups, bias, "hardswish")
         input = torch.randn(2, 4, *SIZES[:dimensions])
         for channels_last in (False, True):
             expected = FORMULAS["hardswish"][1](padded_convolution(input, layer))

@@ -14,11 +14,10 @@ import samepad
 import torch
 import torch.nn.functional as F
 import torch.nn.utils.prune
+from peers import MODELS
 from samepad.inference import layout
 from torch import Tensor, fx, nn
 from torch.utils._pytree import tree_leaves
-
-from peers import MODELS
 
 FUSED = (samepad.FusedConv1d, samepad.FusedConv2d, samepad.FusedConv3d)
 
@@ -46,6 +45,9 @@ def assert_equal(found: Any, expected: Any, tolerance: float = 1e-5) -> None:
     ours, theirs = tree_leaves(found), tree_leaves(expected)
     assert len(ours) == len(theirs)
     for one, other in zip(ours, theirs, strict=True):
+        if not isinstance(other, Tensor):
+            assert one == other
+            continue
         assert one.shape == other.shape
         assert one.is_contiguous() == other.is_contiguous()
         scale = other.abs().max().item()
@@ -499,7 +501,10 @@ def test_a_transposed_convolution_takes_the_normalization(conv: nn.Module) -> No
     assert operations(new) == [type(conv).__name__, "ReLU"]
     assert getattr(new, "2").inplace
     assert report.replaced[0].before == f"{type(conv).__name__} + BatchNorm2d"
-    assert "transposed" in optimized(nn.Sequential(conv).eval(), torch.randn(2, 4, 5, 6))[1].left[0].note
+    assert (
+        "transposed"
+        in optimized(nn.Sequential(conv).eval(), torch.randn(2, 4, 5, 6))[1].left[0].note
+    )
 
 
 def test_a_linear_layer_takes_the_normalization() -> None:
@@ -508,8 +513,9 @@ def test_a_linear_layer_takes_the_normalization() -> None:
     assert operations(new) == ["Linear", "SiLU"]
     # For three dimensions, the normalization is along another one.
     model = trained(nn.Sequential(nn.Linear(4, 6), nn.BatchNorm1d(3)))
-    new, _ = optimized(model, torch.randn(5, 3, 4))
-    assert operations(new) == ["Linear", "BatchNorm1d"]
+    new, report = optimized(model, torch.randn(5, 3, 4))
+    assert [type(layer) for layer in new] == [nn.Linear, nn.BatchNorm1d]
+    assert not report.replaced
 
 
 def padded(conv: nn.Module, pad: Any) -> nn.Module:
@@ -517,11 +523,10 @@ def padded(conv: nn.Module, pad: Any) -> nn.Module:
         def __init__(self) -> None:
             super().__init__()
             self.conv = conv
-            if isinstance(pad, nn.Module):
-                self.pad = pad
+            self.pad = pad
 
         def forward(self, input: Tensor) -> Tensor:
-            return self.conv(pad(input))  # type: ignore[no-any-return]
+            return self.conv(self.pad(input))  # type: ignore[no-any-return]
 
     return Padded().eval()
 
@@ -539,7 +544,7 @@ PADS: list[tuple[nn.Module, Any, Any]] = [
     (nn.Conv2d(3, 4, 3), nn.ZeroPad2d((-1, 1, 0, 0)), None),
     (nn.Conv2d(4, 4, 3), lambda x: F.pad(x, (0, 0, 0, 0, 0, 1)), None),
     (nn.Conv2d(3, 4, 3), lambda x: F.pad(x, (1, 1), value=2.0), None),
-    (nn.Conv2d(3, 4, 3), lambda x: F.pad(x, (1, 1), "replicate"), None),
+    (nn.Conv2d(3, 4, 3), lambda x: F.pad(x, (1, 1, 1, 1), "replicate"), None),
 ]
 
 
@@ -724,7 +729,9 @@ def random_model(seed: int) -> nn.Module:
                 if kind <= 2:
                     values[one] = layer(values[other])
                 elif kind == 3:
-                    values[one] = activations[which](values[one] * 1.0 if which in (4, 5, 7) else values[other])
+                    values[one] = activations[which](
+                        values[one] * 1.0 if which in (4, 5, 7) else values[other]
+                    )
                 elif kind == 4:
                     values[one] = values[one] + values[other]
                 else:
@@ -803,9 +810,7 @@ def test_exports(small: tuple[nn.Module, Tensor], strict: bool) -> None:
     model, input = small
     with torch.no_grad():
         batch = torch.export.Dim("batch", min=1, max=64)
-        program = torch.export.export(
-            model, (input,), dynamic_shapes=({0: batch},), strict=strict
-        )
+        program = torch.export.export(model, (input,), dynamic_shapes=({0: batch},), strict=strict)
         assert_equal(program.module()(input[:1]), model(input[:1]))
     targets = [node.target for node in program.graph.nodes]
     assert torch.ops.samepad.fused_conv.default in targets
@@ -861,7 +866,6 @@ def test_fork(small: tuple[nn.Module, Tensor]) -> None:
 def test_onnx_models() -> None:
     pytest.importorskip("onnx")
     from onnx import TensorProto, helper, numpy_helper
-
     from samepad.onnx import load
 
     weights = {"w": torch.randn(4, 3, 3, 3), "v": torch.randn(4, 4, 1, 1), "b": torch.randn(4)}
@@ -892,7 +896,7 @@ def test_says_what_was_done() -> None:
     lines = str(report).splitlines()
     assert lines[0] == "1 layers replaced, 1 left"
     assert lines[1].split() == [
-        "replaced", "0.conv", *"SamePadConv2d + BatchNorm2d + relu -> FusedConv2d".split(),
+        "replaced", "0.conv", "SamePadConv2d", "+", "BatchNorm2d", "+", "relu", "->", "FusedConv2d",
     ]  # fmt: skip
     assert "follows no layer that it could be folded into" in lines[2]
     assert "memory format: " in lines[3]

@@ -109,7 +109,9 @@ class _Finder:
         assert isinstance(norm, _BatchNorm)
         return user, norm
 
-    def activation_after(self, value: fx.Node) -> tuple[str, tuple[float, ...], list[fx.Node]] | None:
+    def activation_after(
+        self, value: fx.Node
+    ) -> tuple[str, tuple[float, ...], list[fx.Node]] | None:
         """Return the activation that is computed from a value, which nothing else uses.
 
         Returns:
@@ -222,7 +224,11 @@ class _Finder:
     def _pad_before(self, node: fx.Node, conv: _ConvNd) -> tuple[fx.Node, Any] | None:
         """Return the node that pads a convolution's input by zeros, and the padding altogether."""
         pad = node.args[0]
-        if not isinstance(pad, fx.Node) or _only_user(pad) is not node or modes_of(conv.padding) not in ((), ("valid",)):
+        if (
+            not isinstance(pad, fx.Node)
+            or _only_user(pad) is not node
+            or modes_of(conv.padding) not in ((), ("valid",))
+        ):
             return None
         amounts = _zeros_added(self.graph, pad)
         dimensions = len(conv.kernel_size)
@@ -292,10 +298,14 @@ class _Rewriter:
             self.graph.graph.erase_node(node)
 
 
-def _chains(graph: fx.GraphModule) -> Iterator[tuple[_Chain, nn.Module, tuple[Any, ...]] | LayerReport]:
+def _chains(
+    graph: fx.GraphModule,
+) -> Iterator[tuple[_Chain, nn.Module, tuple[Any, ...]] | LayerReport]:
     """Yield the chains with the layers that compute them, and reports of what is left."""
     finder = _Finder(graph)
-    layers = [(node, module_of(graph, node)) for node in graph.graph.nodes if node.op == "call_module"]
+    layers = [
+        (node, module_of(graph, node)) for node in graph.graph.nodes if node.op == "call_module"
+    ]
     # From the end: of two convolutions that are added, the last one takes the addition.
     for node, layer in reversed(layers):
         if isinstance(layer, _ConvNd) and not layer.transposed:

@@ -87,10 +87,10 @@ def place(module: nn.Module, channels_last: bool) -> None:
     last = channels_last_format(weight.dim() - 2) if isinstance(weight, torch.Tensor) else None
     if last:
         layout = last if channels_last else torch.contiguous_format
-        module._apply(
-            lambda tensor: tensor.contiguous(memory_format=layout)
-            if tensor.dim() == weight.dim()
-            else tensor,
+        module._apply(  # type: ignore[no-untyped-call]
+            lambda tensor: (
+                tensor.contiguous(memory_format=layout) if tensor.dim() == weight.dim() else tensor
+            ),
             recurse=False,
         )
 
@@ -101,9 +101,9 @@ def seconds(run: Callable[[], object], set_up: Sequence[Callable[[], None]]) -> 
     for setting in set_up:
         setting()
         run()
-        times = []
+        times: list[float] = []
         end = time.perf_counter() + _SECONDS
-        while len(times) < 3 or time.perf_counter() < end and len(times) < 50:
+        while len(times) < 3 or (time.perf_counter() < end and len(times) < 50):
             start = time.perf_counter()
             run()
             times.append(time.perf_counter() - start)

@@ -15,6 +15,7 @@ from samepad.functional import _traced
 from samepad.inference.activations import ACTIVATIONS, checked, recognize
 from samepad.inference.folding import folded_tensors, scale_and_shift
 from samepad.modules.conv import SamePadConv1d, SamePadConv2d, SamePadConv3d
+from samepad.modules.padded import kept_padding
 from samepad.typing import IntOrTuple, Padding
 
 __all__ = ["FusedConv1d", "FusedConv2d", "FusedConv3d"]
@@ -26,14 +27,14 @@ Fused = TypeVar("Fused", bound="_FusedConvNd")
 
 
 def _operator_padding(padding: Any, dimensions: int) -> tuple[str | None, list[int]]:
-    """Return a layer's padding as the operator takes it: a mode and no amounts, or amounts alone.
+    """Return a layer's padding as the operator takes it: a mode, or None and amounts.
 
-    The amounts are before, after, before, after ... for each dimension.
+    The amounts are before, after, before, after ... for each dimension. They are zeros beside a
+    mode, because AOTInductor can't pass an empty list.
     """
-    if padding == "valid":
-        return None, [0] * (2 * dimensions)
     if modes_of(padding):
-        return mode_text("padding", padding), []
+        mode = None if padding == "valid" else mode_text("padding", padding)
+        return mode, [0] * (2 * dimensions)
     flat = flat_padding(padding, dimensions)
     if len(flat) == 2 * dimensions and isinstance(padding[0], (tuple, list)):
         return None, list(flat)
@@ -145,7 +146,11 @@ class _FusedConvNd(nn.Module):
     def _end_with(self, activation: str, parameters: tuple[float, ...], residual: Any) -> None:
         if residual not in _RESIDUALS:
             raise ValueError(f"residual must be None, 'before' or 'after', not {residual!r}")
-        self.activation, self.activation_parameters, self.residual = activation, parameters, residual
+        self.activation, self.activation_parameters, self.residual = (
+            activation,
+            parameters,
+            residual,
+        )
         self._pack()
 
     @classmethod
@@ -197,8 +202,8 @@ class _FusedConvNd(nn.Module):
         nn.Module.__init__(new)
         new._take(conv, *folded_tensors(conv, norm))  # type: ignore[arg-type]
         if padding is not None:
-            new.padding = padding  # type: ignore[assignment]
-            new._mode, new._pads = _operator_padding(padding, cls._dimensions)
+            new.padding = kept_padding(padding, cls._dimensions, is_convolution=True)
+            new._mode, new._pads = _operator_padding(new.padding, cls._dimensions)
         new._end_with(name, values, residual)
         return new
 
@@ -305,12 +310,10 @@ class _FusedConvNd(nn.Module):
         weight = self.weight
         # Only tensors with data can be packed; compilers and exporters have others.
         usable = weight.device.type == "cpu" and not _C.is_watched(weight)
-        self.packed = (
-            _C.packed_weight(weight, self.groups, self._channels_last) if usable else None
-        )
+        self.packed = _C.packed_weight(weight, self.groups, self._channels_last) if usable else None
 
     def _apply(self: Fused, fn: Any, recurse: bool = True) -> Fused:
-        super()._apply(fn, recurse)
+        super()._apply(fn, recurse)  # type: ignore[no-untyped-call]
         if last := channels_last_format(self._dimensions):
             # Weights of one pixel have both layouts at once. A tensor that has not tells which one
             # is wanted.
@@ -329,7 +332,7 @@ class _FusedConvNd(nn.Module):
         return {**vars(self), "_buffers": {**self._buffers, "packed": None}}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
-        super().__setstate__(state)
+        super().__setstate__(state)  # type: ignore[no-untyped-call]
         self._pack()
 
     def extra_repr(self) -> str:

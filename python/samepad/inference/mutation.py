@@ -1,8 +1,8 @@
-"""Turns operations that change their first operand into others, where it can't be told, and back."""
+"""Turns operations that change an operand in place into others, and back where nobody can tell."""
 
-import copy
 import inspect
 import operator
+from collections import Counter
 from typing import Any
 
 import torch
@@ -16,10 +16,13 @@ from samepad.inference.tracing import is_elementwise, module_of, name_of, seen
 
 #: Functions and methods whose result may share the memory of their first operand.
 _ALIASING = frozenset(
-    "chunk contiguous detach diagonal expand expand_as flatten flip getattr getitem movedim narrow "
-    "permute reshape reshape_as select split squeeze swapaxes swapdims t tensor_split to transpose "
-    "type_as unbind unfold unflatten unsqueeze view view_as".split()
-)
+    (
+        "chunk", "contiguous", "detach", "diagonal", "expand", "expand_as", "flatten", "flip",
+        "getattr", "getitem", "movedim", "narrow", "permute", "reshape", "reshape_as", "select",
+        "split", "squeeze", "swapaxes", "swapdims", "t", "tensor_split", "to", "transpose",
+        "type_as", "unbind", "unfold", "unflatten", "unsqueeze", "view", "view_as",
+    )
+)  # fmt: skip
 _ALIASING_MODULES = (nn.Flatten, nn.Unflatten, nn.Identity, nn.modules.dropout._DropoutNd)
 
 _CHANGING_OPERATORS = {
@@ -149,10 +152,22 @@ _CHANGING_METHODS = {
     "truediv": "div_",
     "true_divide": "div_",
 }
+#: The same for modules without an option `inplace`.
+_MODULE_METHODS: dict[type[nn.Module], str] = {nn.Sigmoid: "sigmoid_", nn.Tanh: "tanh_"}
+
 _COMMUTATIVE = ("add", "mul", "multiply")
 
 #: Functions of torch.nn.functional with an argument `inplace`.
-_WITH_OPTION = ("elu", "hardsigmoid", "hardswish", "hardtanh", "leaky_relu", "mish", "relu6", "silu")
+_WITH_OPTION = (
+    "elu",
+    "hardsigmoid",
+    "hardswish",
+    "hardtanh",
+    "leaky_relu",
+    "mish",
+    "relu6",
+    "silu",
+)
 
 
 def _is_new(graph: fx.GraphModule, value: object) -> bool:
@@ -171,10 +186,7 @@ def reuse_memory(graph: fx.GraphModule) -> None:
     caches. No value outside of the graph is changed.
     """
     order = {node: position for position, node in enumerate(graph.graph.nodes)}
-    calls: dict[nn.Module, int] = {}
-    for node in graph.graph.nodes:
-        if module := module_of(graph, node):
-            calls[module] = calls.get(module, 0) + 1
+    calls = Counter(module_of(graph, node) for node in graph.graph.nodes)
 
     def is_free(value: object, node: fx.Node) -> bool:
         """Whether nothing but `node` needs a value any more, and it is like the node's."""
@@ -204,12 +216,9 @@ def reuse_memory(graph: fx.GraphModule) -> None:
         if module is not None:
             if hasattr(module, "inplace") and calls[module] == 1:
                 module.inplace = True
-            elif name_of_module := _MODULE_METHODS.get(type(module)):
-                node.op, node.target = "call_method", name_of_module
+            elif method := _MODULE_METHODS.get(type(module)):
+                node.op, node.target = "call_method", method
         elif name in _CHANGING_METHODS:
             node.op, node.target = "call_method", _CHANGING_METHODS[name]
         elif name in _WITH_OPTION and getattr(F, name) is node.target:
             node.kwargs = {**node.kwargs, "inplace": True}
-
-
-_MODULE_METHODS: dict[type[nn.Module], str] = {nn.Sigmoid: "sigmoid_", nn.Tanh: "tanh_"}

@@ -20,7 +20,7 @@ from samepad.inference.norms import split_norms
 from samepad.inference.report import InferenceReport
 from samepad.inference.tracing import has_hooks, trace, without_identities
 
-#: Larger differences from the original, relative to its largest element, are not taken for rounding.
+#: Larger differences from the original, relative to its largest element, are more than rounding.
 _TOLERANCES = {torch.float64: 1e-8, torch.float32: 1e-3}
 _LOOSEST = 0.1
 
@@ -199,7 +199,6 @@ class _Optimizer:
         set_up: list[Callable[[], None]] = [
             partial(self._set_layout, last) for last in choices.values()
         ]
-        self.channels_last = list(choices.values())[0]
         times = dict(zip(choices, layout.seconds(self.run, set_up), strict=True))
         fastest = min(times, key=lambda name: times[name])
         self._set_layout(choices[fastest])

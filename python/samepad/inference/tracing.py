@@ -22,11 +22,15 @@ _IDENTITIES = (nn.Identity, nn.modules.dropout._DropoutNd)
 #: Functions and methods that compute each element of the result from one of each operand, by their
 #: names without the underscore of those that change their first operand.
 ELEMENTWISE = frozenset(
-    "abs add celu clamp clamp_max clamp_min div divide elu erf exp expm1 gelu hard_sigmoid "
-    "hardsigmoid hardswish hardtanh leaky_relu log1p maximum minimum mish mul multiply neg "
-    "negative pow power reciprocal relu relu6 rsqrt selu sigmoid silu softplus softsign sqrt "
-    "square sub subtract swish tanh true_divide truediv where".split()
-)
+    (
+        "abs", "add", "celu", "clamp", "clamp_max", "clamp_min", "div", "divide", "elu", "erf",
+        "exp", "expm1", "gelu", "hard_sigmoid", "hardsigmoid", "hardswish", "hardtanh",
+        "leaky_relu", "log1p", "maximum", "minimum", "mish", "mul", "multiply", "neg", "negative",
+        "pow", "power", "reciprocal", "relu", "relu6", "rsqrt", "selu", "sigmoid", "silu",
+        "softplus", "softsign", "sqrt", "square", "sub", "subtract", "swish", "tanh", "true_divide",
+        "truediv", "where",
+    )
+)  # fmt: skip
 
 #: The modules whose functions of these names are elementwise.
 _ELEMENTWISE_FROM = (
@@ -78,12 +82,17 @@ def is_activation(module: nn.Module) -> bool:
 class _Tracer(fx.Tracer):
     """Keeps layers, activations and modules with hooks whole."""
 
+    def __init__(self, module: nn.Module) -> None:
+        super().__init__()
+        # While torch.fx traces, modules can't be called to see what they compute.
+        self._activations = {part for part in module.modules() if is_activation(part)}
+
     def is_leaf_module(self, module: nn.Module, qualified_name: str) -> bool:
         return (
             isinstance(module, (_ConvNd, _BatchNorm, Padded, fx.GraphModule))
             or super().is_leaf_module(module, qualified_name)
             or has_hooks(module)
-            or is_activation(module)
+            or module in self._activations
         )
 
 
@@ -111,16 +120,19 @@ def trace(module: nn.Module, inputs: Sequence[Any]) -> fx.GraphModule:
     """
     if isinstance(module, fx.GraphModule):
         graph = fx.Graph()
-        output = graph.graph_copy(module.graph, copied := {})
+        copied: dict[fx.Node, fx.Node] = {}
+        output = graph.graph_copy(module.graph, copied)
         graph.output(output)
         for old, new in copied.items():
             new.target = old.target  # of arguments, a copy changes the names
         graph.set_codegen(copy.copy(module.graph._codegen))
     else:
         constants = _constants(module, inputs)
-        graph = _Tracer().trace(module, constants)
+        graph = _Tracer(module).trace(module, constants)
         names = list(inspect.signature(module.forward).parameters)
-        for name, node in zip(names, (n for n in graph.nodes if n.op == "placeholder"), strict=False):
+        for name, node in zip(
+            names, (n for n in graph.nodes if n.op == "placeholder"), strict=False
+        ):
             if name in constants:  # their placeholders have got other names
                 node.target = name
     graph._tracer_cls = None  # or pickling would need the tracer
