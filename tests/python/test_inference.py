@@ -301,6 +301,11 @@ def through_a_view(x: Tensor, model: Any, input: Tensor) -> Tensor:
     return x.relu()
 
 
+def through_two_views(x: Tensor, model: Any, input: Tensor) -> Tensor:
+    x.flatten(2).transpose(1, 2).mul_(3.0)
+    return x.relu()
+
+
 def of_the_input(x: Tensor, model: Any, input: Tensor) -> Tensor:
     copied = input * 1
     copied.sigmoid_()
@@ -314,7 +319,8 @@ def earlier_and_later(x: Tensor, model: Any, input: Tensor) -> Tensor:
 
 
 @pytest.mark.parametrize(
-    "code", [later_use, later_view, through_a_view, of_the_input, earlier_and_later]
+    "code",
+    [later_use, later_view, through_a_view, through_two_views, of_the_input, earlier_and_later],
 )
 def test_changes_in_place_are_seen_where_they_were(code: Any) -> None:
     optimized(Written(code).eval(), torch.randn(2, 4, 6, 7))

@@ -276,9 +276,9 @@ class _FusedConvNd(nn.Module):
             function = torch.ops.samepad.fused_conv
         # Looking buffers up as attributes takes nn.Module longer.
         tensors = self._buffers
-        return function(  # type: ignore[no-any-return]
+        return function(
             input,
-            tensors["weight"],
+            tensors["weight"],  # type: ignore[arg-type]
             tensors["bias"],
             residual,
             tensors["packed"],

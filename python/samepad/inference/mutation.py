@@ -17,10 +17,11 @@ from samepad.inference.tracing import is_elementwise, module_of, name_of, seen
 #: Functions and methods whose result may share the memory of their first operand.
 _ALIASING = frozenset(
     (
-        "chunk", "contiguous", "detach", "diagonal", "expand", "expand_as", "flatten", "flip",
-        "getattr", "getitem", "movedim", "narrow", "permute", "reshape", "reshape_as", "select",
-        "split", "squeeze", "swapaxes", "swapdims", "t", "tensor_split", "to", "transpose",
-        "type_as", "unbind", "unfold", "unflatten", "unsqueeze", "view", "view_as",
+        "adjoint", "as_strided", "broadcast_to", "chunk", "contiguous", "detach", "diagonal",
+        "expand", "expand_as", "flatten", "getattr", "getitem", "imag", "moveaxis", "movedim",
+        "narrow", "permute", "ravel", "real", "reshape", "reshape_as", "select", "split", "squeeze",
+        "swapaxes", "swapdims", "t", "tensor_split", "to", "transpose", "type_as", "unbind",
+        "unfold", "unflatten", "unsqueeze", "view", "view_as",
     )
 )  # fmt: skip
 _ALIASING_MODULES = (nn.Flatten, nn.Unflatten, nn.Identity, nn.modules.dropout._DropoutNd)
@@ -102,6 +103,16 @@ def _make_pure(graph: fx.GraphModule, node: fx.Node) -> bool:
     return True
 
 
+def _is_shared_view(graph: fx.GraphModule, value: fx.Node) -> bool:
+    """Whether a value may share memory with one that something else uses."""
+    while value.op not in ("placeholder", "get_attr") and _may_alias(graph, value):
+        bases = value.all_input_nodes
+        if len(bases) != 1 or len(bases[0].users) > 1:
+            return True
+        value = bases[0]
+    return value.op == "get_attr"
+
+
 def without_changes(graph: fx.GraphModule) -> str | None:
     """Let every node compute a new value instead of changing an operand.
 
@@ -118,10 +129,7 @@ def without_changes(graph: fx.GraphModule) -> str | None:
         doubt = f"{node.name} changes a value in place that others may share"
         if not isinstance(value, fx.Node):
             return doubt
-        is_view = value.op not in ("placeholder", "get_attr") and _may_alias(graph, value)
-        shared = value.op == "get_attr" or (
-            is_view and any(len(base.users) > 1 for base in value.all_input_nodes)
-        )
+        shared = _is_shared_view(graph, value)
         for user in list(value.users):
             if user is node:
                 continue
