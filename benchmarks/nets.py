@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from itertools import pairwise
 
 import keras
 import samepad
@@ -55,8 +56,7 @@ class UNet(nn.Module):
         self.down = nn.ModuleList(map(_block, (3, *widths[:-1]), widths))
         self.pool = samepad.SamePadMaxPool2d(2)
         self.up = nn.ModuleList(
-            samepad.SamePadConvTranspose2d(wide, narrow, 3, 2)
-            for narrow, wide in zip(widths[:-1], widths[1:], strict=True)
+            samepad.SamePadConvTranspose2d(wide, narrow, 3, 2) for narrow, wide in pairwise(widths)
         )
         self.join = nn.ModuleList(_block(2 * width, width) for width in widths[:-1])
         self.head = samepad.SamePadConv2d(widths[0], 2, 1)

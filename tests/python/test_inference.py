@@ -1,8 +1,12 @@
 """Tests samepad.optimize_for_inference."""
 
+import os
+
+os.environ.setdefault("KERAS_BACKEND", "tensorflow")
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+
 import copy
 import io
-import os
 import pickle
 import threading
 from collections.abc import Callable
@@ -703,6 +707,27 @@ def test_a_graph_that_asks_for_strides_keeps_its_layout() -> None:
     assert report.memory_format == torch.contiguous_format
 
 
+def test_layers_of_several_layers_are_looked_into() -> None:
+    separable = nn.Sequential(
+        samepad.SamePadSeparableConv2d(4, 6, 3, 2), nn.BatchNorm2d(6), nn.ReLU()
+    )
+    new, _ = optimized(trained(separable), torch.randn(2, 4, 6, 7))
+    assert ends(new) == [("identity", None), ("relu", None)]
+
+
+def test_graphs_in_graphs_are_looked_into() -> None:
+    inner = fx.symbolic_trace(nn.Sequential(nn.Conv2d(4, 4, 3), nn.BatchNorm2d(4)))
+    graph = fx.Graph()
+    input = graph.placeholder("images")
+    value = graph.call_module("inner", (input,))
+    graph.output(graph.call_function(torch.relu, (value,)))
+    outer = fx.GraphModule(nn.ModuleDict({"inner": inner}), graph)
+    new, report = optimized(trained(outer), torch.randn(2, 4, 6, 7))
+    assert operations(new) == ["FusedConv2d"]
+    assert report.layers[0].name.startswith("inner.")
+    assert_equal(new(images=torch.ones(1, 4, 5, 5)), outer(torch.ones(1, 4, 5, 5)))
+
+
 def random_model(seed: int) -> nn.Module:
     """Draw a net of convolutions, normalizations, activations and additions."""
     generator = torch.Generator().manual_seed(seed)
@@ -894,6 +919,37 @@ def test_onnx_models() -> None:
     new, _ = optimized(module, torch.randn(2, 3, 9, 8))
     assert ends(new) == [("hardswish", None), ("relu", "before")]
     assert new.meta == module.meta
+
+
+def test_keras_models() -> None:
+    import keras
+    from samepad.keras import to_torch
+
+    layers = keras.layers
+    input = keras.Input((16, 15, 3))
+    x = layers.Conv2D(8, 3, 2, padding="same", use_bias=False)(input)
+    x = layers.BatchNormalization()(x)
+    x = shortcut = layers.Activation("hard_silu")(x)
+    x = layers.ZeroPadding2D(((1, 0), (0, 1)))(x)
+    x = layers.DepthwiseConv2D(3, padding="valid")(x)
+    x = layers.ReLU(6.0)(x)
+    x = layers.SeparableConv2D(8, 3, padding="same", activation="leaky_relu")(x)
+    gate = layers.GlobalAveragePooling2D(keepdims=True)(x)
+    gate = layers.Conv2D(8, 1, activation="sigmoid")(gate)
+    x = layers.Multiply()([x, gate])
+    x = layers.Add()([x, layers.Conv2D(8, (2, 2))(shortcut)])
+    output = layers.Conv2DTranspose(4, 3, 2, padding="same")(x)
+    model = keras.Model(input, [output, layers.Dense(3)(layers.Flatten()(x))])
+    for input_layout, shape in (("torch", (2, 3, 16, 15)), ("keras", (2, 16, 15, 3))):
+        module = trained(to_torch(model, input_layout))
+        new, _ = optimized(module, torch.randn(shape))
+        found = [activation for activation, _ in ends(new)]
+        assert sorted(found) == sorted(
+            ["hardswish", "clamp", "identity", "leaky_relu", "sigmoid", "identity"]
+        )
+        assert not any(isinstance(layer, nn.BatchNorm2d) for layer in new.modules())
+        assert "mul_" in operations(new)
+        assert new.meta == module.meta
 
 
 def test_says_what_was_done() -> None:

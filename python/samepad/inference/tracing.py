@@ -79,21 +79,26 @@ def is_activation(module: nn.Module) -> bool:
     return _found[module]
 
 
+def _is_leaf(module: nn.Module) -> bool:
+    """Whether a module stays one node of the graph: a layer, an activation, or one with hooks."""
+    return (
+        isinstance(module, (_ConvNd, _BatchNorm, Padded))
+        or has_hooks(module)
+        or is_activation(module)
+        or fx.Tracer().is_leaf_module(module, "")
+    )
+
+
 class _Tracer(fx.Tracer):
-    """Keeps layers, activations and modules with hooks whole."""
+    """Keeps layers whole, and graphs of other origin, which are inlined afterwards."""
 
     def __init__(self, module: nn.Module) -> None:
         super().__init__()
         # While torch.fx traces, modules can't be called to see what they compute.
-        self._activations = {part for part in module.modules() if is_activation(part)}
+        self._leaves = {part for part in module.modules() if _is_leaf(part)}
 
-    def is_leaf_module(self, module: nn.Module, qualified_name: str) -> bool:
-        return (
-            isinstance(module, (_ConvNd, _BatchNorm, Padded, fx.GraphModule))
-            or super().is_leaf_module(module, qualified_name)
-            or has_hooks(module)
-            or module in self._activations
-        )
+    def is_leaf_module(self, module: nn.Module, _: str) -> bool:
+        return module in self._leaves or isinstance(module, fx.GraphModule)
 
 
 def _constants(module: nn.Module, inputs: Sequence[Any]) -> dict[str, Any]:
@@ -112,29 +117,61 @@ def _constants(module: nn.Module, inputs: Sequence[Any]) -> dict[str, Any]:
     return constants
 
 
+def _graph_of(module: nn.Module, inputs: Sequence[Any]) -> fx.Graph:
+    if isinstance(module, fx.GraphModule):
+        graph = fx.Graph()
+        copied: dict[fx.Node, fx.Node] = {}
+        graph.output(graph.graph_copy(module.graph, copied))
+        for old, new in copied.items():
+            new.target = old.target  # of arguments, a copy changes the names
+        graph.set_codegen(copy.copy(module.graph._codegen))
+        return graph
+    constants = _constants(module, inputs)
+    graph = _Tracer(module).trace(module, constants)
+    names = list(inspect.signature(module.forward).parameters)
+    placeholders = (node for node in graph.nodes if node.op == "placeholder")
+    for name, node in zip(names, placeholders, strict=False):
+        if name in constants:  # their placeholders have got other names
+            node.target = name
+    return graph
+
+
+def _inline(graph: fx.Graph, module: nn.Module) -> None:
+    """Replace the calls of modules that are no leaves by their graphs, as far as there are any."""
+    for node in graph.nodes:  # the nodes that are inserted come before the present one
+        if node.op != "call_module":
+            continue
+        called = module.get_submodule(str(node.target))
+        if _is_leaf(called) or (node.kwargs and isinstance(called, fx.GraphModule)):
+            continue
+        try:
+            inner = _graph_of(called, node.args)
+        except Exception:  # a module's code may raise any error when it is given proxies
+            continue
+        _inline(inner, called)
+        placeholders = [each for each in inner.nodes if each.op == "placeholder"]
+        result = next(each for each in inner.nodes if each.op == "output").args[0]
+        if len(placeholders) != len(node.args) or not isinstance(result, fx.Node) or node.kwargs:
+            continue
+        copied: dict[fx.Node, Any] = dict(zip(placeholders, node.args, strict=True))
+        with graph.inserting_before(node):
+            value = graph.graph_copy(inner, copied)
+        for old, new in copied.items():
+            if old.op in ("call_module", "get_attr"):
+                new.target = f"{node.target}.{old.target}"
+        assert isinstance(value, fx.Node)
+        node.replace_all_uses_with(value)
+        graph.erase_node(node)
+
+
 def trace(module: nn.Module, inputs: Sequence[Any]) -> fx.GraphModule:
     """Return a module's graph, which shares the module's layers; each value is `Seen`.
 
     Raises:
         Exception: Any kind of error, if the module can't be traced.
     """
-    if isinstance(module, fx.GraphModule):
-        graph = fx.Graph()
-        copied: dict[fx.Node, fx.Node] = {}
-        output = graph.graph_copy(module.graph, copied)
-        graph.output(output)
-        for old, new in copied.items():
-            new.target = old.target  # of arguments, a copy changes the names
-        graph.set_codegen(copy.copy(module.graph._codegen))
-    else:
-        constants = _constants(module, inputs)
-        graph = _Tracer(module).trace(module, constants)
-        names = list(inspect.signature(module.forward).parameters)
-        for name, node in zip(
-            names, (n for n in graph.nodes if n.op == "placeholder"), strict=False
-        ):
-            if name in constants:  # their placeholders have got other names
-                node.target = name
+    graph = _graph_of(module, inputs)
+    _inline(graph, module)
     graph._tracer_cls = None  # or pickling would need the tracer
     traced = fx.GraphModule(module, graph, type(module).__name__)
     traced.meta.update(getattr(module, "meta", {}))
