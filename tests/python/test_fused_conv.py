@@ -88,7 +88,7 @@ def test_computes_every_activation_in_every_layout_with_every_residual(
         (None, "before", "after"), (False, True), (1, 6), (torch.float32, torch.float64)
     ):
         layer = FUSED[dimensions - 1](
-            6, 18, 3, 2, groups=groups, activation=activation, parameters=parameters,
+            6, 18, 3, 2, groups=groups, activation=activation, activation_parameters=parameters,
             residual=residual, dtype=dtype,
         )  # fmt: skip
         if channels_last and dimensions > 1:
@@ -272,7 +272,9 @@ def test_compiles_as_a_whole() -> None:
 
 def test_says_what_it_computes() -> None:
     shown = repr(
-        Fused(3, 8, 3, activation="clamp", parameters=(0, 6), residual="before", bias=False)
+        Fused(
+            3, 8, 3, activation="clamp", activation_parameters=(0, 6), residual="before", bias=False
+        )
     )
     assert shown == (
         "FusedConv2d(3, 8, kernel_size=(3, 3), stride=(1, 1), padding=same, bias=False, "
@@ -306,16 +308,20 @@ BAD: list[tuple[Callable[[], object], type[Exception], str]] = [
     (lambda: Fused(3, 4, 3, activation=3), ValueError, "activation must be one of"),  # type: ignore[arg-type]
     (lambda: Fused(3, 4, 3, activation="clamp"), ValueError, r"'clamp' must be \(low, high\), but"),
     (
-        lambda: Fused(3, 4, 3, parameters=(1,)),
+        lambda: Fused(3, 4, 3, activation_parameters=(1,)),
         ValueError,
         r"parameters of 'identity' must be \(\), but got \(1.0,\)",
     ),
     (
-        lambda: Fused(3, 4, 3, activation="elu", parameters=("a",)),  # type: ignore[arg-type]
+        lambda: Fused(3, 4, 3, activation="elu", activation_parameters=("a",)),  # type: ignore[arg-type]
         TypeError,
         "parameters must be a tuple of numbers, not",
     ),
-    (lambda: Fused(3, 4, 3, activation="elu", parameters=1), TypeError, "must be a tuple of"),  # type: ignore[arg-type]
+    (
+        lambda: Fused(3, 4, 3, activation="elu", activation_parameters=1),
+        TypeError,
+        "must be a tuple of",
+    ),  # type: ignore[arg-type]
     (lambda: Fused(3, 4, 3, residual="first"), ValueError, "None, 'before' or 'after', not 'fi"),
     (lambda: Fused(3, 4, 3, padding="sam"), ValueError, "Invalid padding string 'sam'"),
     (lambda: Fused(3, 4, 3, groups=2), ValueError, "groups"),

@@ -67,10 +67,12 @@ def checked(name: object, parameters: Any) -> tuple[float, ...]:
     try:
         values = tuple(float(value) for value in parameters)
     except (TypeError, ValueError):
-        raise TypeError(f"parameters must be a tuple of numbers, not {parameters!r}") from None
+        raise TypeError(
+            f"activation_parameters must be a tuple of numbers, not {parameters!r}"
+        ) from None
     if len(values) != len(names):
         expected = f"({', '.join(names)}{',' if len(names) == 1 else ''})"
-        raise ValueError(f"parameters of {name!r} must be {expected}, but got {values}")
+        raise ValueError(f"activation_parameters of {name!r} must be {expected}, but got {values}")
     return values
 
 

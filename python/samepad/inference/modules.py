@@ -104,7 +104,7 @@ class _FusedConvNd(nn.Module):
         groups: int = 1,
         bias: bool = True,
         activation: str = "identity",
-        parameters: tuple[float, ...] = (),
+        activation_parameters: tuple[float, ...] = (),
         residual: str | None = None,
         device: torch.device | str | int | None = None,
         dtype: torch.dtype | None = None,
@@ -124,7 +124,7 @@ class _FusedConvNd(nn.Module):
         )
         super().__init__()
         self._take(conv, conv.weight.detach(), None if not bias else conv.bias.detach())  # type: ignore[union-attr]
-        self._end_with(activation, checked(activation, parameters), residual)
+        self._end_with(activation, checked(activation, activation_parameters), residual)
 
     def _take(self, conv: _ConvNd, weight: Tensor, bias: Tensor | None) -> None:
         """Take a convolution's settings, with this weight and bias."""
@@ -159,7 +159,7 @@ class _FusedConvNd(nn.Module):
         conv: nn.Module,
         norm: nn.Module | None = None,
         activation: str | nn.Module = "identity",
-        parameters: tuple[float, ...] = (),
+        activation_parameters: tuple[float, ...] = (),
         residual: str | None = None,
         padding: Padding | None = None,
     ) -> Fused:
@@ -170,7 +170,7 @@ class _FusedConvNd(nn.Module):
             norm: nn.BatchNorm*d in eval mode with running statistics, or None. It is folded into
                 the weight and bias, in float64.
             activation: The name of an activation, or a module that computes one.
-            parameters: The activation's parameters, where it is given by its name.
+            activation_parameters: Its parameters, where it is given by its name.
             residual: Where the residual is added: see the class.
             padding: Replaces the convolution's padding, if not None.
 
@@ -178,7 +178,7 @@ class _FusedConvNd(nn.Module):
             The new module. Without a `norm`, it shares the memory of the convolution's parameters.
 
         Raises:
-            TypeError: `conv` or `norm` is of another class; `parameters` are not numbers.
+            TypeError: `conv` or `norm` is of another class; `activation_parameters` are no numbers.
             ValueError: `conv` has another number of dimensions or is one that can't be fused, the
                 normalization has no running statistics or is in training mode, or the activation
                 or residual is not known.
@@ -197,7 +197,7 @@ class _FusedConvNd(nn.Module):
                 f"conv has {len(conv.kernel_size)} spatial dimensions, but {cls.__name__} has "
                 f"{cls._dimensions}"
             )
-        name, values = _named_activation(activation, parameters)
+        name, values = _named_activation(activation, activation_parameters)
         new = cls.__new__(cls)
         nn.Module.__init__(new)
         new._take(conv, *folded_tensors(conv, norm))  # type: ignore[arg-type]
@@ -212,7 +212,7 @@ class _FusedConvNd(nn.Module):
         cls: type[Fused],
         norm: nn.Module,
         activation: str | nn.Module = "identity",
-        parameters: tuple[float, ...] = (),
+        activation_parameters: tuple[float, ...] = (),
         residual: str | None = None,
     ) -> Fused:
         """Make the module that computes what a normalization and an activation after it compute.
@@ -222,11 +222,11 @@ class _FusedConvNd(nn.Module):
         Args:
             norm: nn.BatchNorm*d in eval mode with running statistics.
             activation: As in `from_conv`.
-            parameters: As in `from_conv`.
+            activation_parameters: As in `from_conv`.
             residual: Where the residual is added: see the class.
 
         Raises:
-            TypeError: `norm` is of another class; `parameters` are not numbers.
+            TypeError: `norm` is of another class; `activation_parameters` are not numbers.
             ValueError: The normalization has no running statistics or is in training mode, or the
                 activation or residual is not known.
         """
@@ -237,7 +237,7 @@ class _FusedConvNd(nn.Module):
         assert norm.running_mean is not None
         scale, shift = scale_and_shift(norm)
         dtype, channels = norm.running_mean.dtype, norm.num_features
-        name, values = _named_activation(activation, parameters)
+        name, values = _named_activation(activation, activation_parameters)
         new = cls(
             channels,
             channels,
@@ -245,7 +245,7 @@ class _FusedConvNd(nn.Module):
             padding=0,
             groups=channels,
             activation=name,
-            parameters=values,
+            activation_parameters=values,
             residual=residual,
             device=scale.device,
             dtype=dtype,
@@ -378,8 +378,8 @@ _DOC = """Convolution, residual and activation in one pass, for inference; made 
         groups: Number of groups; divides both channel counts.
         bias: Whether there is a bias.
         activation: {activations}.
-        parameters: Of the activation: (low, high) of "clamp", (slope,) of "leaky_relu", (alpha,) of
-            "elu"; the others have none.
+        activation_parameters: (low, high) of "clamp", (slope,) of "leaky_relu", (alpha,) of "elu";
+            the others have none.
         residual: Where the second argument of a call is added: "before" the activation or "after"
             it; None if there is no second argument.
         device: Device of the weight and bias.
@@ -397,7 +397,7 @@ _DOC = """Convolution, residual and activation in one pass, for inference; made 
             for train(True); or as SamePadConv{d}d.
 
     Example:
-        >>> layer = FusedConv{d}d(3, 8, 3, stride=2, activation="clamp", parameters=(0, 6))
+        >>> layer = FusedConv{d}d(3, 8, 3, stride=2, activation="silu")
         >>> layer(torch.randn(1, 3{example_in})).shape
         torch.Size([1, 8{example_out}])
     """

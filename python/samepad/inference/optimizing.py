@@ -304,25 +304,30 @@ def optimize_for_inference(
         >>> print(report)
     """
     _check(model, example_inputs, memory_format)
-    original = _Optimizer(model, example_inputs, None)
+    # Tensors that are made in inference mode could not be changed outside of it any more.
+    with torch.inference_mode(False), torch.no_grad():
+        new, report = _optimized(model, example_inputs, memory_format)
+    return (new, report) if return_report else new
+
+
+def _optimized(
+    model: nn.Module, inputs: tuple[Any, ...], memory_format: torch.memory_format | None
+) -> tuple[nn.Module, InferenceReport]:
+    original = _Optimizer(model, inputs, None)
     try:
         expected = original.run()
     except Exception as error:  # a model's code may raise any error
         raise ValueError(
-            f"the model can't run on the example inputs ({_describe(example_inputs)}): {error}"
+            f"the model can't run on the example inputs ({_describe(inputs)}): {error}"
         ) from error
-    new = copy.deepcopy(model).requires_grad_(False)
-    new = split_norms(convert(new))
-    optimizer = _Optimizer(new, example_inputs, expected)
+    new = split_norms(convert(copy.deepcopy(model).requires_grad_(False)))
+    optimizer = _Optimizer(new, inputs, expected)
     optimizer.optimize(new, "")
     times = optimizer.choose_layout(memory_format)
-    if not return_report:
-        return optimizer.model
     (before,) = layout.seconds(original.run, [lambda: None])
-    last = optimizer.channels_last
     report = InferenceReport(
         tuple(optimizer.reports),
-        torch.channels_last if last else torch.contiguous_format,
+        torch.channels_last if optimizer.channels_last else torch.contiguous_format,
         {"original": before, **times},
         _difference(optimizer.run(), expected),
     )
