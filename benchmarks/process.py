@@ -16,7 +16,14 @@ ALLOCATOR = {
 SETTINGS = ALLOCATOR | {"KERAS_BACKEND": "torch", "TF_CPP_MIN_LOG_LEVEL": "3"}
 
 #: Packages whose versions matter to the figures.
-COMPETITORS = ("timm", "efficientnet-pytorch", "keras", "onnxruntime", "tensorflow-cpu")
+COMPETITORS = (
+    "timm",
+    "efficientnet-pytorch",
+    "keras",
+    "onnxruntime",
+    "openvino",
+    "tensorflow-cpu",
+)
 
 
 def restart_with_settings(module: str) -> None:

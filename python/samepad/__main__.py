@@ -2,6 +2,7 @@
 
 import argparse
 import io
+import itertools
 import math
 import platform
 import sys
@@ -15,6 +16,7 @@ import samepad
 from samepad import _build
 from samepad._comparison import Settings, compare
 from samepad._files import opener
+from samepad._optimization import describe
 from samepad._writing import UnfinishedError, refusal, write_together
 from samepad.source import write_source
 
@@ -48,20 +50,27 @@ def weights_of(output: Path) -> Path:
 
 
 def convert(
-    file: Path, output: Path, layout: Any, class_name: str, settings: Settings, force: bool
+    file: Path,
+    output: Path,
+    layout: Any,
+    class_name: str,
+    settings: Settings,
+    force: bool,
+    optimize: bool,
 ) -> int:
     """Write a .py file and the weights beside it, unless the outputs differ; exit status."""
+    steps = itertools.count(1)
 
-    def step(number: int, what: str) -> None:
-        print(f"[{number}/4] {what}", file=sys.stderr)
+    def step(what: str) -> None:
+        print(f"[{next(steps)}/{5 if optimize else 4}] {what}", file=sys.stderr)
 
-    step(1, f"loading {file}")
+    step(f"loading {file}")
     opened = opener(file)(file)
-    step(2, "converting")
+    step("converting")
     model = opened(layout)
     module = model.module
     source = write_source(module, class_name)
-    step(3, "comparing outputs for random input")
+    step("comparing outputs for random input")
     result = compare(model, settings)
 
     counts = Counter(
@@ -79,7 +88,10 @@ def convert(
             file=sys.stderr,
         )
         return 1
-    step(4, f"writing {output}")
+    if optimize:
+        step("optimizing for inference")
+        print("\n".join(describe(model, result.inputs)))
+    step(f"writing {output}")
     weights = io.BytesIO()
     torch.save(module.state_dict(), weights)
     files = {output: source.encode(), weights_of(output): weights.getvalue()}
@@ -175,6 +187,12 @@ def main(arguments: list[str] | None = None) -> int:
     command.add_argument(
         "--force", action="store_true", help="replace output files that are there already"
     )
+    command.add_argument(
+        "--optimize",
+        action="store_true",
+        help="also show what samepad.optimize_for_inference makes of the module, and how fast both "
+        "are on the inputs that were compared; what is written stays the same",
+    )
     options = parser.parse_args(arguments)
     if options.command == "info":
         return info()
@@ -198,6 +216,7 @@ def main(arguments: list[str] | None = None) -> int:
             options.class_name,
             settings,
             options.force,
+            options.optimize,
         )
     except (ValueError, OSError, UnfinishedError) as error:
         print(f"error: {error}", file=sys.stderr)

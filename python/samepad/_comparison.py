@@ -95,6 +95,8 @@ class Result:
     right: bool
     #: Lines to print for the user.
     report: list[str]
+    #: The inputs for which outputs were compared.
+    inputs: list[Tensor]
 
 
 def compare(model: Model, settings: Settings) -> Result:
@@ -122,6 +124,7 @@ def compare(model: Model, settings: Settings) -> Result:
         f"{given.name} {array.dtype} {array.shape}"
         for given, array in zip(model.inputs, arrays, strict=True)
     )
+    inputs = [_tensor(array) for array in arrays]
     report = [
         f"compared with {model.runtime} for {', '.join(described)}",
         f"largest difference of outputs, relative: {_largest(differences):.1e}",
@@ -133,18 +136,18 @@ def compare(model: Model, settings: Settings) -> Result:
         return [settings.atol + settings.rtol * scale + step for (_, scale), step in pairs]
 
     if _are_small(differences, limits_of(differences)):
-        return Result(True, report)
+        return Result(True, report, inputs)
     if model.note:
         report.append(model.note)
     if any(steps):  # float64 shows how exact single precision is, but not how steps are rounded
-        return Result(False, report)
+        return Result(False, report, inputs)
 
     wide = [array.astype(np.float64) if _is_real(array.dtype) else array for array in arrays]
     try:
         exact = _ours(model, in_double(model.module), wide)
     except Exception as error:  # any kind of error, as above
         report.append(f"the module cannot be computed in float64: {reason(error)}")
-        return Result(False, report)
+        return Result(False, report, inputs)
     of_ours, of_theirs = _differences(ours, exact), _differences(theirs, exact)
     limits = limits_of(of_ours)
     report.append(
@@ -163,7 +166,7 @@ def compare(model: Model, settings: Settings) -> Result:
         right = right and _are_small(between, limits)
     if right:
         report.append("so the module is right: no further from float64 than single precision is")
-    return Result(right, report)
+    return Result(right, report, inputs)
 
 
 def _are_small(differences: list[Difference], limits: list[float]) -> bool:

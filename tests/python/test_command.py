@@ -457,3 +457,18 @@ def test_usage(arguments: list[str], message: str, capsys: pytest.CaptureFixture
         command.main(arguments)
     assert raised.value.code == 2
     assert message in capsys.readouterr().err
+
+
+def test_convert_shows_what_optimizing_gains(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    small().save(tmp_path / "saved.keras")
+    arguments = ["convert", str(tmp_path / "saved.keras"), "-o", str(tmp_path / "net.py")]
+    assert command.main([*arguments, "--optimize"]) == 0
+    printed, steps = capsys.readouterr()
+    assert "SamePadConv2d + relu -> FusedConv2d" in printed
+    assert "times on the example inputs: original" in printed
+    assert "[4/5] optimizing for inference" in steps
+    assert "Fused" not in (tmp_path / "net.py").read_text()
+    assert command.main([*arguments, "--force"]) == 0
+    assert "optimized" not in capsys.readouterr().out

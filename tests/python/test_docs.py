@@ -36,6 +36,7 @@ def test_there_are_guides() -> None:
     guides = {
         "converting",
         "exporting-and-quantizing",
+        "inference",
         "modules",
         "porting-from-jax",
         "porting-from-keras",
