@@ -21,7 +21,7 @@ struct Choice {
 /// Chooses among the plans that can run: the fastest as measured for these sizes if measuring is
 /// enabled (`backends::benchmark`). Otherwise, of those that have an advantage, it is the one that
 /// the cost model estimates to be the fastest on a CPU, and the first of the table on other
-/// devices.
+/// devices. If none has an advantage, it is the first that can run.
 Choice choose_plan(const ConvProblem& problem, Purpose purpose);
 inline Choice choose_plan(const ConvProblem& problem) {
   return choose_plan(problem, purpose_of(problem));

@@ -30,27 +30,35 @@ struct Plan {
   /// Says what the plan does, in one sentence for users.
   const char* summary;
 
-  /// Whether this project's own kernels run, rather than PyTorch's convolutions.
+  /// Whether kernels::kDenseKernels or kDepthwiseKernels run. Fused convolutions are then computed
+  /// by own_run_fused, compiled graphs choose the plan when they run, and the plan does not run
+  /// where PyTorch's result is promised bit for bit. False for everything else.
   bool own_kernels;
 
   /// Whether the plan supports convolutions of this kind, that is, of this type, device and number
   /// of dimensions. Sizes may still be symbolic.
   bool (*takes)(const ConvProblem& problem);
 
-  /// Whether the plan can compute this particular convolution.
+  /// Whether the plan can compute this particular convolution, in every respect: also its fill, and
+  /// whether its sizes and pads are known, which they need not be. The functions below rely on it.
   bool (*can_run)(const ConvProblem& problem);
 
-  /// Why this plan, which can run, may be the one to choose; null if it should not be chosen.
+  /// Why this plan, which can run, may be the one to choose. Null if another should be preferred:
+  /// it is then chosen only if it is forced, if it was measured to be the fastest, or as the first
+  /// of the table that can run where no plan has an advantage.
   const char* (*advantage)(const ConvProblem& problem);
 
   /// The work of the plan, which can run, on a CPU. Of the plans that have an advantage the one is
   /// chosen whose work takes the least time; on other devices the first of the table.
   Work (*work)(const ConvProblem& problem);
 
+  /// Computes the output, with a batch, in the input's type and the layout that
+  /// `problem.output_format()` names: a new tensor, which callers may change. Autograd has to be
+  /// able to differentiate it, or it is wrapped by `differentiable` (autograd/differentiable.h).
   at::Tensor (*run)(const ConvProblem& problem);
 
-  /// Computes the gradients of a convolution that the plan can run and that is padded with a known
-  /// number of zeros. `gradient` is the output's gradient.
+  /// In the backward pass of compiled graphs, computes the gradients of a convolution that the plan
+  /// can run and that is padded with a known number of zeros. `gradient` is the output's gradient.
   Gradients (*gradients)(const ConvProblem& problem, const at::Tensor& gradient,
                          GradientMask wanted);
 
