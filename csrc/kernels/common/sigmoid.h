@@ -6,10 +6,10 @@
 
 namespace samepad::kernels::SAMEPAD_ISA {
 
-/// exp(x) within a few units in the last place, for x in [-87, 88]; x outside is taken for the nearest
-/// limit, and NaN stays NaN. Since x = n ln 2 + r with an integer n and |r| <= ln 2 / 2, exp(x) is
-/// 2^n exp(r), and few terms of the series of exp(r) are enough. The method is Cephes's (Moshier,
-/// expf.c): ln 2 is split in two, so that r has no rounding error.
+/// exp(x) within a few units in the last place, for x in [-87, 88]; x outside is taken for the
+/// nearest limit, and NaN stays NaN. Since x = n ln 2 + r with an integer n and |r| <= ln 2 / 2,
+/// exp(x) is 2^n exp(r), and few terms of the series of exp(r) are enough. The method is Cephes's
+/// (Moshier, expf.c): ln 2 is split in two, so that r has no rounding error.
 inline Vec<float> bounded_exp(const Vec<float>& x) {
   using V = Vec<float>;
   const V bounded = at::vec::clamp(x, V(-87), V(88));
@@ -26,8 +26,8 @@ inline Vec<float> bounded_exp(const Vec<float>& x) {
   return series * at::vec::cast<float>(exponent << Vec<int32_t>(int32_t{kMantissaBits}));
 }
 
-/// 1 / x for x >= 1, within a few units in the last place: a division would take most of the time of a
-/// sigmoid.
+/// 1 / x for x >= 1, within a few units in the last place: a division would take most of the time
+/// of a sigmoid.
 inline Vec<float> fast_reciprocal(const Vec<float>& x) {
 #ifdef CPU_CAPABILITY_AVX512
   // One step of Newton's method doubles the 14 bits of the CPU's estimate.

@@ -12,6 +12,7 @@
 #include <utility>
 
 #include "../common/finish.h"
+#include "../common/prefetch.h"
 #include "../common/vectors.h"
 #include "../common/workspace.h"
 #include "band.h"
@@ -259,8 +260,15 @@ class PixelBand {
       for (int64_t k = 0; k < products; k += kTileDepth) {
         const int64_t depth = std::min(kTileDepth, products - k);
         const T* factors = packed_;
+        // The next weights, which are fetched meanwhile: there may be few pixels, and the weights
+        // of a network come from memory.
+        Region<T> next{};
         if (weight.packed) {
-          factors = weight.data + f * products + k * ceil_div(filters, kLanes<T>) * kLanes<T>;
+          const int64_t pitch = ceil_div(filters, kLanes<T>) * kLanes<T>;
+          factors = weight.data + f * products + k * pitch;
+          const T* const rest = factors + depth * pitch;
+          const T* const end = weight.data + part_.filters[1] * products;
+          next = {rest, rest + std::clamp<int64_t>(end - rest, 0, kTileDepth * pitch)};
         } else {
           pack_block(weight.data + f * products, filters, products, k, k + depth, packed_);
         }
@@ -270,7 +278,7 @@ class PixelBand {
         with_vectors(ceil_div(filters, kLanes<T>), [&](auto vectors) {
           add_products<vectors>(sources, offsets + k, depth, factors,
                                 step % kSpan == 0 ? start_ : nullptr, beside ? nullptr : end,
-                                targets_, filters);
+                                targets_, filters, next);
         });
         const bool ends = (step + 1) % kSpan == 0 || completes;
         for (int64_t p = 0; beside && ends && p < pixels_; ++p) {
@@ -289,10 +297,12 @@ class PixelBand {
   template <int kVectors>
   void add_products(const T* const* sources, const int64_t* offsets, int64_t depth,
                     const T* factors, const T* start, const Epilogue<T>* epilogue,
-                    T* const* targets, int64_t filters) const {
+                    T* const* targets, int64_t filters, Region<T> next) const {
     const int64_t last = filters - (kVectors - 1) * kLanes<T>;
     constexpr int64_t kPixels = kTilePixels<kVectors>;
+    next.share(ceil_div(pixels_, kPixels));
     for (int64_t p = 0; p < pixels_; p += kPixels) {
+      next.fetch();
       const int64_t count = std::min(kPixels, pixels_ - p);
       kTileSums<T, kVectors>[count - 1](sources + p, offsets, depth, factors, start, targets + p,
                                         last);
