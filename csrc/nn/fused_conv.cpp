@@ -22,7 +22,7 @@ void FusedConvNdImpl<D, Derived>::reset() {
   detail::register_parameters(*this, options.out_channels(),
                               options.in_channels() / options.groups());
   detail::draw_parameters(*this);
-  for (at::Tensor& parameter : this->parameters()) {
+  for (const at::Tensor& parameter : this->parameters()) {
     parameter.requires_grad_(false);
   }
   this->eval();

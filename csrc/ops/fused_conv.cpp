@@ -172,17 +172,19 @@ const auto& fused_conv_operator() {
   return op;
 }
 
-at::Tensor output_without_gradient(
-    const at::Tensor& input, const at::Tensor& weight, const std::optional<at::Tensor>& bias,
-    const std::optional<at::Tensor>& residual, const std::optional<at::Tensor>& packed,
-    std::optional<std::string_view> mode, c10::SymIntArrayRef pads, c10::SymIntArrayRef stride,
-    c10::SymIntArrayRef dilation, const c10::SymInt& groups, std::string_view activation,
-    at::ArrayRef<double> parameters, bool residual_last) {
+at::Tensor output_without_gradient(const at::Tensor& input, const at::Tensor& weight,
+                                   const std::optional<at::Tensor>& bias,
+                                   const std::optional<at::Tensor>& residual,
+                                   const std::optional<at::Tensor>& packed,
+                                   std::optional<std::string_view> mode, c10::SymIntArrayRef pads,
+                                   c10::SymIntArrayRef stride, c10::SymIntArrayRef dilation,
+                                   const c10::SymInt& groups, std::string_view activation,
+                                   at::ArrayRef<double> parameters, bool residual_last) {
   const auto requires_gradient = [](const at::Tensor& tensor) { return tensor.requires_grad(); };
-  const bool wanted = at::GradMode::is_enabled() &&
-                      (requires_gradient(input) || requires_gradient(weight) ||
-                       (bias && requires_gradient(*bias)) ||
-                       (residual && requires_gradient(*residual)));
+  const bool wanted =
+      at::GradMode::is_enabled() &&
+      (requires_gradient(input) || requires_gradient(weight) ||
+       (bias && requires_gradient(*bias)) || (residual && requires_gradient(*residual)));
   TORCH_CHECK(!wanted,
               "fused convolutions are for inference and have no gradients, but a tensor requires "
               "its gradient; call them in torch.no_grad() or torch.inference_mode(), or use the "
@@ -221,9 +223,9 @@ at::Tensor fused_conv(const at::Tensor& input, const at::Tensor& weight,
   const auto pads = modes == nullptr ? padding.amounts(weight.dim() - 2) : at::IntArrayRef();
   return detail::fused_conv_operator().call(
       input, weight, bias, residual, packed,
-      modes == nullptr ? std::nullopt : std::optional(modes->text()), c10::fromIntArrayRefSlow(pads),
-      expanded(stride), expanded(dilation), groups, activation.name, activation.parameters,
-      activation.residual_last);
+      modes == nullptr ? std::nullopt : std::optional(modes->text()),
+      c10::fromIntArrayRefSlow(pads), expanded(stride), expanded(dilation), groups, activation.name,
+      activation.parameters, activation.residual_last);
 }
 
 std::optional<at::Tensor> packed_weight(const at::Tensor& weight, int64_t groups,

@@ -41,14 +41,11 @@ struct FusedActivation {
 /// \param packed        what `packed_weight` has returned for this weight. It is ignored if it was
 ///                      packed for another instruction set.
 /// \throws c10::Error   if an argument does not fit, naming it, and if a gradient is wanted.
-SAMEPAD_API at::Tensor fused_conv(const at::Tensor& input, const at::Tensor& weight,
-                                  const std::optional<at::Tensor>& bias = {},
-                                  at::IntArrayRef stride = 1,
-                                  const Padding& padding = PadMode::same,
-                                  at::IntArrayRef dilation = 1, int64_t groups = 1,
-                                  const FusedActivation& activation = {},
-                                  const std::optional<at::Tensor>& residual = {},
-                                  const std::optional<at::Tensor>& packed = {});
+SAMEPAD_API at::Tensor fused_conv(
+    const at::Tensor& input, const at::Tensor& weight, const std::optional<at::Tensor>& bias = {},
+    at::IntArrayRef stride = 1, const Padding& padding = PadMode::same,
+    at::IntArrayRef dilation = 1, int64_t groups = 1, const FusedActivation& activation = {},
+    const std::optional<at::Tensor>& residual = {}, const std::optional<at::Tensor>& packed = {});
 
 /// Packs a weight (O, C / groups, kernel...) in the order in which the kernels of this CPU read it,
 /// for inputs in channels_last or not. The result is only for `fused_conv`. Returns nothing if the

@@ -59,11 +59,14 @@ class EpilogueOf {
   Epilogue<T> epilogue_;
 };
 
-/// Whether a packed weight was given, and it has these sizes and this type.
-inline bool is_packed_as(const std::optional<at::Tensor>& packed, at::IntArrayRef sizes,
-                         at::ScalarType type) {
-  return packed && packed->sizes() == sizes && packed->scalar_type() == type &&
-         packed->is_contiguous();
+/// The elements of a packed weight; null if none was given or if it has other sizes or another
+/// type.
+template <class T>
+const T* packed_data(const std::optional<at::Tensor>& packed, at::IntArrayRef sizes) {
+  const bool fits = packed && packed->sizes() == sizes &&
+                    packed->scalar_type() == c10::CppTypeToScalarType<T>::value &&
+                    packed->is_contiguous();
+  return fits ? packed->const_data_ptr<T>() : nullptr;
 }
 
 }  // namespace samepad::kernels

@@ -312,8 +312,8 @@ DenseWeight<T> pixel_weight(const ConvShape& shape, const at::Tensor& weight,
                             const std::optional<at::Tensor>& packed, Workspace& workspace) {
   constexpr int64_t kManyBands = 3;
   const int64_t products = shape.channels * shape.taps();
-  if (is_packed_as(packed, packed_sizes<T>(shape.filters, products), weight.scalar_type())) {
-    return {packed->const_data_ptr<T>(), /*channels_last=*/true, /*packed=*/true};
+  if (const T* const data = packed_data<T>(packed, packed_sizes<T>(shape.filters, products))) {
+    return {data, /*channels_last=*/true, /*packed=*/true};
   }
   const DenseWeight<T> given{weight.const_data_ptr<T>(), !weight.is_contiguous(), false};
   if (Parts(shape, /*channels_last=*/true, 1).bands() < kManyBands) {

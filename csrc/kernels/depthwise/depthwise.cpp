@@ -45,13 +45,13 @@ void transpose(const From* from, int64_t rows, int64_t columns, To* to) {
 /// The weight in the order and type that a kernel expects.
 template <class T>
 const Accumulator<T>* ordered_weight(const DepthwiseKernels<T>& run, const ConvShape& shape,
-                                    bool pixels, const at::Tensor& weight,
-                                    const std::optional<at::Tensor>& packed,
-                                    Workspace& workspace) {
+                                     bool pixels, const at::Tensor& weight,
+                                     const std::optional<at::Tensor>& packed,
+                                     Workspace& workspace) {
   using Acc = Accumulator<T>;
-  if (pixels && is_packed_as(packed, {shape.taps(), shape.channels},
-                             c10::CppTypeToScalarType<Acc>::value)) {
-    return packed->const_data_ptr<Acc>();
+  if (const Acc* const data = packed_data<Acc>(packed, {shape.taps(), shape.channels});
+      pixels && data != nullptr) {
+    return data;
   }
   const T* const given = weight.const_data_ptr<T>();
   if constexpr (std::is_same_v<T, Acc>) {
@@ -118,16 +118,14 @@ at::Tensor output(const ConvShape& shape, at::MemoryFormat memory_format, const 
   DepthwiseTypes::dispatch(input.scalar_type(), [&]<class T>() {
     Workspace workspace;
     const auto& run = kernels<T>(vector_bytes<T>(Pass::output, shape, pixels));
-    const auto* const w =
-        ordered_weight<T>(run, shape, pixels, filters, fusion.packed, workspace);
+    const auto* const w = ordered_weight<T>(run, shape, pixels, filters, fusion.packed, workspace);
     const EpilogueOf<T> epilogue(fusion, memory_format, output);
     const auto* const b = packed_bias<T>(added, workspace);
     const T* const x = from.const_data_ptr<T>();
     T* const y = output.mutable_data_ptr<T>();
     const int64_t tasks = pixels ? shape.images() * shape.output[0] : shape.batch * shape.channels;
     share_out(tasks, output.numel() / tasks * shape.taps(), [&](int64_t begin, int64_t end) {
-      (pixels ? run.pixel_output : run.plane_output)(shape, x, w, b, epilogue.get(), y,
-                                                         begin, end);
+      (pixels ? run.pixel_output : run.plane_output)(shape, x, w, b, epilogue.get(), y, begin, end);
     });
   });
   return output;
@@ -143,11 +141,10 @@ std::optional<at::Tensor> packed_weight(at::MemoryFormat memory_format, const at
   const at::Tensor filters = weight.contiguous();
   return DepthwiseTypes::dispatch(weight.scalar_type(), [&]<class T>() {
     using Acc = Accumulator<T>;
-    at::Tensor packed =
-        at::empty({shape.taps(), shape.channels},
-                  weight.options().dtype(c10::CppTypeToScalarType<Acc>::value));
-    kernels<T>(kAvx2Bytes).pack_pixel_weight(shape, filters.const_data_ptr<T>(),
-                                             packed.mutable_data_ptr<Acc>());
+    at::Tensor packed = at::empty({shape.taps(), shape.channels},
+                                  weight.options().dtype(c10::CppTypeToScalarType<Acc>::value));
+    kernels<T>(kAvx2Bytes)
+        .pack_pixel_weight(shape, filters.const_data_ptr<T>(), packed.mutable_data_ptr<Acc>());
     return std::optional(packed);
   });
 }
@@ -164,8 +161,7 @@ at::Tensor input_gradient(const ConvShape& shape, at::MemoryFormat memory_format
   DepthwiseTypes::dispatch(gradient.scalar_type(), [&]<class T>() {
     Workspace workspace;
     const auto& run = kernels<T>(vector_bytes<T>(Pass::input_gradient, shape, pixels));
-    const auto* const w =
-        ordered_weight<T>(run, shape, pixels, filters, std::nullopt, workspace);
+    const auto* const w = ordered_weight<T>(run, shape, pixels, filters, std::nullopt, workspace);
     const T* const x = from.const_data_ptr<T>();
     T* const y = result.mutable_data_ptr<T>();
     const int64_t tasks =

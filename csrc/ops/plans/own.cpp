@@ -71,10 +71,10 @@ at::Tensor fused_output(const ConvProblem& problem, kernels::Fusion fusion) {
     fusion.residual = in_two_dimensions(dimensions, *fusion.residual);
   }
   return in_given_dimensions(
-      dimensions,
-      kernels_for(problem).output(shape_of(problem), problem.output_format(),
-                                  in_two_dimensions(dimensions, problem.input),
-                                  in_two_dimensions(dimensions, problem.weight), problem.bias, fusion));
+      dimensions, kernels_for(problem).output(shape_of(problem), problem.output_format(),
+                                              in_two_dimensions(dimensions, problem.input),
+                                              in_two_dimensions(dimensions, problem.weight),
+                                              problem.bias, fusion));
 }
 
 at::Tensor output(const ConvProblem& problem) { return fused_output(problem, {}); }

@@ -200,9 +200,9 @@ ConvProblem ConvProblem::of_modes(const ConvArgs& args, const Modes& modes,
 }
 
 ConvProblem ConvProblem::of_operator(const char* function, const ConvTensors& tensors,
-                                     std::optional<std::string_view> mode,
-                                     c10::SymIntArrayRef pads, c10::SymIntArrayRef stride,
-                                     c10::SymIntArrayRef dilation, const c10::SymInt& groups) {
+                                     std::optional<std::string_view> mode, c10::SymIntArrayRef pads,
+                                     c10::SymIntArrayRef stride, c10::SymIntArrayRef dilation,
+                                     const c10::SymInt& groups) {
   const auto dimensions = static_cast<int64_t>(stride.size());
   const ConvArgs args(function, dimensions, WeightLayout::output_first,
                       {tensors.input, with_plain_strides(tensors.weight), tensors.bias}, stride,
