@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import jax
 import pictures
 import pytest
 import samepad
@@ -47,6 +48,15 @@ def test_there_are_guides() -> None:
         "why-other-numbers",
     }
     assert {"README.md", *(f"docs/{guide}.md" for guide in guides)} == set(GUIDES)
+
+
+@pytest.fixture(autouse=True)
+def _jax_computes_in_single_precision() -> Iterator[None]:
+    """Undo what tests that compare with JAX in float64 set for the whole process."""
+    wide = jax.config.jax_enable_x64
+    jax.config.update("jax_enable_x64", False)
+    yield
+    jax.config.update("jax_enable_x64", wide)
 
 
 @pytest.fixture(autouse=True)

@@ -395,3 +395,20 @@ def test_the_formulas_are_those_of_the_table() -> None:
 )
 def test_takes_nothing_else_for_an_activation(function: Any) -> None:
     assert recognize(function) is None
+
+
+@pytest.mark.parametrize("mode", [None, "same"])
+@pytest.mark.parametrize("residual", [False, True])
+@pytest.mark.parametrize("dimensions", [1, 2, 3])
+def test_opcheck(dimensions: int, residual: bool, mode: str | None) -> None:
+    input = torch.randn(2, 4, *(6, 5, 4)[:dimensions])
+    weight = torch.randn(8, 2, *[3] * dimensions)
+    sizes = [(n + 1) // 2 for n in input.shape[2:]]
+    added = torch.randn(2, 8, *sizes) if residual else None
+    # Where they are given, the pads are those of the mode, so that the residual fits both.
+    pads = [0] * (2 * dimensions)
+    if mode is None:
+        pads = [amount for pair in samepad.same_padding(input.shape[2:], 3, 2) for amount in pair]
+    windows = ([2] * dimensions, [1] * dimensions, 2)
+    arguments = (input, weight, torch.randn(8), added, None, mode, pads, *windows)
+    torch.library.opcheck(torch.ops.samepad.fused_conv, (*arguments, "clamp", [0.0, 6.0], False))

@@ -75,8 +75,9 @@ SAMPLES = list(samples())
 every_sample = pytest.mark.parametrize("sample", SAMPLES, ids=str)
 
 
-#: Operators that only compiled graphs call, which test_compiled.py tests.
-DEFERRED = {"deferred_conv", "deferred_conv_backward"}
+#: Operators without samples: test_compiled.py tests those that only compiled graphs call, and
+#: test_fused_conv.py the one that has no gradient.
+OTHERS = {"deferred_conv", "deferred_conv_backward", "fused_conv"}
 
 
 def test_there_are_samples_for_every_operator() -> None:
@@ -88,7 +89,7 @@ def test_there_are_samples_for_every_operator() -> None:
     sampled = {
         sample.operator + f".{sample.overload}".replace(".default", "") for sample in SAMPLES
     }
-    assert sampled == registered - DEFERRED
+    assert sampled == registered - OTHERS
 
 
 @pytest.mark.row("opcheck")

@@ -80,7 +80,7 @@ def converted(file: Path, *options: str) -> int:
 @pytest.mark.parametrize("kind", ["float", "half", "int8"])
 def test_lite(kind: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     file = lite(tmp_path / "net.tflite", kind)
-    assert converted(file, *(["--atol=3"] if kind == "int8" else [])) == 0
+    assert converted(file, *(["--atol=6"] if kind == "int8" else [])) == 0
     printed = capsys.readouterr().out
     assert "SamePadConvTranspose2d" in printed
     assert "compared with TensorFlow Lite for serving_default_keras_tensor" in printed
@@ -119,7 +119,7 @@ def test_integers_may_differ_by_one_step(tmp_path: Path) -> None:
         other = dataclasses.replace(model, run=lambda arrays, d=difference: [ours(arrays) - d])
         result = compare(other, Settings(1e-4, 0.0))
         assert result.right == right
-        assert any("--atol=3 allows for it" in line for line in result.report) != right
+        assert any("--atol=6 allows for it" in line for line in result.report) != right
 
 
 def test_saved_model(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
