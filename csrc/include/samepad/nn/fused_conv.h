@@ -62,9 +62,6 @@ class SAMEPAD_API FusedConvNdImpl : public torch::nn::Cloneable<Derived> {
   at::Tensor weight;
   at::Tensor bias;
 
- protected:
-  FORWARD_HAS_DEFAULT_ARGS({1, torch::nn::AnyValue(at::Tensor())})
-
  private:
   /// The packed weight, if the weight is still the one that was packed.
   std::optional<at::Tensor> packed() const;
@@ -72,6 +69,9 @@ class SAMEPAD_API FusedConvNdImpl : public torch::nn::Cloneable<Derived> {
   std::optional<at::Tensor> packed_;
   at::Tensor packed_from_;  ///< shares the memory of the weight that was packed
   int64_t version_ = 0;     ///< the version of that weight
+
+ protected:
+  FORWARD_HAS_DEFAULT_ARGS({1, torch::nn::AnyValue(at::Tensor())})
 };
 
 /// Fused convolution over (N, C, L) or (C, L).
