@@ -128,7 +128,7 @@ def cmake(source: Path, build: Path, *options: str, check: bool = True) -> str:
         build,
         "-G",
         "Ninja",
-        "-DCMAKE_BUILD_TYPE=None",  # optimizing the kernels would take minutes
+        "-DCMAKE_BUILD_TYPE=Release",
         *options,
         check=check,
     )
