@@ -66,6 +66,7 @@ class BuildWithCMake(build_ext):
             "--fresh",
             f"-DCMAKE_PREFIX_PATH={torch}",
             f"-DPython_EXECUTABLE={sys.executable}",
+            "-DCMAKE_BUILD_TYPE=Release",
             "-DCMAKE_INSTALL_LIBDIR=lib",
             "-DSAMEPAD_PYTHON=ON",
         ]
