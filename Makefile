@@ -97,7 +97,7 @@ sanitize-memory: $(STAMPS)/build $(STAMPS)/gtest  ## Run the kernels and extreme
 	$(call say,Kernels and extreme arguments under AddressSanitizer and UndefinedBehaviorSanitizer)
 	$(call sanitized,address,address$(comma)undefined,samepad_memory_tests)
 	for capability in default avx2 ""; do \
-		env $${capability:+ATEN_CPU_CAPABILITY=$$capability} ASAN_OPTIONS=detect_leaks=0 SAMEPAD_KERNEL_CASES=$(or $(CASES),6) \
+		env $${capability:+ATEN_CPU_CAPABILITY=$$capability} ASAN_OPTIONS=detect_leaks=0 SAMEPAD_KERNEL_CASES=$(or $(CASES),20) \
 			build/address/tests/cpp/samepad_memory_tests --gtest_brief=1 || exit 1; \
 	done
 

@@ -102,8 +102,8 @@ def _cpu_seconds() -> float:
     return times.user + times.system + times.children_user + times.children_system
 
 
-#: CPU seconds after which a net is given up; it then counts as if it had taken as long. PyTorch
-#: simplifies the indices of some nets that pad by hand for an hour.
+#: CPU seconds after which a net is given up; it then counts as if it had taken as long. PyTorch's
+#: compiler spends many minutes on simplifying the indices of some nets that pad by hand.
 _LIMIT = 180.0
 
 

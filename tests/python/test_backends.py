@@ -119,15 +119,6 @@ def test_nothing_is_measured_unless_asked() -> None:
     assert backends.measurements() == []
 
 
-def _plans_that_can_run(layer: nn.Module, input: torch.Tensor) -> set[str]:
-    able = set()
-    for plan in backends.plans():
-        with _C._force_plan(plan):
-            able |= {plan} & {samepad.explain(layer, input).plan}
-    assert able >= {"depthwise", "crop", "pad"}
-    return able
-
-
 @pytest.mark.usefixtures("_measuring")
 def test_plans_are_measured_once_and_the_fastest_runs() -> None:
     layer, input = SAME(8, 8, 3, 2, groups=8), torch.randn(2, 8, 20, 20)
@@ -137,7 +128,7 @@ def test_plans_are_measured_once_and_the_fastest_runs() -> None:
     for _ in range(2):
         torch.testing.assert_close(layer(input), expected)
     (measurement,) = backends.measurements()
-    assert set(measurement.seconds) == _plans_that_can_run(layer, input)
+    assert set(measurement.seconds) == {"depthwise", "crop", "pad"}
     assert "[2, 8, 20, 20]" in measurement.convolution
     assert "training" in measurement.convolution
     assert "us" in str(measurement)

@@ -38,7 +38,7 @@ inline Vec<float> fast_reciprocal(const Vec<float>& x) {
 #endif
 }
 
-/// 1 / (1 + exp(-x)), which below -88 is zero for all purposes, even for those of x sigmoid(x).
+/// 1 / (1 + exp(-x)). Below -88, where it is smaller than 1e-38, the result is 0.
 inline Vec<float> sigmoid(const Vec<float>& x) {
   const Vec<float> result = fast_reciprocal(Vec<float>(1) + bounded_exp(x.neg()));
   return Vec<float>::blendv(result, Vec<float>(0), x < Vec<float>(-88));

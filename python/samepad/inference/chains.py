@@ -298,6 +298,12 @@ class _Rewriter:
             self.graph.graph.erase_node(node)
 
 
+def _rank(node: fx.Node) -> int:
+    """Return the number of dimensions of a node's value, or 0 if it is no tensor."""
+    value = seen(node)
+    return len(value.shape) if value else 0
+
+
 def _chains(
     graph: fx.GraphModule,
 ) -> Iterator[tuple[_Chain, nn.Module, tuple[Any, ...]] | LayerReport]:
@@ -321,8 +327,7 @@ def _chains(
         elif isinstance(layer, (_ConvNd, nn.Linear)):
             obstacle = _layer_obstacle(graph, node)
             after = None if obstacle else finder.norm_after(node)
-            shape = None if obstacle else seen(node).shape  # type: ignore[union-attr]
-            if after and (len(shape) == 2 or isinstance(layer, _ConvNd)):  # type: ignore[arg-type]
+            if after and (_rank(node) == 2 or isinstance(layer, _ConvNd)):
                 chain = _Chain(node, node, [node], [type(layer).__name__], after[1])
                 chain.extend(type(after[1]).__name__, after[0])
                 finder.taken.update(chain.nodes)
@@ -333,7 +338,7 @@ def _chains(
     for node, layer in layers:
         if isinstance(layer, _BatchNorm) and node not in finder.taken:
             obstacle = _layer_obstacle(graph, node) or norm_obstacle(layer)
-            rank = 0 if obstacle else len(seen(node).shape)  # type: ignore[union-attr]
+            rank = _rank(node)
             chain = _Chain(node, node, [node], [type(layer).__name__], layer)
             if not obstacle and rank - 2 in FUSED:
                 finder.follow(chain)
