@@ -19,11 +19,11 @@
 
 #include <algorithm>
 #include <array>
+#include <string>
 #include <string_view>
 
 #include "choice/choice.h"
 #include "dispatch.h"
-#include "plans/cost.h"
 #include "plans/own.h"
 
 namespace samepad {
@@ -99,30 +99,6 @@ std::optional<at::Tensor> checked_residual(const ConvProblem& problem,
   return result;
 }
 
-/// The plan for a fused convolution. Own kernels finish outputs while these lie in the cache; after
-/// any other plan, the output is read and written once more.
-const Plan& plan_for(const ConvProblem& problem) {
-  const Plan& chosen = *choose_plan(problem, Purpose::inference).plan;
-  if (chosen.own_kernels || !has_estimates(problem)) {
-    return chosen;
-  }
-  Work work = chosen.work(problem);
-  ++work.copies;
-  const Dims size = problem.output_size();
-  work.copied += std::accumulate(
-      size.begin(), size.end(),
-      static_cast<double>(problem.input.size(0)) * static_cast<double>(problem.weight.size(0)),
-      std::multiplies<>());
-  const double time = estimated_time(problem, Purpose::inference, work);
-  for (const Plan* const plan : plans()) {
-    if (plan->own_kernels && plan->can_run(problem) && plan->advantage(problem) != nullptr &&
-        estimated_time(problem, Purpose::inference, plan->work(problem)) < time) {
-      return *plan;
-    }
-  }
-  return chosen;
-}
-
 at::Tensor output(const at::Tensor& input, const at::Tensor& weight,
                   const std::optional<at::Tensor>& bias, const std::optional<at::Tensor>& residual,
                   const std::optional<at::Tensor>& packed, std::optional<std::string_view> mode,
@@ -136,7 +112,7 @@ at::Tensor output(const at::Tensor& input, const at::Tensor& weight,
   kernels::Fusion fusion{
       function.activation, {}, checked_residual(problem, residual), residual_last, packed};
   std::ranges::copy(parameters, fusion.parameters.begin());
-  const Plan& plan = plan_for(problem);
+  const Plan& plan = *choose_plan(problem, Purpose::fused_inference).plan;
   if (plan.own_kernels) {
     return problem.as_given(own_run_fused(problem, fusion));
   }

@@ -36,7 +36,12 @@ Choice preferred(const ConvProblem& problem, Purpose purpose, const Allowed& all
     return candidates.front();
   }
   return *std::ranges::min_element(candidates, {}, [&](const Choice& choice) {
-    return estimated_time(problem, purpose, choice.plan->work(problem));
+    Work work = choice.plan->work(problem);
+    if (purpose == Purpose::fused_inference && !choice.plan->own_kernels) {
+      ++work.copies;
+      work.copied += work.output;
+    }
+    return estimated_time(problem, purpose, work);
   });
 }
 

@@ -28,6 +28,9 @@ bool is_half_type(at::ScalarType type);
 enum class Purpose : uint8_t {
   inference,  ///< Only the output is needed.
   training,   ///< The output and the gradients are needed.
+  /// Only the output is needed, and something else is computed from each of its elements. Own
+  /// kernels do that on the way; after other plans, the output is read and written once more.
+  fused_inference,
 };
 
 /// What a convolution of these tensors is used for. Under transforms and in traced graphs this is

@@ -2,6 +2,7 @@
 
 #include <c10/util/irange.h>
 
+#include "../../kernels/common/tensors.h"
 #include "../autograd/differentiable.h"
 #include "library.h"
 
@@ -184,15 +185,13 @@ std::optional<at::Tensor> own_packed_weight(const at::Tensor& weight, int64_t gr
   // In channels_last, the kernels take one group, or one filter for every channel.
   const bool dense = groups == 1;
   const bool depthwise = weight.size(1) == 1 && weight.size(0) == groups;
-  const ConvKernels& kernels = dense ? kernels::kDenseKernels : kernels::kDepthwiseKernels;
+  const ConvKernels& chosen = dense ? kernels::kDenseKernels : kernels::kDepthwiseKernels;
   if (!channels_last || !(dense || depthwise) || weight.dim() < 4 || weight.numel() == 0 ||
       !weight.is_cpu() || weight.layout() != at::kStrided ||
-      !kernels.takes_type(weight.scalar_type())) {
+      !chosen.takes_type(weight.scalar_type())) {
     return std::nullopt;
   }
-  return kernels.packed_weight(
-      weight.dim() == 4 ? at::MemoryFormat::ChannelsLast : at::MemoryFormat::ChannelsLast3d,
-      weight);
+  return chosen.packed_weight(kernels::channels_last_of(weight), weight);
 }
 
 Gradients own_gradients(const ConvProblem& problem, const at::Tensor& gradient,
