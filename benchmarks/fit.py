@@ -23,9 +23,9 @@ from scipy.optimize import nnls
 from tqdm import tqdm
 
 from benchmarks.competitors import PlannedConv2d
+from benchmarks.draw import random_layers
 from benchmarks.layers import Layer
 from benchmarks.process import restart_with_settings
-from benchmarks.sections.sweep import random_layers
 from benchmarks.tables import VARIANTS, Variant, geometric_mean
 from benchmarks.timing import Run, interleaved, training_step
 

@@ -1,4 +1,4 @@
-"""The layers of layers.json."""
+"""The layers of layers.json and networks.json."""
 
 import json
 import math
@@ -10,6 +10,9 @@ from typing import Any
 import torch
 
 Pair = tuple[int, int]
+
+#: Written by benchmarks/harvest.py.
+NETWORKS = Path(__file__).with_name("networks.json")
 
 
 def same_pads(size: int, kernel: int, stride: int, dilation: int) -> Pair:
@@ -117,3 +120,19 @@ def read_layers(batches: Container[int] = (1, 8)) -> list[Layer]:
         for n, c, size, out, kernel, stride, dilation, groups in rows
         if n in batches
     ]
+
+
+#: Kind ("convolution", "transposed", "max pool", "average pool"), channels, size, filters, kernel,
+#: stride, dilation, groups.
+Published = tuple[str, int, tuple[int, ...], int, tuple[int, ...], tuple[int, ...], int, int]
+
+
+def read_networks() -> list[Published]:
+    """Every distinct layer that benchmarks/harvest.py has found in published networks."""
+    networks = json.loads(NETWORKS.read_text())
+    distinct = {
+        (kind, channels, tuple(size), out, tuple(kernel), tuple(stride), dilation, groups)
+        for rows in networks.values()
+        for kind, channels, size, out, kernel, stride, dilation, groups, _ in rows
+    }
+    return sorted(distinct)

@@ -4,7 +4,7 @@ from collections.abc import Iterable, Sequence
 from typing import Any
 
 from benchmarks.tables import UNITS, Table, geometric_mean
-from benchmarks.targets import TARGETS, Outcome, evaluate
+from benchmarks.targets import SHARE_ABOVE, TARGETS, Outcome, evaluate
 
 
 def _markdown(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
@@ -26,6 +26,8 @@ def _target_row(outcome: Outcome) -> list[str]:
         _figure(outcome.mean),
         "" if target.worst is None else f"<= {target.worst:.2f}",
         _figure(outcome.worst),
+        "" if target.share is None else f"<= {target.share:.1%}",
+        "" if target.share is None or outcome.share is None else f"{outcome.share:.1%}",
         {None: "not measured", True: "met", False: "**not met**"}[outcome.met],
     ]
 
@@ -33,7 +35,11 @@ def _target_row(outcome: Outcome) -> list[str]:
 def targets_markdown(tables: Iterable[Table]) -> str:
     """Every target, with what was measured and whether it is met."""
     tables = list(tables)
-    head = ["samepad's", "ratio", "mean, target", "mean", "worst, target", "worst", ""]
+    above = f"share above {SHARE_ABOVE:.2f}"
+    head = [
+        *("samepad's", "ratio", "mean, target", "mean", "worst, target", "worst"),
+        *(f"{above}, target", above, ""),
+    ]
     return _markdown(head, [_target_row(evaluate(target, tables)) for target in TARGETS])
 
 

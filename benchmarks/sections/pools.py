@@ -1,6 +1,8 @@
 """Pools and transposed convolutions, beside torch's with symmetric padding."""
 
-from collections.abc import Iterable
+import math
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
 from typing import Any
 
 import samepad
@@ -10,6 +12,7 @@ from torch import Tensor, nn
 
 from benchmarks.checks import checked_case
 from benchmarks.competitors import same_padded
+from benchmarks.layers import Pair
 from benchmarks.tables import VARIANTS, Settings, Table, Variant
 from benchmarks.timing import Case, compare
 
@@ -17,10 +20,10 @@ from benchmarks.timing import Case, compare
 class _Pool(nn.Module):
     """What pools written by hand have in common."""
 
-    def __init__(self, kernel_size: int, stride: int) -> None:
-        """For both dimensions."""
+    def __init__(self, kernel_size: Pair, stride: Pair) -> None:
+        """Take the sizes of windows and the steps between them."""
         super().__init__()
-        self.kernel_size, self.stride, self.dilation = (kernel_size,) * 2, (stride,) * 2, (1, 1)
+        self.kernel_size, self.stride, self.dilation = kernel_size, stride, (1, 1)
 
 
 class PadMaxPool2d(_Pool):
@@ -54,62 +57,94 @@ class CropConvTranspose2d(nn.ConvTranspose2d):
         return output
 
 
-def _transposed(kernel: int, channels: int) -> tuple[nn.Module, ...]:
-    shape = (channels, channels // 2, kernel)
-    # Of a 3x3 kernel the symmetric one needs a row more to double the size.
-    sym = nn.ConvTranspose2d(*shape, 2, padding=1, output_padding=kernel % 2)
-    return (
-        sym,
-        CropConvTranspose2d(*shape, stride=2),
-        samepad.SamePadConvTranspose2d(*shape, stride=2),
-    )
+@dataclass(frozen=True)
+class Window:
+    """A pool or a transposed convolution."""
+
+    kind: str  #: "max pool", "average pool" or "transposed"
+    batch: int
+    channels: int
+    size: Pair
+    out: int
+    kernel: Pair
+    stride: Pair
+
+    def __str__(self) -> str:
+        """Input size, filters if any, kernel, stride and kind."""
+        shape = "x".join(map(str, (self.batch, self.channels, *self.size)))
+        out = f" -> {self.out}" if self.kind == "transposed" else ""
+        kernel, stride = ("x".join(map(str, pair)) for pair in (self.kernel, self.stride))
+        return f"{shape}{out}, {kernel}/{stride} {self.kind}"
+
+    @property
+    def elements(self) -> int:
+        """Of the input, or of a transposed convolution's output if that is larger."""
+        pixels = self.batch * math.prod(self.size)
+        enlarged = math.prod(self.stride) if self.kind == "transposed" else 0
+        return pixels * max(self.channels, self.out * enlarged)
+
+    def modules(self) -> tuple[nn.Module, nn.Module, nn.Module]:
+        """Torch's with symmetric padding, what is written by hand, and samepad's."""
+        kernel, stride = self.kernel, self.stride
+        if self.kind == "transposed":
+            shape = (self.channels, self.out, kernel, stride)
+            # A kernel and a stride of which one is odd need a row more for the size that SAME has.
+            (down, across), (height, width) = stride, kernel
+            padding = (max(height - down + 1, 0) // 2, max(width - across + 1, 0) // 2)
+            more = (down - height + 2 * padding[0], across - width + 2 * padding[1])
+            return (
+                nn.ConvTranspose2d(*shape, padding, more),
+                CropConvTranspose2d(*shape),
+                samepad.SamePadConvTranspose2d(*shape),
+            )
+        padding = ((kernel[0] - 1) // 2, (kernel[1] - 1) // 2)
+        if self.kind == "max pool":
+            return (
+                nn.MaxPool2d(kernel, stride, padding),
+                PadMaxPool2d(kernel, stride),
+                samepad.SamePadMaxPool2d(kernel, stride),
+            )
+        return (
+            nn.AvgPool2d(kernel, stride, padding, count_include_pad=False),
+            PadAvgPool2d(kernel, stride),
+            samepad.SamePadAvgPool2d(kernel, stride),
+        )
 
 
-def _layers(channels: int) -> dict[str, tuple[nn.Module, ...]]:
-    """By name: torch's with symmetric padding, what is written by hand and samepad's."""
-    return {
-        "MaxPool2d 3x3/2": (
-            nn.MaxPool2d(3, 2, padding=1), PadMaxPool2d(3, 2), samepad.SamePadMaxPool2d(3, 2),
-        ),
-        "AvgPool2d 3x3/2": (
-            nn.AvgPool2d(3, 2, padding=1, count_include_pad=False),
-            PadAvgPool2d(3, 2),
-            samepad.SamePadAvgPool2d(3, 2),
-        ),
-        "ConvTranspose2d 3x3/2": _transposed(3, channels),
-        "ConvTranspose2d 4x4/2": _transposed(4, channels),
-    }  # fmt: skip
+def _listed(batches: tuple[int, ...]) -> Iterator[Window]:
+    """Pools of large images and transposed convolutions of small ones, as layers.json has them."""
+    for batch in batches:
+        for channels, side in ((64, 112), (128, 28)):
+            for kind in ("max pool", "average pool"):
+                size = (side, side)
+                yield Window(kind, batch, channels, size, channels, (3, 3), (2, 2))
+        for channels, side in ((128, 28), (256, 14)):
+            for kernel in (3, 4):
+                square, size = (kernel, kernel), (side, side)
+                yield Window("transposed", batch, channels, size, channels // 2, square, (2, 2))
 
 
-#: Channels and size as layers.json has them, and which layers: pools of large images, transposed
-#: convolutions of small ones.
-SHAPES = [(64, 112, "Pool"), (128, 28, ""), (256, 14, "Transpose")]
-
-
-def _cases(variant: Variant, batches: tuple[int, ...]) -> Iterable[Case]:
-    rows = [
-        (batch, channels, size, name, modules)
-        for channels, size, kind in SHAPES
-        for batch in batches
-        for name, modules in _layers(channels).items()
-        if kind in name
-    ]
-    for batch, channels, size, name, (sym, by_hand, ours) in rows:
+def window_cases(windows: Iterable[Window], variant: Variant) -> Iterator[Case]:
+    """Yield the checked case of each."""
+    for window in windows:
         torch.manual_seed(0)
+        sym, by_hand, ours = window.modules()
         modules: dict[str, Any] = {"sym": sym, "by hand": by_hand, "samepad": ours}
         for module in modules.values():
             module.load_state_dict(sym.state_dict())
             variant.place(module)
-        input = variant.place(torch.randn(batch, channels, size, size))
-        label = f"{batch}x{channels}x{size}x{size}, {name}"
-        yield checked_case(label, input, modules, by_hand, sym, variant)
+        input = variant.place(torch.randn(window.batch, window.channels, *window.size))
+        yield checked_case(str(window), input, modules, by_hand, sym, variant)
 
 
 def pools_and_transposed(settings: Settings) -> list[Table]:
     """Inference and training, both layouts."""
     return [
         compare(
-            f"pools and transposed, {variant}", variant, _cases(variant, settings.batches), settings
+            f"pools and transposed, {variant}",
+            variant,
+            window_cases(_listed(settings.batches), variant),
+            settings,
         )
         for variant in VARIANTS
     ]

@@ -1,16 +1,17 @@
-"""Random layers of every kind, so that no kind is slow unseen."""
+"""Layers of published networks and random ones of every kind, so that no kind is slow unseen."""
 
-import math
-import random
 import statistics
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
+from itertools import chain
 from typing import Any
 
 import samepad
 import torch
 
 from benchmarks.competitors import layer_case
-from benchmarks.layers import Layer, Pair
+from benchmarks.draw import published_windows, swept_layers
+from benchmarks.layers import Layer
+from benchmarks.sections.pools import window_cases
 from benchmarks.tables import VARIANTS, Settings, Table, Variant, geometric_mean
 from benchmarks.timing import Case, compare
 
@@ -18,80 +19,11 @@ from benchmarks.timing import Case, compare
 #: (another answer), and timm's layer.
 AGAINST = ("pad+conv", "sym", "timm")
 
-#: A layer in the sweep: no more multiplications than a large layer of a published network has, and
-#: no tensor larger than theirs.
-MOST_FLOPS = 3e9
-MOST_ELEMENTS = 8e6
-
 #: Percentiles of a ratio that are reported; bounds above which layers are counted; how many of the
 #: slowest are named.
 PERCENTILES = (5, 25, 50, 75, 90, 95, 99)
 BOUNDS = (1.1, 1.15, 1.5)
 WORST = 10
-
-
-def _kernel(rng: random.Random) -> Pair:
-    square = rng.choice([1, 2, 3, 3, 3, 4, 5, 5, 7, 7, 9, 11])
-    long = rng.choice([3, 5, 7, 9, 15, 31, 41, 80, 200, 400])
-    return rng.choice(
-        [(square, square)] * 6
-        + [(1, square), (square, 1), (rng.choice([3, 5]), rng.choice([1, 3, 7])), (1, long)]
-    )
-
-
-def _size(rng: random.Random, kernel: Pair) -> Pair:
-    """Images, mostly; where the kernel is long, sequences or spectrograms."""
-    if kernel[1] > 11:
-        return rng.choice([(1, 16000), (1, 4000), (264, 172), (64, 400), (1, 1000)])
-    side = rng.choice(
-        [4, 7, 8, 10, 14, 16, 19, 28, 32, 40, 56, 64, 80, 96, 112, 160, 224, 300, 384]
-    )
-    return rng.choice(
-        [(side, side)] * 5
-        + [(side, max(side // 2, 1)), (side, side + rng.randrange(4)), (1, 100 * side)]
-    )
-
-
-def _draw(rng: random.Random) -> Layer:
-    kernel = _kernel(rng)
-    size = _size(rng, kernel)
-    kind = rng.choice(["dense"] * 5 + ["depthwise"] * 3 + ["grouped", "few", "few"])
-    channels = rng.choice([8, 16, 24, 32, 48, 64, 96, 128, 192, 256, 384, 480, 672, 960])
-    out, groups = rng.choice([8, 16, 32, 64, 96, 128, 256, 512, channels]), 1
-    if kind == "few":
-        channels, out = rng.choice([1, 1, 2, 3, 3, 4, 6]), rng.choice([8, 16, 32, 48, 64])
-    elif kind == "depthwise":
-        out, groups = channels * rng.choice([1, 1, 1, 1, 2]), channels
-    elif kind == "grouped":
-        out, groups = channels, rng.choice([2, 4, 8, channels // 4])
-    stride = rng.choice([(1, 1)] * 4 + [(2, 2)] * 4 + [(3, 3), (4, 4), (1, 2), (2, 1), (1, 3)])
-    dilation = rng.choice([1] * 7 + [2, 3, 4])
-    if kernel[1] > 11:
-        stride = (1, rng.choice([1, 2, 3, 5, 10]))
-        dilation = rng.choice([1, 1, 1, 4, 10, 25]) if kernel[1] <= 41 else 1
-    return Layer(
-        rng.choice([1, 1, 2, 4, 8, 16]), channels, size, out, kernel, stride, dilation, groups
-    )
-
-
-def random_layers(count: int, seed: int) -> Iterator[Layer]:
-    """Layers of all kinds, of sizes that networks have."""
-    rng = random.Random(seed)
-    while count > 0:
-        layer = _draw(rng)
-        extents = [(k - 1) * layer.dilation + 1 for k in layer.kernel]
-        # No wider than twice the input, and such that equal pads leave an output.
-        sensible = all(
-            e <= 2 * n and e <= n + (e - 1) // 2 * 2
-            for e, n in zip(extents, layer.size, strict=True)
-        )
-        # PyTorch writes the gradients of such layers past the end of their memory, and the
-        # benchmark would die (docs/pytorch-convolution-faults.md, 6).
-        crashes = layer.kernel == (1, 1) != layer.stride and layer.channels // layer.groups < 16
-        most = max(math.prod(layer.input_shape), layer.outputs)
-        if sensible and not crashes and layer.flops <= MOST_FLOPS and most <= MOST_ELEMENTS:
-            count -= 1
-            yield layer
 
 
 def summary(title: str, ratios: dict[str, dict[str, float]]) -> Table:
@@ -123,9 +55,9 @@ def worst(table: Table, plans: dict[str, str]) -> Table:
     return Table(f"{table.title}: the worst", rows, table.unit)
 
 
-def _cases(settings: Settings, variant: Variant, plans: dict[str, str]) -> Iterator[Case]:
+def _cases(layers: Iterable[Layer], variant: Variant, plans: dict[str, str]) -> Iterator[Case]:
     """Yield the layers' cases one after the other, and note in `plans` which plan each runs."""
-    for layer in random_layers(settings.layers, settings.seed):
+    for layer in layers:
         # Checking so many layers in float64 would take longer than timing them.
         case = layer_case(layer, variant, (*AGAINST, "samepad"), dtype=torch.float32)
         with torch.set_grad_enabled(variant.training):
@@ -139,14 +71,38 @@ def title(variant: Variant) -> str:
     return f"sweep, {variant}"
 
 
+def _convolutions(settings: Settings, variant: Variant) -> list[Table]:
+    """All times, their distribution in all and by source, and the worst against padding by hand."""
+    sources = swept_layers(settings)
+    plans: dict[str, str] = {}
+    layers = chain.from_iterable(sources.values())
+    table = compare(title(variant), variant, _cases(layers, variant, plans), settings)
+    table.reported = False
+    distributions = {}
+    for name in AGAINST:
+        ratios = table.ratios("samepad", name)
+        distributions[name] = ratios
+        for source, those in sources.items():
+            labels = set(map(str, those))
+            distributions[f"{name}, {len(labels)} {source}"] = {
+                label: ratio for label, ratio in ratios.items() if label in labels
+            }
+    return [table, summary(f"{table.title}: distribution", distributions), worst(table, plans)]
+
+
+def _windows(settings: Settings, variant: Variant) -> list[Table]:
+    """The pools and transposed convolutions of published networks."""
+    cases = window_cases(published_windows(settings), variant)
+    table = compare(f"sweep, pools and transposed, {variant}", variant, cases, settings)
+    ratios = {name: table.ratios("samepad", name) for name in ("by hand", "sym")}
+    return [table, summary(f"{table.title}: distribution", ratios)]
+
+
 def sweep(settings: Settings) -> list[Table]:
-    """Each variant's distribution, and the layers that are worst against padding by hand."""
-    tables = []
-    for variant in VARIANTS:
-        plans: dict[str, str] = {}
-        cases = _cases(settings, variant, plans)
-        table = compare(title(variant), variant, cases, settings)
-        table.reported = False
-        ratios = {name: table.ratios("samepad", name) for name in AGAINST}
-        tables += [table, summary(f"{table.title}: distribution", ratios), worst(table, plans)]
-    return tables
+    """Each variant's distributions, and the layers that are worst against padding by hand."""
+    return [
+        table
+        for of_kind in (_convolutions, _windows)
+        for variant in VARIANTS
+        for table in of_kind(settings, variant)
+    ]

@@ -8,11 +8,13 @@ import torch
 
 from benchmarks.checks import WrongOutputError
 from benchmarks.competitors import MODULES, PadConv2d, layer_case
+from benchmarks.draw import random_layers, swept_layers
 from benchmarks.fit import fit, written
-from benchmarks.layers import Layer, read_layers
+from benchmarks.layers import Layer, read_layers, read_networks
 from benchmarks.report import markdown
 from benchmarks.sections.memory import saved_bytes
-from benchmarks.sections.sweep import random_layers, summary
+from benchmarks.sections.pools import Window, window_cases
+from benchmarks.sections.sweep import summary
 from benchmarks.tables import VARIANTS, Settings, Table, Variant
 from benchmarks.targets import TARGETS, Target, evaluate
 from benchmarks.timing import compare, interleaved
@@ -40,6 +42,10 @@ def test_targets_bound_the_mean_and_the_worst() -> None:
     assert outcome(0.25, 0.25, replace(TARGET, rows="")) is False  # counts the dense row too
     assert outcome(0.25, 0.25, replace(TARGET, tables=("not made",))) is None
     assert outcome(0.25, 0.25, replace(TARGET, against="timm")) is None
+    # The dense row's ratio of 9 is one of three that are above the bound.
+    shared = replace(TARGET, rows="", mean=9, worst=9, share=0.33)
+    assert outcome(0.25, 0.25, shared) is False
+    assert outcome(0.25, 0.25, replace(shared, share=0.34)) is True
 
 
 def test_every_target_is_reported() -> None:
@@ -125,6 +131,27 @@ def test_sweeps_are_drawn_by_their_seed() -> None:
     assert first == again != other
     assert any(layer.depthwise for layer in first)
     assert any(layer.groups == 1 for layer in first)
+
+
+def test_sweeps_are_of_published_and_of_random_layers() -> None:
+    sources = swept_layers(Settings(seconds=0, layers=21, seed=3))
+    assert [len(sources[name]) for name in ("published", "random")] == [10, 11]
+    known = {row[1:6] for row in read_networks() if row[0] == "convolution"}
+    for layer in sources["published"]:
+        row = (layer.channels, layer.size, layer.out, layer.kernel, layer.stride)
+        assert row in known or (layer.channels, layer.size[1:], layer.out) in {r[:3] for r in known}
+    assert {row[0] for row in read_networks()} == {
+        "convolution", "transposed", "max pool", "average pool",
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize("kernel", [3, 4, 5])
+@pytest.mark.parametrize("stride", [2, 3])
+@pytest.mark.parametrize("kind", ["max pool", "average pool", "transposed"])
+def test_pools_and_transposed_convolutions_agree(kind: str, kernel: int, stride: int) -> None:
+    window = Window(kind, 2, 4, (9, 10), 4, (kernel, kernel), (stride, stride))
+    (case,) = window_cases([window], Variant("channels_last", training=True))
+    assert set(case.modules) == {"sym", "by hand", "samepad"}
 
 
 def test_sweeps_are_summarized() -> None:
