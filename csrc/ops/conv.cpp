@@ -158,7 +158,7 @@ at::Tensor conv3d(const at::Tensor& input, const at::Tensor& weight,
 ConvExplanation explain_conv(const at::Tensor& input, const at::Tensor& weight,
                              const std::optional<at::Tensor>& bias, at::IntArrayRef stride,
                              const Padding& padding, at::IntArrayRef dilation, int64_t groups,
-                             std::string_view padding_mode) {
+                             std::string_view padding_mode, bool is_fused) {
   TORCH_CHECK(weight.defined() && weight.dim() >= 3 && weight.dim() <= 5,
               "expected the weight of a convolution in 1, 2 or 3 dimensions, but got ",
               weight.defined() ? std::to_string(weight.dim()) + "D weight" : "none");
@@ -177,7 +177,8 @@ ConvExplanation explain_conv(const at::Tensor& input, const at::Tensor& weight,
       modes != nullptr
           ? ConvProblem::of_modes(args, *modes, fill)
           : problem_for(args, c10::fromIntArrayRefSlow(padding.amounts(dimensions)), fill);
-  const auto [plan, reason] = choose_plan(problem);
+  const auto [plan, reason] =
+      choose_plan(problem, is_fused ? detail::Purpose::fused_inference : purpose_of(problem));
   ConvExplanation result{plan->name,
                          reason,
                          {problem.known_pads.begin(), problem.known_pads.end()},

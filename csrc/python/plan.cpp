@@ -43,7 +43,8 @@ works(const at::Tensor& input, const at::Tensor& weight, const std::vector<int64
 
 py::tuple explain(const py::object& input, const py::object& weight, const py::object& bias,
                   const py::object& stride, const py::object& padding, const py::object& dilation,
-                  const py::object& groups, const py::object& padding_mode) {
+                  const py::object& groups, const py::object& padding_mode,
+                  const py::object& is_fused) {
   constexpr Arguments kArguments{"explain"};
   const auto input_ = kArguments.tensor("input", input);
   const auto weight_ = kArguments.tensor("weight", weight);
@@ -53,10 +54,11 @@ py::tuple explain(const py::object& input, const py::object& weight, const py::o
   const auto dilation_ = kArguments.integers("dilation", dilation);
   const auto groups_ = kArguments.integer("groups", groups);
   const auto padding_mode_ = kArguments.string("padding_mode", padding_mode);
+  const bool is_fused_ = kArguments.boolean("is_fused", is_fused);
   const auto explained = [&] {
     const py::gil_scoped_release no_gil;  // it may measure plans
     return explain_conv(input_, weight_, bias_, stride_, padding_, dilation_, groups_,
-                        padding_mode_);
+                        padding_mode_, is_fused_);
   }();
   return py::make_tuple(explained.plan, explained.reason, pairs(explained.pads),
                         py::tuple(py::cast(explained.output_size)), explained.bytes_copied,
@@ -76,7 +78,7 @@ std::vector<std::pair<std::string, std::vector<std::pair<std::string, double>>>>
 void register_plan(py::module_& m) {
   m.def("_explain_conv", wrap(explain), py::arg("input"), py::arg("weight"), py::arg("bias"),
         py::arg("stride"), py::arg("padding"), py::arg("dilation"), py::arg("groups"),
-        py::arg("padding_mode"));
+        py::arg("padding_mode"), py::arg("is_fused"));
   m.def("_works", works, py::arg("input"), py::arg("weight"), py::arg("stride"),
         py::arg("dilation"), py::arg("groups"));
   m.def("_plans", backends::plans);

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from torch import Tensor, nn
 
 from samepad import _C
+from samepad.inference.modules import _FusedConvNd
 from samepad.modules.conv import _SamePadConvNd
 
 __all__ = ["Explanation", "explain"]
@@ -48,7 +49,7 @@ def explain(layer: nn.Module, input: Tensor) -> Explanation:
     account.
 
     Args:
-        layer: A SamePadConv1d, 2d or 3d, or a convolution of samepad.nn.
+        layer: A SamePadConv1d, 2d or 3d, a convolution of samepad.nn, or a FusedConv1d, 2d or 3d.
         input: An input of the layer, on any device, with at least one element.
 
     Returns:
@@ -64,7 +65,7 @@ def explain(layer: nn.Module, input: Tensor) -> Explanation:
         pads (0, 1), (0, 1); output (1, 32, 112, 112)
         0 bytes copied, 21,676,032 FLOPs
     """
-    if not isinstance(layer, _SamePadConvNd):
+    if not isinstance(layer, (_SamePadConvNd, _FusedConvNd)):
         raise TypeError(
             f"layer must be a convolution of samepad, not {type(layer).__name__}: samepad.convert "
             "makes one of nn.Conv*d"
@@ -77,6 +78,7 @@ def explain(layer: nn.Module, input: Tensor) -> Explanation:
         layer.padding,
         layer.dilation,
         layer.groups,
-        layer.padding_mode,
+        "zeros" if isinstance(layer, _FusedConvNd) else layer.padding_mode,
+        isinstance(layer, _FusedConvNd),
     )
     return Explanation(*explained)

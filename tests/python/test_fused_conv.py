@@ -103,6 +103,32 @@ def test_computes_every_activation_in_every_layout_with_every_residual(
         assert_right(layer, input, result, *([extra] if residual else []))
 
 
+@pytest.mark.parametrize("channels_last", [False, True])
+@pytest.mark.parametrize("plan", samepad.backends.plans())
+def test_every_plan_is_finished_in_the_same_way(plan: Any, channels_last: bool) -> None:
+    """PyTorch's convolutions are followed by its own functions, samepad's kernels finish theirs."""
+    torch.manual_seed(0)
+    ran = set()
+    for channels, out, kernel, stride, groups, residual in (
+        (16, 16, 3, 2, 1, "before"), (3, 24, 5, 1, 1, "after"), (8, 8, 3, 2, 8, "before"),
+        (8, 16, 3, 1, 8, "after"), (8, 16, (1, 3), 2, 4, None), (32, 16, 1, 1, 1, "after"),
+    ):  # fmt: skip
+        layer = Fused(
+            channels, out, kernel, stride, groups=groups, activation="silu", residual=residual
+        )
+        input = placed(torch.randn(2, channels, 12, 11), channels_last)
+        if channels_last:
+            layer.to(memory_format=torch.channels_last)
+        result = padded_convolution(input, layer)
+        extra = placed(torch.randn(result.shape), channels_last)
+        before, after = (extra if residual == place else 0 for place in ("before", "after"))
+        with _C._force_plan(plan):
+            ran.add(samepad.explain(layer, input).plan)
+            others = [extra] if residual else []
+            assert_right(layer, input, F.silu(result + before) + after, *others)
+    assert plan in ran
+
+
 PADDINGS: list[tuple[int, Any]] = [
     (1, "same"), (1, "same_lower"), (1, "causal"), (1, "valid"), (1, 2), (1, (1,)), (1, ((2, 1),)),
     (2, "same"), (2, "same_lower"), (2, ("causal", "same")), (2, "valid"), (2, 1), (2, (0, 2)),
@@ -209,6 +235,26 @@ def test_the_packed_weight_follows_the_layout_and_type() -> None:
     pixel = Fused(16, 24, 1).to(memory_format=torch.channels_last)
     assert pixel.packed is not None
     assert pixel.to(memory_format=torch.contiguous_format).packed is None
+
+
+@pytest.mark.parametrize("inference", [False, True])
+def test_a_weight_that_was_changed_in_place_is_packed_anew(inference: bool) -> None:
+    with torch.inference_mode(inference):
+        layer = layer_of().to(memory_format=torch.channels_last)
+        input = torch.randn(1, 16, 9, 9).contiguous(memory_format=torch.channels_last)
+        for change in range(3):
+            if change == 1:
+                layer.weight = torch.rand_like(layer.weight)
+            elif change == 2 and not inference:  # PyTorch does not count changes in inference mode
+                layer.weight.mul_(-2)
+            assert_right(layer, input, F.silu(padded_convolution(input, layer)))
+            assert layer.packed is not None
+
+
+def test_is_explained() -> None:
+    explanation = samepad.explain(layer_of(), torch.randn(1, 16, 9, 9))
+    assert explanation.plan in samepad.backends.plans()
+    assert explanation.output_size == (1, 24, 5, 5)
 
 
 def saved(layer: nn.Module) -> nn.Module:

@@ -33,13 +33,17 @@ struct ConvExplanation {
 /// as the weight; see `conv2d` for the arguments. Nothing is computed unless plans are chosen by
 /// measurement (`backends::set_benchmark`) and these sizes have not been measured yet.
 ///
+/// \param is_fused  explains `fused_conv` instead, whose addition and activation take no pass of
+///   their own after samepad's kernels
+///
 /// \throws c10::Error  whatever the convolution would throw; also if sizes are symbolic or 0.
 SAMEPAD_API ConvExplanation explain_conv(const at::Tensor& input, const at::Tensor& weight,
                                          const std::optional<at::Tensor>& bias = {},
                                          at::IntArrayRef stride = 1,
                                          const Padding& padding = PadMode::same,
                                          at::IntArrayRef dilation = 1, int64_t groups = 1,
-                                         std::string_view padding_mode = "zeros");
+                                         std::string_view padding_mode = "zeros",
+                                         bool is_fused = false);
 
 namespace backends {
 

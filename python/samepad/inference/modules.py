@@ -84,6 +84,12 @@ def _named_activation(activation: Any, parameters: Any) -> tuple[str, tuple[floa
     return found
 
 
+def _state(weight: Any) -> tuple[int, int]:
+    """Return which tensor this is, and how often it has been changed in place."""
+    # PyTorch does not count the changes of tensors that were made in torch.inference_mode().
+    return id(weight), -1 if weight.is_inference() else weight._version
+
+
 class _FusedConvNd(nn.Module):
     """What the classes for one, two and three dimensions share."""
 
@@ -272,10 +278,12 @@ class _FusedConvNd(nn.Module):
                 f"{'without' if residual is None else 'with'} a residual"
             )
         function = _C.fused_conv
-        if _traced(input, residual):
-            function = torch.ops.samepad.fused_conv
         # Looking buffers up as attributes takes nn.Module longer.
         tensors = self._buffers
+        if _traced(input, residual):
+            function = torch.ops.samepad.fused_conv
+        elif tensors["packed"] is not None and _state(tensors["weight"]) != self._packed_from:
+            self._pack()
         return function(
             input,
             tensors["weight"],  # type: ignore[arg-type]
@@ -311,6 +319,7 @@ class _FusedConvNd(nn.Module):
         # Only tensors with data can be packed; compilers and exporters have others.
         usable = weight.device.type == "cpu" and not _C.is_watched(weight)
         self.packed = _C.packed_weight(weight, self.groups, self._channels_last) if usable else None
+        self._packed_from = _state(weight)
 
     def _apply(self: Fused, fn: Any, recurse: bool = True) -> Fused:
         super()._apply(fn, recurse)  # type: ignore[no-untyped-call]
@@ -364,8 +373,9 @@ _DOC = """Convolution, residual and activation in one pass, for inference; made 
     kernels read it. Elsewhere the same is computed step by step.
 
     `weight` and `bias` are buffers: they are frozen. They have nn.Conv{d}d's shapes and names, so
-    that its state_dict can be loaded. Change them by load_state_dict alone: after other changes,
-    the reordered weight would be the old one. There are no gradients and there is no training mode.
+    that its state_dict can be loaded. Changes that autograd does not see either, through `.data` or
+    NumPy, leave the reordered weight as it was: use load_state_dict, or change `weight` itself.
+    There are no gradients and there is no training mode.
 
     Args:
         in_channels: Channels of the input.
