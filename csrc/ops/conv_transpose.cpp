@@ -15,6 +15,7 @@
 #include <array>
 #include <limits>
 
+#include "autograd/plain_convolution.h"
 #include "dispatch.h"
 #include "plans/library_faults.h"
 #include "plans/own.h"
@@ -107,6 +108,11 @@ at::Tensor convolve(const TransposedArgs& args, const SymDims& padding,
                     const SymDims& output_padding) {
   const SymDims stride(args.stride.begin(), args.stride.end());
   const SymDims dilation(args.dilation.begin(), args.dilation.end());
+  if (args.plain && args.input.is_floating_point()) {
+    return detail::plain_convolution({args.input, args.weight, args.bias},
+                                     {stride, padding, dilation, output_padding},
+                                     /*transposed=*/true, args.groups);
+  }
   const auto run = args.dimensions() == 1   ? at::_ops::conv_transpose1d::call
                    : args.dimensions() == 2 ? at::_ops::conv_transpose2d_input::call
                                             : at::_ops::conv_transpose3d_input::call;

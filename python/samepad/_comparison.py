@@ -36,6 +36,10 @@ ROUNDING_FACTOR = 5.0
 #: Functions of values around one, such as a sigmoid, may be off by this much in single precision.
 NEGLIGIBLE = 1e-6
 
+#: Outputs whose largest value is below this are so small that a difference of NEGLIGIBLE says
+#: nothing about whether they are right.
+TELLING = 100 * NEGLIGIBLE
+
 
 @dataclass(frozen=True)
 class Input:
@@ -159,8 +163,16 @@ def compare(model: Model, settings: Settings) -> Result:
         between = _differences(exact, model.run_in_double(wide))
     except Exception as error:  # frameworks raise errors of their own classes
         report.append(f"the model itself cannot be computed in float64: {reason(error)}")
-        limits = [max(limit, NEGLIGIBLE) for limit in limits]
+        limits = [
+            max(limit, NEGLIGIBLE) if scale >= TELLING else limit
+            for limit, (_, scale) in zip(limits, of_theirs, strict=True)
+        ]
         right = right and _are_as_close(of_theirs, of_ours, limits)
+        if not right and any(scale < TELLING for _, scale in of_theirs):
+            report.append(
+                f"outputs below {TELLING:.0e} are too small to tell whether the module is right; "
+                "--input-range draws other inputs, --atol accepts such differences"
+            )
     else:
         report.append(f"difference from the model in float64: {_largest(between):.1e}")
         right = right and _are_small(between, limits)

@@ -116,15 +116,9 @@ def reference(case: Case, input: Tensor, weight: Tensor) -> Tensor:
 
 
 def results(compute: Any, case: Case, input: Tensor, weight: Tensor, way: Tensor) -> list[Tensor]:
-    """The output, the gradients of input and weight, and a gradient of a gradient.
-
-    The last comes from convolutions of other shapes, which PyTorch makes; half precision is left
-    out there.
-    """
+    """The output, the gradients of input and weight, and a gradient of a gradient."""
     output = compute(case, input, weight)
     gradients = torch.autograd.grad(output, (input, weight), way, create_graph=True)
-    if case.dtype in (torch.bfloat16, torch.float16):
-        return [output, *gradients]
     return [output, *gradients, *torch.autograd.grad(gradients[0], weight, input.detach())]
 
 
@@ -178,6 +172,18 @@ LISTED = [
     Case((1, 2, 2), (96, 1, 5, 2, 5), (1, 1, 2), ((2, 2), (0, 0), (3, 3)), groups=32, batch=8),
     # A stride that exceeds the kernel, in three dimensions.
     Case((15, 2, 16), (7, 48, 1, 1, 5), (9, 1, 1), ((0, 0),) * 3, batch=8),
+    # A stride of the height that exceeds the kernel, with padding.
+    Case((37, 38), (3, 16, 4, 4), (8, 1), "same_lower", (1, 3), batch=1),
+    Case((22, 31), (8, 16, 1, 2), (9, 1), ((0, 0), (2, 2)), (1, 3), channels_last=False),
+    Case((66, 34), (16, 17, 2, 4), (7, 1), ((3, 3), (0, 0)), (3, 1), batch=1),
+    # As much padding before the depth as the kernel reaches, which cropping would use too.
+    Case((5, 7, 5), (16, 48, 5, 5, 5), (3, 2, 1), groups=8, **SINGLE),
+    Case((3, 6, 9), (128, 16, 6, 5, 1), (2, 1, 4), ((5, 5), (0, 0), (0, 0)), groups=8, **SINGLE),
+    # Gradients of gradients.
+    Case((15, 8), (16, 8, 5, 3), (3, 1), batch=8, channels_last=False, threads=1),
+    Case((32, 15), (8, 2, 5, 4), (2, 1), "same_lower", (2, 3), 8, 8, channels_last=False),
+    Case((8,), (2, 16, 5), (1,), "same", (2,), batch=8, order=(2, 1, 0), transposed=True),
+    Case((16, 8), (1, 2, 1, 3), (3, 1), "same", (1, 2), batch=8, transposed=True),
     # Weights that are dense in no memory format.
     Case((5, 4), (3, 9, 1, 3), (1, 1), ((0, 0), (2, 0)), groups=3, order=(0, 3, 2, 1), **SINGLE),
     Case((6, 7), (14, 5, 7, 1), (1, 1), groups=2, order=(0, 3, 2, 1), **SINGLE),
@@ -190,7 +196,7 @@ LISTED = [
 def draw(rng: random.Random) -> Case:
     while True:
         d = rng.choice([1, 2, 2, 2, 3])
-        most = rng.choice([4, 8, 16, 40] if d < 3 else [4, 8])
+        most = rng.choice([4, 8, 16, 40, 70] if d < 3 else [4, 8])
         size = tuple(rng.randint(1, most) for _ in range(d))
         kernel = tuple(rng.randint(1, 5) for _ in range(d))
         stride = tuple(rng.choice([1, 1, 2, 3, rng.randint(1, 9)]) for _ in range(d))

@@ -1,5 +1,7 @@
 """samepad.explain and samepad.backends: which plan runs, and the choice by measurement."""
 
+import subprocess
+import sys
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -230,3 +232,37 @@ def test_a_forced_plan_is_no_measurement() -> None:
     with torch.no_grad(), _C._force_plan("depthwise"):  # which cannot run
         layer(input)
     assert backends.measurements() == []
+
+
+FORK_WHILE_MEASURING = """
+import os, signal, threading, warnings, torch, samepad
+warnings.simplefilter("ignore")
+torch.set_num_threads(1)
+samepad.backends.benchmark = True
+input, done = torch.randn(1, 8, 20, 20), threading.Event()
+
+def measure():
+    size = 1
+    while not done.is_set():
+        samepad.functional.conv2d(input[..., : size % 20 + 1], torch.randn(8, 8, 3, 3), stride=2)
+        size += 1
+        samepad.backends.reset_measurements()
+
+thread = threading.Thread(target=measure)
+thread.start()
+failed = 0
+for _ in range(40):
+    child = os.fork()
+    if child == 0:
+        signal.alarm(20)  # a child that waits for a lock for ever dies of this
+        samepad.functional.conv2d(input, torch.randn(8, 8, 5, 5), stride=2)
+        os._exit(0)
+    failed += os.waitpid(child, 0)[1] != 0
+done.set()
+thread.join()
+raise SystemExit(failed)
+"""
+
+
+def test_a_process_can_fork_while_plans_are_measured() -> None:
+    subprocess.run([sys.executable, "-c", FORK_WHILE_MEASURING], check=True, timeout=900)

@@ -92,6 +92,25 @@ def test_a_wrong_module_is_as_close_to_its_own_float64(
     assert sorted(path.name for path in tmp_path.iterdir()) == ["model.onnx"]
 
 
+@pytest.mark.parametrize(("factor", "options", "status"), [
+    (-3.0, [], 1), (1.0, [], 1), (1.0, ["--atol=1e-6"], 0), (1.0, ["--input-range=12,16"], 0),
+])  # fmt: skip
+def test_outputs_too_small_to_tell(
+    factor: float,
+    options: list[str],
+    status: int,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Nothing computes the model in float64, and a wrong module's outputs are as small."""
+    monkeypatch.setattr(_files, "_evaluator", None)
+    monkeypatch.setattr(samepad.onnx, "load", damaged(factor))
+    text = f"net (float[n, 8] x) => (float[n, 4] y) {{ {LOW} y = Identity(s) }}"
+    assert convert(saved(tmp_path, text, w=abs(weight(8, 4))), *options) == status
+    assert ("too small to tell whether the module is right" in capsys.readouterr().out) == status
+
+
 @pytest.mark.parametrize("in_double", [True, False])
 @pytest.mark.parametrize("factor", [1.0, 1.01])
 def test_ill_conditioned_models(

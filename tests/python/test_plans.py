@@ -52,6 +52,7 @@ def test_plan_agrees_with_the_loop(plan: str) -> None:
                 options["dilation"],
                 options["groups"],
                 "zeros",
+                False,
             )
             output = run(*tensors, padding=mode, **options)
         if explained[0] != plan:

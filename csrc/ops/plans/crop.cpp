@@ -12,6 +12,21 @@ namespace {
 /// extra outputs would cost too much anyway.
 constexpr int64_t kMostPadding = std::numeric_limits<int32_t>::max();
 
+/// The symmetric padding of dimension i. The output computed with it contains the wanted outputs.
+int64_t padding(const ConvProblem& problem, int64_t i) {
+  return crop_padding(problem.known_pads[i], problem.stride[i]);
+}
+
+/// The problem whose output is cropped.
+ConvProblem whole(const ConvProblem& problem) {
+  PadList pads;
+  for (const auto i : c10::irange(problem.dimensions())) {
+    const int64_t amount = padding(problem, i);
+    pads.push_back({amount, amount});
+  }
+  return {static_cast<const ConvArgs&>(problem), std::move(pads), problem.fill, problem.as_torch};
+}
+
 bool can_run(const ConvProblem& problem) {
   if (problem.symmetric || !problem.pads_with_zeros() || !problem.has_known_pads ||
       problem.library_fault() != nullptr) {
@@ -25,12 +40,7 @@ bool can_run(const ConvProblem& problem) {
       return false;
     }
   }
-  return true;
-}
-
-/// The symmetric padding of dimension i. The output computed with it contains the wanted outputs.
-int64_t padding(const ConvProblem& problem, int64_t i) {
-  return crop_padding(problem.known_pads[i], problem.stride[i]);
+  return whole(problem).library_fault() == nullptr;
 }
 
 /// The size of dimension i of the output before it is cropped.
@@ -70,20 +80,16 @@ Work work(const ConvProblem& problem) {
 }
 
 at::Tensor run(const ConvProblem& problem) {
-  SymDims both_sides;
-  for (const auto i : c10::irange(problem.dimensions())) {
-    both_sides.emplace_back(padding(problem, i));
-  }
-  const at::Tensor whole = library_convolution(problem, both_sides);
+  const at::Tensor uncropped = library_convolution(whole(problem));
   const Dims wanted = problem.output_size();
   std::vector<Part> parts;
   for (const auto i : c10::irange(problem.dimensions())) {
-    if (wanted[i] != whole.size(problem.axis(i))) {
+    if (wanted[i] != uncropped.size(problem.axis(i))) {
       const int64_t start = crop_offset(problem.known_pads[i], problem.stride[i]);
       parts.push_back({problem.axis(i), start, start + wanted[i]});
     }
   }
-  return dense_part(whole, parts);
+  return dense_part(uncropped, parts);
 }
 
 /// Cropping copies the wanted part of the output. Nothing is copied if that is the whole output.

@@ -4,13 +4,13 @@
 #include <ATen/ops/conv1d_ops.h>
 #include <ATen/ops/conv2d_ops.h>
 #include <ATen/ops/conv3d_ops.h>
-#include <ATen/ops/convolution.h>
 #include <ATen/ops/convolution_backward.h>
 #include <c10/util/irange.h>
 
 #include <algorithm>
 
 #include "../../kernels/common/padded_copy.h"
+#include "../autograd/plain_convolution.h"
 #include "library_faults.h"
 
 namespace samepad::detail {
@@ -48,8 +48,8 @@ at::Tensor convolution(const ConvProblem& problem, const at::Tensor& input,
   // it directly saves their overhead.
   if (problem.plain && input.is_floating_point()) {
     const SymDims no_output_padding(problem.dimensions(), 0);
-    return at::convolution_symint(input, weight, bias, stride, padding, dilation,
-                                  /*transposed=*/false, no_output_padding, problem.groups);
+    return plain_convolution({input, weight, bias}, {stride, padding, dilation, no_output_padding},
+                             /*transposed=*/false, problem.groups);
   }
   const auto run = problem.dimensions() == 1   ? at::_ops::conv1d::call
                    : problem.dimensions() == 2 ? at::_ops::conv2d::call
@@ -95,7 +95,11 @@ LibraryCall library_call(const ConvProblem& problem, const char* fault) {
   return call;
 }
 
-at::Tensor library_convolution(const ConvProblem& problem, const SymDims& padding) {
+at::Tensor library_convolution(const ConvProblem& problem) {
+  SymDims padding;
+  for (const auto& pad : problem.pads) {
+    padding.push_back(pad.before);
+  }
   return convolution(problem, problem.input, problem.weight, problem.bias, problem.stride, padding);
 }
 
@@ -122,7 +126,10 @@ at::Tensor padded_output(const ConvProblem& problem) {
 
 Gradients padded_gradients(const ConvProblem& problem, const at::Tensor& gradient,
                            GradientMask wanted) {
-  const LibraryCall call = library_call(problem, library_fault(Purpose::training, problem));
+  LibraryCall call = library_call(problem, library_fault(Purpose::training, problem));
+  // Where these gradients will have gradients themselves, PyTorch computes those by convolutions of
+  // other sizes, of which some are wrong in half precision.
+  call.single_precision |= at::GradMode::is_enabled() && is_half_on_cpu(gradient);
   KnownPads pads = expect_known(call.copied);
   const c10::SymInt filters = problem.weight.sym_size(0);
   const SymDims no_output_padding(problem.dimensions(), 0);

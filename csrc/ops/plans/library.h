@@ -36,9 +36,9 @@ LibraryCall library_call(const ConvProblem& problem, const char* fault);
 at::Tensor run_library(const ConvProblem& problem, const LibraryCall& call,
                        const at::Tensor& padded);
 
-/// Runs PyTorch's convolution on the input without a copy, with `padding` zeros on both sides of
-/// each dimension.
-at::Tensor library_convolution(const ConvProblem& problem, const SymDims& padding);
+/// Runs PyTorch's convolution on the input without a copy. The padding must be equal on both sides
+/// of each dimension.
+at::Tensor library_convolution(const ConvProblem& problem);
 
 /// Computes the output of a convolution that is padded with a known number of zeros, from a padded
 /// copy. Not differentiable.

@@ -135,11 +135,15 @@ const char* library_fault(Purpose purpose, const at::Tensor& input, const at::Te
           axes, [](const Axis& axis) { return axis.stride > 1 && axis.outputs() == 1; })) {
     return "PyTorch is wrong where a dimension with a stride has one output";
   }
+  const bool adds_padding = std::ranges::any_of(axes, &Axis::is_padded);
+  const auto skips = [](const Axis& axis) { return axis.kernel < axis.stride; };
+  if (is_half && adds_padding && std::any_of(axes.begin(), axes.begin() + width, skips)) {
+    return "PyTorch is wrong in half precision where it pads and a stride exceeds the kernel";
+  }
   if (is_half && axes.size() == 3 && axes[0].kernel < axes[0].stride) {
     return "PyTorch is wrong in half precision where the depth's stride exceeds the kernel";
   }
-  if (is_training && is_half_or_3d && axes[width].size < axes[width].stride &&
-      std::ranges::any_of(axes, &Axis::is_padded)) {
+  if (is_training && is_half_or_3d && axes[width].size < axes[width].stride && adds_padding) {
     return "PyTorch's gradient is wrong where the input is narrower than the stride";
   }
   if (!is_training || !may_be_channels_last(input, weight)) {
@@ -151,6 +155,10 @@ const char* library_fault(Purpose purpose, const at::Tensor& input, const at::Te
       weight.size(1) < kOneDnnBlock) {
     return "PyTorch's gradient is wrong for 1x1 kernels with a stride over few channels in "
            "channels_last";
+  }
+  if (axes.size() == 3 && axes[0].stride > 1 &&
+      axes[0].pads.before >= kernel_extent(kernel[0], dilation[0]) - 1) {
+    return "PyTorch's gradient is wrong for as much padding before the depth as the kernel reaches";
   }
   constexpr int64_t kNarrow = 16;
   if (is_half && !std::ranges::all_of(dilation.slice(0, width), is_one) &&

@@ -15,14 +15,6 @@ Work work(const ConvProblem& problem) {
   return library_work(problem, input_size(problem), problem.output_size());
 }
 
-at::Tensor run(const ConvProblem& problem) {
-  SymDims padding;
-  for (const auto& pad : problem.pads) {
-    padding.push_back(pad.before);
-  }
-  return library_convolution(problem, padding);
-}
-
 }  // namespace
 
 extern const Plan kSymmetric{
@@ -35,7 +27,7 @@ extern const Plan kSymmetric{
     .can_run = can_run,
     .advantage = advantage,
     .work = work,
-    .run = run,
+    .run = library_convolution,
     .gradients = padded_gradients,
     .bytes_copied = copies_nothing,
 };
