@@ -4,9 +4,11 @@ import copy
 import io
 import itertools
 import pickle
+import warnings
 from collections.abc import Callable
 from typing import Any
 
+import onnxruntime
 import pytest
 import samepad
 import torch
@@ -314,6 +316,21 @@ def test_compiles_as_a_whole() -> None:
     with torch.no_grad():
         compiled = torch.compile(layer, fullgraph=True, backend="aot_eager")
         assert torch.equal(compiled(input, residual), layer(input, residual))
+
+
+@pytest.mark.parametrize("dynamo", [False, True])
+@pytest.mark.parametrize("residual", [None, "before", "after"])
+def test_exports_to_onnx_in_steps(residual: str | None, dynamo: bool, tmp_path: Any) -> None:
+    layer = layer_of(residual=residual)
+    inputs = (torch.randn(1, 16, 9, 9), *([torch.randn(1, 24, 5, 5)] if residual else []))
+    file = str(tmp_path / "layer.onnx")
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        torch.onnx.export(layer, inputs, file, dynamo=dynamo)
+    session = onnxruntime.InferenceSession(file)
+    names = [given.name for given in session.get_inputs()]
+    (found,) = session.run(None, dict(zip(names, (x.numpy() for x in inputs), strict=True)))
+    torch.testing.assert_close(torch.from_numpy(found), layer(*inputs), rtol=1e-5, atol=1e-5)
 
 
 def test_says_what_it_computes() -> None:

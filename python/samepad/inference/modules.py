@@ -1,5 +1,6 @@
 """Convolutions that end with an addition and an activation, for inference."""
 
+import sys
 import textwrap
 from typing import Any, TypeVar
 
@@ -8,7 +9,7 @@ from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 from torch.nn.modules.conv import _ConvNd
 
-from samepad import _C
+from samepad import _C, functional
 from samepad._arguments import flat_padding, mode_text, modes_of
 from samepad._replacing import has_own_computation
 from samepad.functional import _traced
@@ -281,6 +282,8 @@ class _FusedConvNd(nn.Module):
         # Looking buffers up as attributes takes nn.Module longer.
         tensors = self._buffers
         if _traced(input, residual):
+            if "torch.onnx" in sys.modules and torch.onnx.is_in_onnx_export():
+                return self._in_steps(input, residual)
             function = torch.ops.samepad.fused_conv
         elif tensors["packed"] is not None and _state(tensors["weight"]) != self._packed_from:
             self._pack()
@@ -299,6 +302,17 @@ class _FusedConvNd(nn.Module):
             self.activation_parameters,
             self.residual == "after",
         )
+
+    def _in_steps(self, input: Tensor, residual: Tensor | None) -> Tensor:
+        """Compute the same by operators that ONNX has."""
+        convolve: Any = getattr(functional, f"conv{self._dimensions}d")
+        result: Tensor = convolve(
+            input, self.weight, self.bias, self.stride, self.padding, self.dilation, self.groups
+        )
+        if residual is not None and self.residual == "before":
+            result = result + residual
+        result = ACTIVATIONS[self.activation].function(result, *self.activation_parameters)
+        return result if residual is None or self.residual == "before" else result + residual
 
     def train(self: Fused, mode: bool = True) -> Fused:
         """Stay in eval mode.
