@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 import samepad
 import torch
+from peers import MODELS
 from torch import Tensor, nn
 from torch._dispatch.python import enable_python_dispatcher
 from torch._dynamo.testing import CompileCounter
@@ -202,3 +203,15 @@ def test_one_graph_for_every_length(layer: nn.Module) -> None:
         input = torch.randn(1, 2, length)
         torch.testing.assert_close(compiled(input), layer(input))
     assert counter.frame_count == 1
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_published_models_export_with_open_sizes(name: str) -> None:
+    model = samepad.convert(MODELS[name]().eval())
+    auto = torch.export.Dim.AUTO
+    program = torch.export.export(
+        model, (torch.randn(2, 3, 96, 80),), dynamic_shapes=({2: auto, 3: auto},)
+    )
+    images = torch.randn(2, 3, 111, 64)
+    with torch.no_grad():
+        torch.testing.assert_close(program.module()(images), model(images), rtol=1e-4, atol=1e-4)
