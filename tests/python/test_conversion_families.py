@@ -5,8 +5,12 @@ results do not, unless a test says so.
 """
 
 import copy
+import functools
+import io
 import math
+import pickle
 from collections import OrderedDict
+from dataclasses import dataclass
 from types import SimpleNamespace
 from typing import Any
 
@@ -19,7 +23,8 @@ from peers import timm
 from pytorchcv.models.common.activ import lambda_swish
 from pytorchcv.models.common.norm import lambda_batchnorm2d
 from pytorchcv.models.efficientnet import EffiDwsConvUnit, EffiInitBlock, EffiInvResUnit
-from torch import Tensor, nn
+from samepad.source import write_source
+from torch import Tensor, fx, nn
 from torch.nn.utils import prune
 
 SIZES = ((9, 8), (8, 11), (10, 13), (1, 2))
@@ -503,10 +508,345 @@ class WithMethod(SameWrapper):
         return self(x).softmax(1)  # type: ignore[no-any-return]
 
 
-def test_a_module_that_has_methods_does_not_become_a_sequential() -> None:
-    model, report = converted(WithMethod(4, 4, 3, stride=2))
-    assert isinstance(model, WithMethod)
-    assert report.left[0].note == "padding=(0, 0) is not 'same'; is padded by WithMethod"
+class WithFactor(SameWrapper):
+    def forward(self, x: Tensor, factor: float | None = None) -> Tensor:
+        return super().forward(x) * (factor or 1)
+
+
+def twice(forward: Any) -> Any:
+    @functools.wraps(forward)
+    def wrapper(*arguments: Any) -> Any:
+        return 2 * forward(*arguments) if wrapper.on else forward(*arguments)  # type: ignore[attr-defined]
+
+    wrapper.on = False  # type: ignore[attr-defined]
+    return wrapper
+
+
+class Decorated(SameWrapper):
+    @twice
+    def forward(self, x: Tensor) -> Tensor:
+        return super().forward(x)
+
+
+class CopiedInItsOwnWay(SameWrapper):
+    def __deepcopy__(self, memo: Any) -> nn.Module:
+        new = CopiedInItsOwnWay(1, 1, 1)
+        vars(new).update(copy.deepcopy(vars(self), memo))
+        return new
+
+
+@pytest.mark.parametrize("cls", [WithMethod, WithFactor, Decorated, CopiedInItsOwnWay])
+def test_a_module_of_which_more_than_its_children_may_be_used_keeps_its_forward(cls: Any) -> None:
+    model, report = converted(cls(4, 4, 3, stride=2))
+    assert type(model) is cls
+    assert report.left[0].note == f"padding=(0, 0) is not 'same'; is padded by {cls.__name__}"
+
+
+class WithProperty(SameWrapper):
+    """What a block of a network has beside its forward, for the code that uses it."""
+
+    expansion = 4
+
+    def __init__(self, *arguments: Any, **others: Any) -> None:
+        super().__init__(*arguments, **others)
+        self.tag = "stem"
+
+    @property
+    def out_channels(self) -> int:
+        return self.conv.out_channels
+
+
+class UsesItsBlock(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.block = WithProperty(4, 8, 3, stride=2)
+
+    def forward(self, x: Tensor) -> Tensor:
+        block = self.block
+        if not isinstance(block, WithProperty) or block.tag != "stem":
+            raise TypeError
+        return block(x=x) * block.expansion / block.out_channels  # type: ignore[no-any-return]
+
+
+def saved(model: nn.Module) -> nn.Module:
+    file = io.BytesIO()
+    torch.save(model, file)
+    file.seek(0)
+    return torch.load(file, weights_only=False)  # type: ignore[no-any-return]
+
+
+COPIES: dict[str, Any] = {
+    "as it is": lambda model: model,
+    "deep": copy.deepcopy,
+    "pickled": lambda model: pickle.loads(pickle.dumps(model)),
+    "pickled as of old": lambda model: pickle.loads(pickle.dumps(model, 0)),
+    "saved": saved,
+    "traced": fx.symbolic_trace,
+    "exported": lambda model: torch.export.export(model, (torch.ones(2, 4, 9, 8),)).module(),
+}
+
+
+@pytest.mark.parametrize("name", COPIES)
+def test_a_module_that_pads_stays_what_it_is_to_others(name: str) -> None:
+    old = UsesItsBlock()
+    new, report = converted(old)
+    assert report.replaced[0].note == (
+        "was padded by WithProperty 'block', whose forward only calls its children now"
+    )
+    assert list(new.state_dict()) == list(old.state_dict())
+    copied = COPIES[name](new.eval())
+    input = torch.randn(2, 4, 9, 8)
+    torch.testing.assert_close(copied(input), old(input))
+
+
+class Leaves(fx.Tracer):
+    def is_leaf_module(self, m: nn.Module, _: str) -> bool:
+        return isinstance(m, nn.Conv2d)
+
+
+def test_a_module_that_only_calls_its_children_can_be_scripted_and_written() -> None:
+    model = nn.Sequential(SameWrapper(4, 8, 3, stride=2), SameWrapper(8, 4, 3))
+    old = copy.deepcopy(model)
+    blocks = list(model)
+    samepad.convert(model)
+    assert list(model) == blocks
+    assert type(model[0]) is type(model[1])
+    assert type(pickle.loads(pickle.dumps(model[0]))) is type(model[0])
+    scripted: Any = torch.jit.script(model)
+    namespace: dict[str, Any] = {}
+    exec(write_source(fx.GraphModule(model, Leaves().trace(model))), namespace)
+    written = namespace["Model"]()
+    written.load_state_dict(old.state_dict())
+    input = torch.randn(2, 4, 9, 8)
+    for new in (scripted, written):
+        torch.testing.assert_close(new(input), old(input))
+
+
+class Asserts(SameWrapper):
+    """The flag is what `convert` tries to set to False."""
+
+    use_padding: bool
+
+    def __init__(self) -> None:
+        super().__init__(4, 4, 3, stride=2)
+        self.use_padding = True
+        self.point = nn.Conv2d(4, 4, 1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        assert self.use_padding
+        return self.point(super().forward(x).relu())  # type: ignore[no-any-return]
+
+
+class LooksUp(Asserts):
+    def forward(self, x: Tensor) -> Tensor:
+        factor = {True: 2}[self.use_padding]
+        return self.point(SameWrapper.forward(self, x).relu()) * factor  # type: ignore[no-any-return]
+
+
+class IsUnbound(Asserts):
+    def forward(self, x: Tensor) -> Tensor:
+        if self.use_padding:
+            y = padded(x, self.conv.kernel_size, self.conv.stride, self.conv.dilation)
+        return self.point(self.conv(y).relu())  # type: ignore[no-any-return]
+
+
+class ReadsThePadding(Asserts):
+    def forward(self, x: Tensor) -> Tensor:
+        if self.use_padding:
+            x = padded(x, self.conv.kernel_size, self.conv.stride, self.conv.dilation)
+        return self.point(self.conv(x).relu()) * (1 + self.conv.padding[0])  # type: ignore[no-any-return]
+
+
+class ReadsThePad(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.pad = DynamicPad2d(3, 2)
+        self.conv = nn.Conv2d(4, 4, 3, stride=2)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.conv(self.pad(x)) * self.pad.kernel_size[0]  # type: ignore[no-any-return]
+
+
+@dataclass
+class Features:
+    """Features, which can't be compared: == of two of them raises an error."""
+
+    tensor: Tensor
+
+
+class ReturnsAnObject(SameWrapper):
+    def __init__(self) -> None:
+        super().__init__(4, 4, 3, stride=2)
+
+    def forward(self, x: Tensor) -> Any:
+        return Features(super().forward(x))
+
+
+@dataclass(frozen=True)
+class FrozenConfiguration:
+    tf_padding: bool = True
+
+
+class IsFrozen(ConfiguredLayer):
+    def __init__(self) -> None:
+        super().__init__(4, 4, 3, FrozenConfiguration(), stride=2)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return super().forward(x).relu()
+
+
+@pytest.mark.parametrize(
+    "cls",
+    [
+        Asserts,
+        LooksUp,
+        IsUnbound,
+        ReadsThePadding,
+        ReadsThePad,
+        ReturnsAnObject,
+        IsFrozen,
+    ],
+)
+def test_a_module_that_can_not_do_without_its_padding_is_left(cls: Any) -> None:
+    old = cls()
+    state = {name: value for name, value in vars(old).items() if isinstance(value, bool)}
+    new, report = samepad.convert(old, return_report=True)
+    assert type(new) is cls
+    assert not report.replaced
+    assert report.left[0].note == f"padding=(0, 0) is not 'same'; is padded by {cls.__name__}"
+    assert {name: value for name, value in vars(new).items() if name in state} == state
+
+
+class PadsOnce(nn.Module):
+    def __init__(self, pad: nn.Module) -> None:
+        super().__init__()
+        self.pad = pad
+        self.conv = nn.Conv2d(4, 4, 3, stride=2)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.conv(self.pad(x)).relu()  # type: ignore[no-any-return]
+
+
+def test_a_pad_that_several_modules_hold_stays() -> None:
+    pad = DynamicPad2d(3, 2)
+    model = nn.Sequential(PadsOnce(pad), PadsOnce(pad))
+    model[1].conv.padding = (1, 1)
+    new, _ = converted(model)
+    assert_equal(new, model)
+
+
+class Listed(nn.Module):
+    """Has its pad in a list, which has no forward that could be looked at."""
+
+    def __init__(self, *, again: bool = False) -> None:
+        super().__init__()
+        self.layers = nn.ModuleList([DynamicPad2d(3), nn.Conv2d(4, 4, 3)])
+        self.again = again
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = self.layers[0](x)
+        y: Tensor = self.layers[1](x)
+        return y + x[..., 1:-1, 1:-1] if self.again else y
+
+
+def test_a_pad_in_a_list_of_layers_is_found() -> None:
+    old = Listed()
+    new, report = converted(old)
+    assert report.replaced[0].note == "was padded by Listed"
+    assert_equal(new, old)
+
+
+class Plain(nn.Conv2d):
+    """Its forward tells that it pads, its name does not."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return super().forward(F.pad(x, self._amounts(x)))
+
+    def _amounts(self, x: Tensor) -> list[int]:
+        kernel, stride, dilation = self.kernel_size, self.stride, self.dilation
+        height, width = (amounts(*a) for a in zip(x.shape[2:], kernel, stride, dilation))  # noqa: B905
+        return [*width, *height]
+
+
+class Inherited(Conv2dAdaptivePadding):
+    pass
+
+
+class Inner(nn.Conv2d):
+    def _conv_forward(self, input: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
+        x = padded(input, self.kernel_size, self.stride, self.dilation)
+        pad = (0, 0)
+        return F.conv2d(x, weight, bias, self.stride, pad, self.dilation, self.groups)
+
+
+@pytest.mark.parametrize("cls", [Plain, Inherited, Inner])
+def test_a_convolution_is_known_by_what_its_forward_does(cls: Any) -> None:
+    old = nn.Sequential(cls(4, 4, 3, stride=2), nn.ReLU())
+    new, report = converted(old)
+    assert type(new[0]) is samepad.SamePadConv2d  # type: ignore[index]
+    assert not report.differing
+    assert_equal(new, old)
+
+
+class ByHand(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.stem = nn.Conv2d(4, 4, 3, stride=2)
+
+    def forward(self, x: Tensor) -> Tensor:
+        n, c, h, w = x.shape
+        larger = x.new_zeros(n, c, h + 1, w + 1)
+        larger[:, :, :h, :w] = x
+        return self.stem(larger)  # type: ignore[no-any-return]
+
+
+class ByConcatenation(ByHand):
+    def forward(self, x: Tensor) -> Tensor:
+        for dim in (2, 3):
+            x = torch.cat([x, torch.zeros_like(x.narrow(dim, 0, 1))], dim)
+        return self.stem(x)  # type: ignore[no-any-return]
+
+
+@pytest.mark.parametrize(
+    ("make", "where"),
+    [
+        (lambda: nn.Sequential(nn.ReflectionPad2d(1), nn.Conv2d(4, 4, 3)), "ReflectionPad2d '0'"),
+        (lambda: nn.Sequential(nn.ReplicationPad2d(1), nn.MaxPool2d(3)), "ReplicationPad2d '0'"),
+        (lambda: nn.Sequential(nn.CircularPad2d(1), nn.Conv2d(4, 4, 3)), "CircularPad2d '0'"),
+        (lambda: nn.Sequential(nn.ConstantPad2d(1, 0.5), nn.Conv2d(4, 4, 3)), "ConstantPad2d '0'"),
+        (lambda: PadsOnce(nn.ReflectionPad2d(1)), "PadsOnce"),
+        (lambda: Listed(again=True), "Listed"),
+        (ByHand, "ByHand"),
+        (ByConcatenation, "ByConcatenation"),
+    ],
+)
+def test_the_report_names_padding_of_other_kinds(make: Any, where: str) -> None:
+    old = make()
+    new, report = converted(old, fold_pads=True)
+    assert not report.replaced
+    assert report.left[0].note.endswith(f" is not 'same'; is padded by {where}")
+    assert_equal(new, old, SIZES[:3])
+
+
+class FromZeros(nn.Module):
+    """Makes tensors in the ways in which others pad, but pads nothing."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.state = nn.Conv2d(4, 4, 3)
+        self.parts = nn.Conv2d(8, 4, 3)
+        self.rows = nn.Conv2d(4, 4, 3)
+
+    def forward(self, x: Tensor) -> Tensor:
+        larger = x.new_zeros(x.shape[0], 8, *x.shape[2:])
+        larger[:, :4] = x
+        y: Tensor = self.state(torch.zeros_like(x)) + self.parts(larger)
+        return y.mean() + self.rows(torch.cat([x, x], 2))  # type: ignore[no-any-return]
+
+
+def test_the_report_names_no_padding_where_there_is_none() -> None:
+    _, report = converted(FromZeros())
+    assert [layer.note for layer in report.left] == ["padding=(0, 0) is not 'same'"] * 3
 
 
 @pytest.fixture

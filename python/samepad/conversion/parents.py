@@ -2,11 +2,12 @@
 
 The padding moves into the layer and is switched off where it was: a module that only pads becomes
 nn.Identity, a flag is set to False, or a module that pads and then calls its children one after the
-other becomes nn.Sequential.
+other gets a forward that only calls them.
 """
 
 import copy
-from collections.abc import Iterator, Mapping, Sequence
+import re
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
 from itertools import pairwise
@@ -17,7 +18,8 @@ from torch import Tensor, nn
 from torch.nn.modules.conv import _ConvNd
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from samepad._replacing import become, has_own_computation
+from samepad._replacing import has_own_computation
+from samepad.conversion.chains import chained, is_chainable
 from samepad.conversion.checking import (
     CannotRunError,
     Copies,
@@ -31,9 +33,11 @@ from samepad.conversion.registry import registered
 from samepad.conversion.same_layers import (
     Verdict,
     channels_of,
+    children_of,
     fixed_pads,
     is_named_for_padding,
     judge,
+    makes_zeros_in_forward,
     padded_by,
     pads_in_forward,
     tells_of_padding,
@@ -72,26 +76,62 @@ class _Switch:
     pads: tuple[nn.Module, ...] = ()
     #: Path of attribute names to a flag that is True and has to become False.
     flag: tuple[str, ...] = ()
-    #: Names of the children, in the order in which an nn.Sequential has to call them.
+    #: Names of the children, in the order in which a forward without padding has to call them.
     calls: tuple[str, ...] = ()
 
 
+#: Operators that pad; constant_pad_nd alone may do it with zeros.
+_PADDING = re.compile(r"aten::(constant_pad_nd|reflection_pad\dd|replication_pad\dd)")
+#: Operators that make tensors into which others may be copied.
+_MAKING = re.compile(r"aten::(new_)?(zeros|full|empty)(_like)?")
+
+
 class _Pads(TorchDispatchMode):  # type: ignore[no-untyped-call]
-    """Records which tensors were made by adding zeros around another one, and how many."""
+    """Records which tensors were made by adding zeros around another one, and how many.
+
+    Of tensors that were padded in other ways, it records only that they were: with other values, by
+    concatenation with zeros, or by copying into a larger tensor, as circular padding is computed.
+    """
 
     def __init__(self) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
         self._made: list[tuple[Tensor, Pairs]] = []
+        self._targets: list[Tensor] = []
+        self._otherwise: list[Tensor] = []
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         output = func(*args, **(kwargs or {}))
-        if func is torch.ops.aten.constant_pad_nd.default and not any(args[2:]):
+        name = func._schema.name
+        if name == "aten::constant_pad_nd" and not any(args[2:]):
             flat = args[1]
             self._made.append((output, tuple(zip(flat[-2::-2], flat[::-2], strict=True))))
+        elif _PADDING.fullmatch(name):
+            if output.shape != args[0].shape:
+                self._otherwise.append(output)
+        elif name == "aten::cat":
+            is_spatial = (args[1] if len(args) > 1 else 0) % output.dim() > 1
+            if is_spatial and any(part.numel() and not part.any() for part in args[0]):
+                self._otherwise.append(output)
+        elif _MAKING.fullmatch(name):
+            self._targets.append(output)
+        elif name == "aten::copy_":
+            self._otherwise += [target for target in self._targets if _is_within(args[0], target)]
         return output
 
     def of(self, tensor: object) -> Pairs | None:
         return next((pairs for output, pairs in self._made if output is tensor), None)
+
+    def otherwise(self, tensor: object) -> bool:
+        return any(output is tensor for output in self._otherwise)
+
+
+def _is_within(view: Tensor, whole: Tensor) -> bool:
+    """Whether a tensor is a part of another one that is smaller in a spatial dimension."""
+    return (
+        view.untyped_storage().data_ptr() == whole.untyped_storage().data_ptr()
+        and view.dim() == whole.dim()
+        and view.shape[2:] != whole.shape[2:]
+    )
 
 
 @dataclass
@@ -101,6 +141,8 @@ class _Run:
     channels: int
     #: For each layer that was called with a padded tensor: the amounts of each call.
     padded: dict[nn.Module, list[Pairs]] = field(default_factory=dict)
+    #: The layers that were called with a tensor that was padded otherwise.
+    otherwise: set[nn.Module] = field(default_factory=set)
     #: The names of the children that were called.
     calls: list[str] = field(default_factory=list)
 
@@ -115,6 +157,8 @@ def _run(parent: nn.Module, layers: Sequence[nn.Module], channels: int) -> _Run:
         pairs = pads.of(inputs[0]) if inputs else None
         if pairs is not None:
             run.padded.setdefault(layer, []).append(pairs)
+        elif inputs and pads.otherwise(inputs[0]):
+            run.otherwise.add(layer)
 
     for layer in layers:
         copied[id(layer)].register_forward_pre_hook(partial(note, layer=layer))
@@ -154,13 +198,13 @@ def _flags(parent: nn.Module) -> Iterator[tuple[str, ...]]:
 
 
 def _switches(parent: nn.Module, run: _Run) -> Iterator[_Switch]:
-    pads = [child for name, child in parent.named_children() if is_padding_alone(name, child)]
+    pads = [child for name, child in children_of(parent) if is_padding_alone(name, child)]
     if pads and not any(any(hooks_of(pad).values()) for pad in pads):
         yield _Switch(pads=tuple(pads))
     for flag in _flags(parent):
         yield _Switch(flag=flag)
     called = sorted(run.calls) == sorted(name for name, _ in parent.named_children())
-    if called and not _has_methods(parent) and not obstacle(parent):
+    if called and is_chainable(parent) and not _has_methods(parent) and not obstacle(parent):
         yield _Switch(calls=tuple(run.calls))
 
 
@@ -178,11 +222,9 @@ def _switched_off(
         for attribute in path:
             holder = getattr(holder, attribute)
         setattr(holder, name, False)
-    return _sequential(new, switch.calls) if switch.calls else new
-
-
-def _sequential(parent: nn.Module, calls: Sequence[str]) -> nn.Module:
-    return become(nn.Sequential, parent, _modules={name: parent._modules[name] for name in calls})
+    if switch.calls:
+        new.__class__ = chained(type(parent), switch.calls)
+    return new
 
 
 def _may_want_padding(layer: Any) -> bool:
@@ -193,6 +235,11 @@ def _may_want_padding(layer: Any) -> bool:
         and (layer.padding == "valid" or not any(layer.padding))
         and any(k > 1 for k, _, _ in geometry(layer))
     )
+
+
+def _holds_unpadded(parent: nn.Module) -> bool:
+    """Whether one of a module's own children is a convolution that is usually padded."""
+    return any(_may_want_padding(child) for _, child in children_of(parent))
 
 
 def _has_methods(module: nn.Module) -> bool:
@@ -234,7 +281,11 @@ class _Finder:
                 and not type(module).__module__.startswith("torch.")
                 and not isinstance(module, nn.ModuleList | nn.ModuleDict)
                 and "forward" not in vars(module)
-                and (is_named_for_padding(module) or pads_in_forward(module))
+                and (
+                    is_named_for_padding(module)
+                    or pads_in_forward(module)
+                    or (makes_zeros_in_forward(module) and _holds_unpadded(module))
+                )
             ):
                 self._examine(module, [module], module)
         for layer, doubt in self._doubts.items():
@@ -277,6 +328,8 @@ class _Finder:
                 )
             return
         padded = {layer: run.padded[layer] for layer in layers if layer in run.padded}
+        otherwise = [layer for layer in layers if layer in run.otherwise - padded.keys()]
+        self._leave(otherwise, f"is padded by {name}")
         if not padded:
             return
         obstacles = [reason for layer in padded if (reason := obstacle(layer))]
@@ -286,11 +339,13 @@ class _Finder:
             self._leave(padded, f"is padded by {name}; {reason}")
             return
         for switch in _switches(parent, run):
+            if any(len(self._names[pad]) not in counts for pad in switch.pads):
+                continue  # another module needs the pad
             verdicts = self._verdicts(parent, switch, padded, run.channels)
             if verdicts:
                 note = f"was padded by {name}"
                 if switch.calls:
-                    note += ", which is an nn.Sequential now"
+                    note += ", whose forward only calls its children now"
                 for layer, verdict in verdicts.items():
                     self.found.verdicts[layer] = replace(
                         verdict, note=f"{note}; {verdict.note}".removesuffix("; ")
@@ -302,7 +357,7 @@ class _Finder:
             advice = ", as much for every input: see fold_pads"
         self._leave(padded, f"is padded by {name}{advice}")
 
-    def _leave(self, layers: Mapping[nn.Module, Any], note: str) -> None:
+    def _leave(self, layers: Iterable[nn.Module], note: str) -> None:
         self.found.elsewhere.update(dict.fromkeys(layers, note))
 
     def _verdicts(
@@ -315,7 +370,10 @@ class _Finder:
         """Find replacements for the layers if the padding is turned off by `switch`, if any."""
 
         def put(trials: Mapping[nn.Module, nn.Module]) -> nn.Module:
-            return _switched_off(parent, switch, trials)
+            try:
+                return _switched_off(parent, switch, trials)
+            except Exception as error:  # a class may refuse to be copied or to be set
+                raise CannotRunError(str(error)) from error
 
         layers = list(padded)
         try:
@@ -348,7 +406,7 @@ class _Finder:
                 value = self._configurations[key]
             self.found.settings.append((parent, first, value))
         if switch.calls:
-            self.found.replacements[parent] = _sequential(parent, switch.calls)
+            self.found.settings.append((parent, "__class__", chained(type(parent), switch.calls)))
 
 
 def find(model: nn.Module, *, fold_pads: bool) -> Found:

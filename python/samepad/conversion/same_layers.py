@@ -41,6 +41,9 @@ MIXED_UP = (
     "mixed up the dimensions: differs where they need different padding, and is now TensorFlow's"
 )
 
+#: Attributes of every convolution, which suggest nothing.
+_OF_EVERY_CONVOLUTION = ("padding", "padding_mode", "_reversed_padding_repeated_twice")
+
 #: Makes the new layer from the old one.
 Maker: TypeAlias = Callable[[nn.Module, Padding], nn.Module]
 
@@ -73,21 +76,45 @@ def tells_of_padding(name: str) -> bool:
     return re.search("same|tf|pad", name, re.IGNORECASE) is not None
 
 
+def children_of(module: nn.Module) -> Iterator[tuple[str, nn.Module]]:
+    """Yield a module's children and those in its lists, which have no forward, with their names."""
+    for name, child in module.named_children():
+        yield name, child
+        if isinstance(child, nn.ModuleList | nn.ModuleDict):
+            yield from children_of(child)
+
+
 def is_named_for_padding(module: nn.Module) -> bool:
     """Whether the names of a module's class, its children or their classes suggest padding."""
     names = [type(module).__name__]
     for name, child in module.named_children():
         names += [name, type(child).__name__]
-    return any(map(tells_of_padding, names))
+    return any(map(tells_of_padding, names)) or any(
+        is_padding_alone(*child) for child in children_of(module)
+    )
+
+
+def _names_in_forward(module: nn.Module) -> Iterator[str]:
+    """Yield the names used where a module's class or its bases, except torch's, compute."""
+    for cls in type(module).__mro__:
+        for name in ("forward", "_conv_forward"):
+            if name in vars(cls) and not cls.__module__.startswith("torch."):
+                code = getattr(unwrap(vars(cls)[name]), "__code__", None)
+                yield from _names(code) if code else ()
 
 
 def pads_in_forward(module: nn.Module) -> bool:
     """Whether a name that is used in a module's forward suggests padding."""
-    code = getattr(unwrap(type(module).forward), "__code__", None)
-    # `padding` alone suggests nothing: it is an attribute of every convolution.
-    return code is not None and any(
-        tells_of_padding(name) for name in _names(code) if name != "padding"
+    return any(
+        tells_of_padding(name)
+        for name in _names_in_forward(module)
+        if name not in _OF_EVERY_CONVOLUTION
     )
+
+
+def makes_zeros_in_forward(module: nn.Module) -> bool:
+    """Whether a module's forward makes tensors of zeros, with which it may pad."""
+    return any(re.search("zeros|full", name) for name in _names_in_forward(module))
 
 
 def standardized(layer: nn.Module, padding: Padding) -> nn.Module:
@@ -265,7 +292,8 @@ class Judged:
 
     def _judged(self, layer: nn.Module, registered: bool) -> Verdict | None:
         alone = all(is_padding_alone(*child) for child in layer.named_children())
-        if not registered and not (alone and is_named_for_padding(layer)):
+        told = is_named_for_padding(layer) or pads_in_forward(layer)
+        if not registered and not (alone and told):
             return None
         verdict = judge(
             layer, [layer], lambda trials: trials[layer], channels_of(layer), claimed=registered
