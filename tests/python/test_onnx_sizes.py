@@ -199,6 +199,70 @@ def test_sizes_through_floats(name: str) -> None:
     assert_stays_open(model, (1, 1, 1, 20), (1, 1, 1, 33), how=["export"])
 
 
+#: Code that computes k from the sizes h and w, and from them as floats, f and g.
+COMPUTED = {
+    "Div, any sign": "a = Sub(h, four)  b = Div(a, two)  k = Add(b, three)",
+    "Div by less than nothing": "a = Sub(four, h)  d = Neg(two)  b = Div(a, d)  k = Add(b, three)",
+    "Div of floats, any sign": "a = Sub(h, four)  e = Cast<to = 1>(a)  i = Cast<to = 1>(three)"
+    "  b = Div(e, i)  m = Cast<to = 7>(b)  k = Add(m, three)",
+    "Mod": "a = Mod(h, four)  k = Add(a, two)",
+    "Mod of less than nothing": "a = Neg(h)  b = Mod(a, four)  k = Add(h, b)",
+    "Mod, fmod": "a = Sub(four, h)  b = Mod<fmod = 1>(a, three)  k = Add(b, four)",
+    "Mod of floats": "i = Cast<to = 1>(three)  a = Mod<fmod = 1>(f, i)  b = Cast<to = 7>(a)"
+    "  k = Add(b, two)",
+    "Max of floats": "a = Max(f, low)  k = Cast<to = 7>(a)",
+    "Max of a fraction": "a = Mul(f, c)  b = Max(a, half, c)  d = Ceil(b)  i = Cast<to = 7>(d)"
+    "  k = Add(i, one)",
+    "Min of floats": "a = Min(f, g)  k = Cast<to = 7>(a)",
+    "Clip": "k = Clip(h, least, most)",
+    "Clip of floats": "a = Mul(f, half)  b = Clip(a, lowest, )  i = Cast<to = 7>(b)"
+    "  k = Add(i, one)",
+    "Abs": "a = Sub(h, w)  b = Abs(a)  k = Add(b, two)",
+    "Sign": "a = Sub(h, w)  b = Sign(a)  k = Add(b, three)",
+    "Sqrt": "a = Mul(f, f)  b = Sqrt(a)  k = Cast<to = 7>(b)",
+    "Sqrt, rounded": "a = Sqrt(f)  b = Ceil(a)  k = Cast<to = 7>(b)",
+    "Reciprocal": "a = Mul(f, g)  b = Reciprocal(g)  d = Mul(a, b)  k = Cast<to = 7>(d)",
+    "Round": "a = Mul(f, c)  b = Round(a)  i = Cast<to = 7>(b)  k = Add(i, two)",
+    "Round of halves": "a = Mul(f, half)  b = Round(a)  i = Cast<to = 7>(b)  k = Add(i, one)",
+    "Pow": "i = Cast<to = 1>(two)  a = Pow(g, i)  b = Add(a, f)  k = Cast<to = 7>(b)",
+    "Pow of one half": "a = Pow(f, half)  b = Ceil(a)  i = Cast<to = 7>(b)  k = Add(i, one)",
+    "Pow of less than nothing": "m = Cast<to = 1>(minus)  a = Pow(g, m)  b = Mul(f, a)"
+    "  d = Ceil(b)  i = Cast<to = 7>(d)  k = Add(i, one)",
+    "Sum": "a = Sum(f, g, f)  k = Cast<to = 7>(a)",
+    "Mean": "a = Mean(f, g, f)  k = Cast<to = 7>(a)",
+    "ReduceMax": "a = Slice(s, two, four)  k = ReduceMax(a)",
+    "ReduceMin": "a = Slice(s, two, four)  k = ReduceMin(a)",
+    "ReduceMean": "a = Slice(s, two, four)  i = Cast<to = 1>(a)  b = ReduceMean(i)"
+    "  k = Cast<to = 7>(b)",
+    "Equal to a large number": "a = Equal(h, large)  k = Where(a, one, h)",
+    "Equal to the largest number": "a = Equal(far, h)  b = And(a, a)  k = Where(b, one, h)",
+    "Less": "a = Less(h, w)  k = Where(a, w, h)",
+    "And": "a = Less(h, w)  b = Greater(h, three)  d = And(a, b)  k = Where(d, two, h)",
+    "And of what is known": "a = Less(h, w)  b = Less(zero, one)  d = And(a, b)"
+    "  e = Less(one, zero)  i = And(e, d)  j = Or(i, d)  k = Where(j, w, h)",
+    "Or": "a = Less(h, w)  b = Greater(h, seven)  d = Or(a, b)  k = Where(d, two, h)",
+    "Xor": "a = Less(h, seven)  b = Less(h, w)  d = Xor(a, b)  k = Where(d, two, h)",
+    "Not": "a = Less(h, w)  b = Not(a)  k = Where(b, two, w)",
+    "Cast of a truth": "a = Less(h, seven)  b = Cast<to = 7>(a)  k = Add(b, two)",
+}
+
+
+@pytest.mark.parametrize("name", COMPUTED)
+def test_computed_sizes(name: str) -> None:
+    body = f"""
+      h = Slice(s, two, three)  w = Slice(s, three, four)  f = Cast<to = 1>(h)  g = Cast<to = 1>(w)
+      {COMPUTED[name]}  z = ConstantOfShape(k)  y = Slice(z, zero, k, zero)
+    """
+    constants = f""", int64[1] seven = {{7}}, int64 least = {{3}}, int64 most = {{8}},
+      int64[1] large = {{1000000000}}, int64[1] far = {{2147483647}}, float[1] low = {{-1e9}},
+      float lowest = {{{np.finfo(np.float32).min!s}}}, float[1] c = {{0.3}}, float[1] half = {{0.5}}
+    """
+    model = text_model(body, constants)
+    assert "tensor_of" not in write_source(samepad.onnx.load(model))
+    shapes = [(1, 1, h, 5) for h in (10, 2, 3, 5, 6, 7, 8, 13)]
+    assert_stays_open(model, *shapes, how=["export", "compile"])
+
+
 def test_quotients_of_sizes() -> None:
     body = """
       a = Slice(s, two, three)  b = Slice(s, three, four)  f = Cast<to = 1>(a)  g = Cast<to = 1>(b)
@@ -240,6 +304,12 @@ SHAPES = {
     "Expand": "a = Slice(s, two, three)  t = Concat<axis = 0>(two, a)  b = Unsqueeze(t, zero)"
     "  u = Squeeze(b, zero)  m = ReduceMean<axes = [0, 1, 3], keepdims = 0>(x)  e = Expand(m, u)"
     "  q = Shape(e)  r = Slice(q, one, two)  v = Concat<axis = 0>(r, two)  y = Reshape(e, v)",
+    "GatherND": "a = GatherND(s, rows)  t = Concat<axis = 0>(a, minus)  y = Reshape(x, t)",
+    "GatherElements": "a = GatherElements(s, order)  y = Reshape(x, a)",
+    "ScatterND": "a = ScatterND(s, others, replacements)  y = Reshape(x, a)",
+    "ScatterElements": "a = Slice(s, two, four)  b = ScatterElements(order, first, a)"
+    "  y = ConstantOfShape(b)",
+    "Pad of a shape": "a = Slice(s, two, four)  b = Pad(a, around, filler)  y = Reshape(x, b)",
     "Backwards": "b = Slice(s, minus, far, zero, minus)  y = ConstantOfShape(b)",
 }
 
@@ -247,10 +317,54 @@ SHAPES = {
 @pytest.mark.parametrize("name", SHAPES)
 def test_open_sizes(name: str) -> None:
     constants = ", float[1] c = {1.5}, int64[2] square = {2, 2}, int64[2] halves = {2, 2}"
-    constants += ", int64[1] far = {-9223372036854775807}"
+    constants += """, int64[1] far = {-9223372036854775807}, int64[2, 1] rows = {0, 2},
+      int64[4] order = {2, 1, 0, 3}, int64[2, 1] others = {1, 3}, int64[2] first = {0, 1},
+      int64[2] replacements = {18, 1}, int64[2] around = {1, 0}, int64 filler = {-1}"""
     model = text_model(SHAPES[name], constants)
     module = assert_stays_open(model, (2, 3, 5, 6), (4, 3, 7, 6), how=["export", "compile"])
     assert "tensor_of" not in write_source(module)
+
+
+#: Nodes that resize x by the factors q.
+RESIZES = {
+    "Upsample-9, nearest": (9, 'Upsample<mode = "nearest">(x, q)'),
+    "Upsample-9, linear": (9, 'Upsample<mode = "linear">(x, q)'),
+    "Resize-10, nearest": (10, 'Resize<mode = "nearest">(x, q)'),
+    "Resize-11, nearest": (11, 'Resize<mode = "nearest">(x, none, q)'),
+    "Resize-11, asymmetric": (
+        11,
+        'Resize<mode = "nearest", coordinate_transformation_mode = "asymmetric",'
+        ' nearest_mode = "floor">(x, none, q)',
+    ),
+    "Resize-13, linear": (13, 'Resize<mode = "linear">(x, , q)'),
+    "Resize-13, cubic": (
+        13,
+        'Resize<mode = "cubic", coordinate_transformation_mode = "align_corners">(x, , q)',
+    ),
+}
+
+
+@pytest.mark.parametrize("name", RESIZES)
+def test_resize_by_computed_scales(name: str) -> None:
+    """The factors are quotients in float32, as PyTorch exports F.interpolate(x, size)."""
+    opset, node = RESIZES[name]
+    body = f"""
+      a = Gather<axis = 0>(s, last)  b = Mul(a, factors)  d = Add(b, more)
+      f = Cast<to = 1>(a)  g = Cast<to = 1>(d)  p = Div(g, f)  q = Concat<axis = 0>(ones, p)
+      y = {node}
+    """
+    constants = """, int64[2] last = {2, 3}, int64[2] factors = {1, 2}, int64[2] more = {5, 0},
+      float[2] ones = {1, 1}, float[0] none = {}"""
+    model = text_model(body, constants, opset)
+    shapes = [(1, 3, h, 4) for h in (9, 7, 11, 13, 23, 39)]
+    assert_stays_open(model, *shapes, how=["export", "compile"])
+
+
+def test_scales_that_data_decides_are_refused() -> None:
+    body = "m = ReduceMax<keepdims = 0>(x)  q = Mul(m, ones)  y = Resize(x, , q)"
+    model = text_model(body, ", float[4] ones = {1, 1, 1, 1}")
+    with pytest.raises(ValueError, match="scales must be constant, or computed from sizes"):
+        samepad.onnx.load(model)
 
 
 def shapeless(model: Any) -> Any:

@@ -28,8 +28,8 @@ def resize(
     Args:
         input: A tensor of any shape.
         axes: The dimensions to resize.
-        sizes: The output's sizes along `axes`; None if `scales` are given.
-        scales: The factors by which the sizes change, in place of `sizes`.
+        sizes: The output's sizes along `axes`; None if `scales` say them.
+        scales: The factors by which the sizes change; None if `sizes` say them.
         mode: "nearest", "linear" or "cubic".
         transform: ONNX's coordinate_transformation_mode.
         rounding: ONNX's nearest_mode; or "by_scale", which rounds up along axes that shrink and
@@ -55,7 +55,7 @@ def resize(
         n = input.shape[dim]
         scale = sizes[i] / n if scales is None else scales[i]
         rounded = policy != "stretch"
-        m = sizes[i] if scales is None else math.floor(n * scale + (0.5 if rounded else 0))
+        m = math.floor(n * scale + (0.5 if rounded else 0)) if sizes is None else sizes[i]
         shape = [-1 if d == dim else 1 for d in range(input.dim())]
         ends = (0.0, 0.0) if roi is None else (roi[i], roi[len(axes) + i])
         where = _positions(

@@ -23,7 +23,40 @@ def cast_like(input: Tensor, target: Tensor) -> Tensor:
 
 def quotient(left: int, right: int) -> int:
     """Div of sizes, rounded towards zero."""
-    return left // right if (left < 0) == (right < 0) else -(-left // right)
+    if right < 0:
+        left, right = -left, -right
+    # One of the two parts is 0. They need no branch, so that a symbolic size may have any sign.
+    above: int = torch.sym_max(left, 0)  # type: ignore[no-untyped-call]
+    below: int = torch.sym_max(-left, 0)  # type: ignore[no-untyped-call]
+    return above // right - below // right
+
+
+def remainder(left: int, right: int) -> int:
+    """Mod of sizes with fmod=1: the remainder has the sign of `left`."""
+    return left - right * quotient(left, right)
+
+
+def choose(condition: bool, left: int, right: int) -> int:
+    """Where of sizes, without a branch, so that the condition may be symbolic."""
+    chosen: int = torch.sym_ite(condition, 1, 0)  # type: ignore[no-untyped-call]
+    return right + chosen * (left - right)
+
+
+def differ(left: bool, right: bool) -> bool:
+    """Xor of comparisons of sizes."""
+    not_both: bool = torch.sym_not(left & right)  # type: ignore[no-untyped-call]
+    return (left | right) & not_both
+
+
+def nearest(value: float) -> int:
+    """Round to the nearest integer, and of two equally near ones to the even one."""
+    return round(value)
+
+
+def root(value: float) -> float:
+    """Sqrt of a size."""
+    result: float = torch.sym_sqrt(value)
+    return result
 
 
 def single(value: float) -> float:

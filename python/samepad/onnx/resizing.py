@@ -7,8 +7,8 @@ import torch.nn.functional as F
 from torch import fx, nn
 
 from samepad._building import UnsupportedError
-from samepad.onnx import interpolation
-from samepad.onnx.call import Call
+from samepad.onnx import interpolation, sizes
+from samepad.onnx.call import Call, Sizes
 
 _LINEAR = {3: "linear", 4: "bilinear", 5: "trilinear"}
 _CHOICES = {
@@ -100,37 +100,62 @@ def _interpolation(
 
 def resize(c: Call) -> Any:
     """Resize, which was called Upsample in earlier opsets."""
-    scales = _floats(c.known(1 if c.opset < 11 else 2, "scales")) or c.get("scales")
-    sizes = c.integers(3)
-    if isinstance(sizes, list) and not sizes:
-        sizes = None
     rank, settings = c.rank(0), _settings(c)
-    if isinstance(sizes, fx.Node):
+    scales, wanted = _scales(c), c.integers(3)
+    if isinstance(wanted, list) and not wanted:
+        wanted = None
+    if isinstance(wanted, fx.Node):
         raise UnsupportedError("sizes must be constant, or computed from sizes of tensors")
-    given = scales if sizes is None else sizes
+    if wanted is None:
+        settings["policy"] = "stretch"  # the others say what to do with sizes
+    given = scales if wanted is None else wanted
     axes = [a % rank if rank else a for a in c.get("axes", range(len(given)))]
     if any(axis < 0 for axis in axes):
         raise UnsupportedError(f"axes={axes} of an input of unknown rank")
     # Axes whose size does not change are left out.
-    kept = [i for i, axis in enumerate(axes) if not _stays(c, axis, given[i], sizes is not None)]
+    kept = [i for i, axis in enumerate(axes) if not _stays(c, axis, given[i], wanted is not None)]
     if settings["transform"] == "tf_crop_and_resize" or settings["policy"] != "stretch":
         kept = list(range(len(axes)))
     if not kept:
         return c[0]
     axes, given = [axes[i] for i in kept], [given[i] for i in kept]
-    by_torch = _interpolation(rank, axes, None if sizes is not None else given, settings)
+    if wanted is None and any(isinstance(scale, fx.Node) for scale in given):
+        lengths = [sizes.scaled(c, _length(c, a), f) for a, f in zip(axes, given, strict=True)]
+        return c.b.call(interpolation.resize, c[0], axes, lengths, given, **settings)
+    by_torch = _interpolation(rank, axes, None if wanted is not None else given, settings)
     if by_torch is None:
-        pair = (None, given) if sizes is None else (given, None)
+        pair = (None, given) if wanted is None else (given, None)
         return c.b.call(interpolation.resize, c[0], axes, *pair, **settings)
     assert rank is not None
     full: dict[int, Any] = dict(zip(axes, given, strict=True))
-    if sizes is None:
+    if wanted is None:
         factors = tuple(full.get(axis, 1.0) for axis in range(2, rank))
         return c.b.module(c.name, nn.Upsample(scale_factor=factors, **by_torch), c[0])
-    wanted: list[Any] = [full.get(axis) or c.b.size(c[0], axis) for axis in range(2, rank)]
-    if all(isinstance(size, int) for size in wanted):
-        return c.b.module(c.name, nn.Upsample(size=tuple(wanted), **by_torch), c[0])
-    return c.b.call(F.interpolate, c[0], wanted, **by_torch)
+    lengths = [full.get(axis) or c.b.size(c[0], axis) for axis in range(2, rank)]
+    if all(isinstance(size, int) for size in lengths):
+        return c.b.module(c.name, nn.Upsample(size=tuple(lengths), **by_torch), c[0])
+    return c.b.call(F.interpolate, c[0], lengths, **by_torch)
+
+
+def _scales(c: Call) -> list[Any]:
+    """Return the factors: numbers, and nodes that compute them from sizes of tensors.
+
+    Raises:
+        UnsupportedError: They are computed from other values.
+    """
+    position = 1 if c.opset < 11 else 2
+    value = c.given[position] if position < len(c.given) else None
+    if isinstance(value, fx.Node):
+        raise UnsupportedError("scales must be constant, or computed from sizes of tensors")
+    if isinstance(value, Sizes):
+        return list(value.items)
+    return _floats(c.known(position, "scales")) or c.get("scales")
+
+
+def _length(c: Call, axis: int) -> Any:
+    """Return the size of the input along an axis: a number if it is known, else a node."""
+    known = c.size(0, axis)
+    return c.b.size(c[0], axis) if known is None else known
 
 
 def _stays(c: Call, axis: int, given: Any, is_size: bool) -> bool:
