@@ -5,7 +5,9 @@ import os
 os.environ.setdefault("KERAS_BACKEND", "tensorflow")
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
+import io
 import json
+import shutil
 import zipfile
 from pathlib import Path
 from typing import Any
@@ -64,6 +66,23 @@ def check(model: Any, tmp_path: Path, convert: bool = True) -> None:
         module = samepad.keras.to_torch(model, input_layout="keras").eval()
         with torch.no_grad():
             assert_equal_numbers(module(*map(torch.from_numpy, arrays)), expected, 1e-5)
+
+
+def without_group(file: Path, path: str, new: Path) -> Path:
+    """Copy a file, without one of the groups of its weights."""
+    if file.suffix == ".h5":
+        shutil.copy(file, new)
+        with h5py.File(new, "r+") as weights:
+            del weights[path]
+        return new
+    with zipfile.ZipFile(file) as old, zipfile.ZipFile(new, "w") as archive:
+        for name in old.namelist():
+            content = io.BytesIO(old.read(name))
+            if name == "model.weights.h5":
+                with h5py.File(content, "r+") as weights:
+                    del weights[path]
+            archive.writestr(name, content.getvalue())
+    return new
 
 
 @pytest.mark.parametrize("seed", range(60))
@@ -225,6 +244,85 @@ def test_operations_of_tensorflows_graphs(tmp_path: Path) -> None:
     check(tf_keras.Model(x, relu(plus(x))), tmp_path, convert=False)
 
 
+@pytest.mark.parametrize(
+    ("path", "named"),
+    [
+        ("layers/dense_1", r"lacks weights of last \(Dense\)$"),
+        ("layers/dense_1/vars/0", "last"),
+        ("layers/sequential/layers", r"lacks weights of within \(Dense\)$"),
+        ("layers/rnn/cell/cells/gru_cell", r"lacks weights of steps \(RNN\)$"),
+        ("layers/bidirectional/backward_layer/cell/vars", r"lacks weights of both \(Bidirectional"),
+        ("layers", "first .*within .*both .*steps .*last "),
+        ("model_weights/last", r"lacks weights of last \(Dense\)$"),
+        ("model_weights/last/last/kernel:0", r"lacks weights of last \(Dense\)$"),
+        ("model_weights/inner", r"lacks weights of inner \(Sequential\)$"),
+    ],
+)
+def test_files_that_lack_weights_of_a_layer(path: str, named: str, tmp_path: Path) -> None:
+    inner = [layers.Input((5, 4)), layers.Dense(4, name="within")]
+    stack = [
+        layers.Input((5, 3)),
+        layers.Dense(4, name="first"),
+        tf_keras.Sequential(inner, name="inner"),
+        layers.Bidirectional(layers.LSTM(2, return_sequences=True), name="both"),
+        layers.RNN([layers.LSTMCell(3), layers.GRUCell(2)], name="steps"),
+        layers.Dense(2, name="last"),
+    ]
+    file = tmp_path / ("model.h5" if path.startswith("model_weights") else "model.keras")
+    tf_keras.Sequential(stack).save(file)
+    samepad.keras.load_model(file)
+    with pytest.raises(ValueError, match=named):
+        samepad.keras.load_model(without_group(file, path, tmp_path / f"new{file.suffix}"))
+
+
+@pytest.mark.parametrize("path", ["layers/dense", "model_weights/last"])
+def test_files_of_keras_3_that_lack_weights_of_a_layer(path: str, tmp_path: Path) -> None:
+    file = tmp_path / ("model.h5" if path.startswith("model_weights") else "model.keras")
+    keras.Sequential([keras.Input((3,)), keras.layers.Dense(2, name="last")]).save(file)
+    with pytest.raises(ValueError, match=r"Keras cannot load.*last"):
+        samepad.keras.load_model(without_group(file, path, tmp_path / f"new{file.suffix}"))
+
+
+AUGMENTATIONS = [
+    lambda: layers.RandomFlip(),
+    lambda: layers.RandomRotation(0.1),
+    lambda: layers.RandomZoom(0.1),
+    lambda: layers.RandomContrast(0.1),
+    lambda: layers.RandomTranslation(0.1, 0.1),
+    lambda: layers.RandomBrightness(0.1),
+    lambda: layers.RandomHeight(0.1),
+    lambda: layers.RandomWidth(0.1),
+    lambda: layers.RandomCrop(5, 4),
+]
+
+
+@pytest.mark.parametrize("index", range(len(AUGMENTATIONS)))
+def test_augmentation(index: int, tmp_path: Path) -> None:
+    image = layers.Input((9, 6, 3))
+    layer = AUGMENTATIONS[index]()
+    model = tf_keras.Model(image, layer(image))
+    check(model, tmp_path, convert=not isinstance(layer, layers.RandomCrop))
+
+
+@pytest.mark.parametrize("wrap", [lambda layer: layer, layers.Bidirectional])
+def test_recurrent_layers_of_several_cells(wrap: Any, tmp_path: Path) -> None:
+    for cells in (["LSTMCell", "LSTMCell"], ["GRUCell", "SimpleRNNCell", "GRUCell"]):
+        sequence = layers.Input((5, 3))
+        layer = layers.RNN([getattr(layers, kind)(2) for kind in cells], return_sequences=True)
+        check(tf_keras.Model(sequence, wrap(layer)(sequence)), tmp_path)
+
+
+def test_activations_that_are_layers_with_weights(tmp_path: Path) -> None:
+    image = layers.Input((7, 6, 3))
+    y = layers.Conv2D(4, 3, activation=layers.PReLU(shared_axes=[1, 2]))(image)
+    y = layers.Activation(layers.PReLU())(y)
+    y = tf_keras.Sequential([layers.Dense(2, activation=layers.PReLU())])(y)
+    check(tf_keras.Model(image, layers.TimeDistributed(layers.Dense(3))(y)), tmp_path)
+    sequence = layers.Input((5, 3))
+    y = layers.TimeDistributed(layers.Dense(4, activation=layers.PReLU()))(sequence)
+    check(tf_keras.Model(sequence, layers.LSTM(3, activation=layers.PReLU())(y)), tmp_path)
+
+
 class Own(layers.Layer):  # type: ignore[misc]
     def call(self, x: Any) -> Any:
         return x
@@ -242,7 +340,44 @@ def test_code_is_named_and_not_run(name: str, tmp_path: Path) -> None:
     assert "twice (Lambda): it is code, of which none is run" in said
     assert "mine (Own)" in said
     assert "TensorFlow's function tf.linalg.expm" in said
-    assert len(said) < 600
+    assert "samepad.tensorflow.load" in said
+    assert len(said) < 750
+
+
+@pytest.mark.parametrize("name", ["model.h5", "model.keras"])
+def test_files_of_subclassed_models(name: str, tmp_path: Path) -> None:
+    class Half(tf_keras.Model):  # type: ignore[misc]
+        pass
+
+    x = layers.Input((2,))
+    models = [(Half(x, layers.Dense(2)(x)), "Half")]
+    if name.endswith(".keras"):
+        models.append((Blocks(False), "Blocks"))
+        models[-1][0](np.zeros((1, 6, 5, 3), np.float32))
+    for model, kind in models:
+        model.save(tmp_path / name)
+        with pytest.raises(ValueError, match=rf"{kind} is a subclass of Model.*tensorflow"):
+            samepad.keras.load_model(tmp_path / name)
+
+
+@pytest.mark.parametrize(
+    "activation",
+    [
+        {"class_name": "function", "config": "os.system"},
+        {"class_name": "__lambda__", "config": {"value": ["4wEAAAA=", None, None]}},
+        "my_own",
+        ["relu"],
+    ],
+)
+def test_activations_that_are_code(activation: Any, tmp_path: Path) -> None:
+    file = tmp_path / "model.h5"
+    tf_keras.Sequential([layers.Input((3,)), layers.Dense(2, name="d")]).save(file)
+    with h5py.File(file, "r+") as opened:
+        config = json.loads(opened.attrs["model_config"])
+        config["config"]["layers"][1]["config"]["activation"] = activation
+        opened.attrs["model_config"] = json.dumps(config)
+    with pytest.raises(ValueError, match=r"d \(Dense\): activation .* is code of its own"):
+        samepad.keras.load_model(file)
 
 
 def test_arguments_that_keras_3_has_not() -> None:
@@ -260,10 +395,128 @@ class Subclass(tf_keras.Model):  # type: ignore[misc]
 
 
 def test_models_of_tf_keras_without_a_graph() -> None:
-    with pytest.raises(ValueError, match=r"it is a subclass of tf_keras\.Model"):
+    with pytest.raises(ValueError, match=r"it is not built.*call it once"):
         samepad.keras.to_torch(Subclass())
     with pytest.raises(ValueError, match="it is not built"):
         samepad.keras.to_torch(tf_keras.Sequential([layers.Dense(2)]))
+
+
+class Block(layers.Layer):  # type: ignore[misc]
+    def __init__(self, channels: int, by_tensorflow: bool = False, **options: Any) -> None:
+        super().__init__(**options)
+        self.by_tensorflow = by_tensorflow
+        self.first = layers.Conv2D(channels, 3, padding="same")
+        self.more = [layers.BatchNormalization(), layers.Conv2D(channels, 3, padding="same")]
+
+    def inside(self, x: Any) -> Any:
+        for layer in [self.first, *self.more]:
+            x = layer(x)
+        return tf.nn.relu(x) if self.by_tensorflow else x
+
+    def call(self, x: Any) -> Any:
+        return x + self.inside(x)
+
+
+class Blocks(tf_keras.Model):  # type: ignore[misc]
+    def __init__(self, flattens: bool, by_tensorflow: bool = False) -> None:
+        super().__init__()
+        self.stem = tf_keras.Sequential([layers.Conv2D(4, 3, padding="same")])
+        self.blocks = [Block(4, by_tensorflow), Block(4, by_tensorflow)]
+        self.pool = layers.Flatten() if flattens else layers.GlobalAveragePooling2D()
+        self.head = layers.Dense(2)
+
+    def call(self, x: Any) -> Any:
+        x = self.stem(x)
+        for block in self.blocks:
+            x = block(x)
+        return self.head(self.pool(x))
+
+
+class TorchBlock(nn.Module):
+    def __init__(self, by_tensorflow: bool) -> None:
+        super().__init__()
+        self.by_tensorflow = by_tensorflow
+        self.first = nn.Conv2d(4, 4, 3, padding="same")
+        self.norm = nn.BatchNorm2d(4, eps=1e-3)
+        self.second = nn.Conv2d(4, 4, 3, padding="same")
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        y = self.second(self.norm(self.first(x)))
+        return x + (y.relu() if self.by_tensorflow else y)
+
+
+class TorchBlocks(nn.Module):
+    def __init__(self, flattens: bool, by_tensorflow: bool) -> None:
+        super().__init__()
+        self.stem = nn.Conv2d(3, 4, 3, padding="same")
+        self.blocks = nn.Sequential(TorchBlock(by_tensorflow), TorchBlock(by_tensorflow))
+        self.flattens = flattens
+        self.head = nn.Linear(120 if flattens else 4, 2)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        x = self.blocks(self.stem(x))
+        return self.head(x.flatten(1) if self.flattens else x.mean((2, 3)))
+
+
+def moved_weights(model: Any) -> None:
+    generator = np.random.default_rng(0)
+    for weight in model.weights:
+        weight.assign(np.abs(generator.normal(0.5, 0.2, weight.shape)))
+
+
+@pytest.mark.parametrize(
+    ("flattens", "by_tensorflow"), [(False, False), (True, False), (False, True)]
+)
+def test_weights_of_models_made_of_blocks(flattens: bool, by_tensorflow: bool) -> None:
+    model = Blocks(flattens, by_tensorflow)
+    array = np.random.default_rng(0).normal(size=(2, 6, 5, 3)).astype(np.float32)
+    model(array)
+    moved_weights(model)
+    module = samepad.keras.load_weights(TorchBlocks(flattens, by_tensorflow), model).eval()
+    with torch.no_grad():
+        found = module(torch.from_numpy(array).movedim(-1, 1))
+    assert_equal_numbers(found, [model(array).numpy()], 1e-5)
+
+
+@pytest.mark.parametrize("flattens", [False, True])
+def test_weights_of_graphs_with_blocks(flattens: bool) -> None:
+    image = layers.Input((6, 5, 3))
+    body = tf_keras.Sequential([layers.Input((6, 5, 4)), Block(4), Block(4, name="b/2")])
+    y = body(layers.Conv2D(4, 3, padding="same")(image))
+    y = (layers.Flatten() if flattens else layers.GlobalAveragePooling2D())(y)
+    model = tf_keras.Model(image, layers.Dense(2)(y))
+    moved_weights(model)
+    array = np.random.default_rng(0).normal(size=(2, 6, 5, 3)).astype(np.float32)
+    module = samepad.keras.load_weights(TorchBlocks(flattens, False), model).eval()
+    converted = samepad.keras.to_torch(model).eval()
+    with torch.no_grad():
+        given = torch.from_numpy(array).movedim(-1, 1)
+        for found in (module(given), converted(given)):
+            assert_equal_numbers(found, [model(array).numpy()], 1e-5)
+
+
+class Steps(tf_keras.Model):  # type: ignore[misc]
+    def __init__(self) -> None:
+        super().__init__()
+        self.both = layers.Bidirectional(layers.GRU(4, return_sequences=True))
+        self.attention = layers.MultiHeadAttention(2, 4)
+        self.scale = self.add_weight(name="scale", shape=(8,))
+        self.parts = {"norm": layers.LayerNormalization(), "join": layers.Concatenate()}
+        self.last = layers.LSTM(3)
+
+    def call(self, x: Any) -> Any:
+        x = self.both(x) * self.scale
+        return self.last(self.parts["join"]([self.attention(x, x), self.parts["norm"](x)]))
+
+
+def test_subclassed_models_become_modules() -> None:
+    model = Steps()
+    array = np.random.default_rng(0).normal(size=(2, 5, 3)).astype(np.float32)
+    model(array)
+    moved_weights(model)
+    module = samepad.keras.to_torch(model).eval()
+    with torch.no_grad():
+        assert_equal_numbers(module(torch.from_numpy(array)), [model(array).numpy()], 1e-5)
 
 
 def test_weights_of_models_and_layers_of_tf_keras() -> None:

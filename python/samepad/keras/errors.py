@@ -21,6 +21,13 @@ _SAVED_MODEL = (
 )
 
 
+#: Advice about a model of Keras 2 that Keras 3 cannot compute.
+BY_TENSORFLOW = (
+    "save the model in the Keras that made it by model.save(folder, save_format='tf') and load "
+    "that by samepad.tensorflow.load, or export it to ONNX and load that by samepad.onnx.load"
+)
+
+
 def saved_model(given: Any) -> str | None:
     """Return advice if something is a SavedModel of TensorFlow, else None.
 

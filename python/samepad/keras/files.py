@@ -144,4 +144,6 @@ def load_model(path: str | Path) -> Any:
         return _from_h5(path) if is_h5 else _from_archive(path)
     except Exception as error:  # Keras, h5py, zipfile and JSON raise errors of their own classes
         reason = str(error).strip() or type(error).__name__
+        if isinstance(error, KeyError):
+            reason = f"it lacks {reason}"
         raise ValueError(f"Keras cannot load {path}: {' '.join(str(reason).split())}") from error

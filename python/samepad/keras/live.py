@@ -14,11 +14,9 @@ def of_keras_3(given: Any) -> Any:
     packages = {kind.__module__.partition(".")[0] for kind in type(given).__mro__}
     if "tf_keras" not in packages:
         return given
-    if not type(given).__module__.startswith("tf_keras."):
-        raise UnsupportedError("it is a subclass of tf_keras.Model, whose computation is code")
     if not getattr(given, "built", False):
         raise UnsupportedError(
-            "it is not built: give it an Input, or call model.build(input_shape)"
+            "it is not built: give it an Input, call model.build(input_shape), or call it once"
         )
     try:
         from samepad.keras.keras2 import from_live

@@ -9,26 +9,31 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
-import numpy as np
-
-from samepad.keras.keras2.graph import MODELS, Part, Rebuilder
-from samepad.keras.keras2.weights import fill, fill_from_archive, fill_from_h5
+from samepad.keras.errors import BY_TENSORFLOW
+from samepad.keras.keras2.graph import MODELS, Part
+from samepad.keras.keras2.twins import Twins, rebuilt
+from samepad.keras.keras2.weights import fill_from_archive, fill_from_h5
 
 __all__ = ["from_archive", "from_h5", "from_live"]
 
 
-def _rebuilt(config: Mapping[str, Any]) -> Part:
-    """Rebuild a model or layer from its configuration, without weights.
+def _of_file(text: str | bytes) -> Part:
+    """Rebuild the model of a file from its configuration, without weights.
 
     Raises:
-        ValueError: It contains layers or arguments that Keras 3 lacks; the message names them all.
+        ValueError: As `from_h5`.
     """
-    rebuilder = Rebuilder()
-    part = rebuilder.part(config)
-    if rebuilder.problems:
-        lines = "".join(f"\n  {line}" for line in rebuilder.problems)
-        raise ValueError(f"these of its layers cannot be made in Keras 3:{lines}")
-    return part
+    config = json.loads(text)
+    if not isinstance(config, Mapping) or "class_name" not in config:
+        raise ValueError("its configuration is not that of a model of Keras 2")
+    kind = str(config["class_name"]).rpartition(">")[2]
+    if kind not in MODELS:
+        raise ValueError(
+            f"{kind} is a subclass of Model, whose computation is code that the file lacks: "
+            f"{BY_TENSORFLOW}; or make it there, call its load_weights with the file, and "
+            "give it to samepad.keras.load_weights"
+        )
+    return rebuilt(config)
 
 
 def from_h5(config: str | bytes, file: Any) -> Any:
@@ -42,7 +47,7 @@ def from_h5(config: str | bytes, file: Any) -> Any:
         ValueError: The model contains code, or layers or arguments that Keras 3 lacks; or the
             weights do not fit it.
     """
-    model = _rebuilt(json.loads(config))
+    model = _of_file(config)
     fill_from_h5(model, file)
     return model.layer
 
@@ -57,22 +62,14 @@ def from_archive(config: bytes, file: Any) -> Any:
     Raises:
         ValueError: As `from_h5`.
     """
-    model = _rebuilt(json.loads(config))
+    model = _of_file(config)
     fill_from_archive(model, file)
     return model.layer
 
 
 def from_live(given: Any) -> Any:
-    """Rebuild a model or a layer of tf_keras in Keras 3; raises ValueError as `from_h5`."""
+    """Rebuild a model or a layer of tf_keras in Keras 3; raises ValueError as `from_h5`.
 
-    def arrays_of(layer: Any) -> list[Any]:
-        weights = (*layer.trainable_weights, *layer.non_trainable_weights)
-        return [np.asarray(weight) for weight in weights]
-
-    part = _rebuilt({"class_name": type(given).__name__, "config": given.get_config()})
-    if part.kind in MODELS:
-        fill(part, lambda name: arrays_of(given.get_layer(name)))
-    else:
-        part.layer.build(given.get_build_config()["input_shape"])
-        fill(Part("", "Sequential", parts=[part]), lambda _: arrays_of(given))
-    return part.layer
+    Someone's own layers and models, whose code the program holds, keep their code.
+    """
+    return Twins().of(given)

@@ -8,7 +8,7 @@ import keras
 
 from samepad._building import UnsupportedError
 from samepad.keras.keras2.functions import CALLS, THROUGH, function_of
-from samepad.keras.keras2.layers import OF_ARCHITECTURES, Settings, layer_of, plain
+from samepad.keras.keras2.layers import OF_ARCHITECTURES, Settings, layer_of, plain, type_name
 
 #: The classes of models that are a graph of layers; until Keras 2.3 the class was "Model".
 _FUNCTIONAL = ("Functional", "Model")
@@ -34,6 +34,8 @@ class Part:
     function: Callable[..., Any] | None = None
     #: The layers of a model, in the configuration's order; or a layer's sublayers, by attribute.
     parts: list["Part"] = field(default_factory=list)
+    #: Whether the layer of Keras 3 has been made with its weights.
+    filled: bool = False
 
 
 class _WaitError(Exception):
@@ -90,26 +92,78 @@ def _class_name(config: Mapping[str, Any]) -> str:
     return str(name)
 
 
+def is_code(live: Any) -> bool:
+    """Whether code that is not Keras's computes a layer or a model of tf_keras."""
+    return not type(live).call.__module__.startswith("tf_keras.")
+
+
+def class_in_keras(live: Any) -> str:
+    """Return the name of the class of tf_keras that a layer or a model of it has or derives from.
+
+    Raises:
+        UnsupportedError: A layer of a derived class, which may be built otherwise.
+    """
+    kinds = [kind for kind in type(live).__mro__ if kind.__module__.startswith("tf_keras.")]
+    if kinds[0] is not type(live) and not hasattr(live, "layers"):
+        raise UnsupportedError(f"it is a subclass of {kinds[0].__name__}")
+    return str(kinds[0].__name__)
+
+
+def build_activations(part: Part) -> None:
+    """Make the weights of layers that are the activations of others, in a part.
+
+    Keras 3 makes them when the activation runs, and computes the shapes in a model without it.
+    """
+    for inner in part.parts:
+        if inner.name.endswith("activation") and not inner.layer.built:
+            nodes, built = part.layer._inbound_nodes, part.layer.get_build_config()
+            if nodes:
+                inner.layer.build(nodes[0].outputs[0].shape)
+            elif built and "input_shape" in built:
+                inner.layer.build(part.layer.compute_output_shape(built["input_shape"]))
+        build_activations(inner)
+
+
+def _name_of(config: Mapping[str, Any]) -> str | None:
+    """Return the name of a layer or a model, if its configuration has one."""
+    settings = config["config"]
+    return config.get("name") or (settings.get("name") if isinstance(settings, Mapping) else None)
+
+
 class Rebuilder:
     """Rebuilds a model, and collects the reasons for everything that it cannot rebuild."""
 
-    def __init__(self) -> None:
-        """Start without problems."""
+    def __init__(self, twin: Callable[[Any], Any] | None = None) -> None:
+        """Start without problems.
+
+        Args:
+            twin: Makes the layer of Keras 3, with its weights, for a layer of tf_keras whose code
+                is someone's own; needed to rebuild models that the program holds.
+        """
+        self.twin = twin
         #: One line for each layer that cannot be rebuilt in Keras 3.
         self.problems: list[str] = []
 
-    def part(self, config: Mapping[str, Any]) -> Part:
-        """Rebuild a layer or a model; if that is not possible, add a line to `problems`."""
+    def part(self, config: Mapping[str, Any], live: Any = None) -> Part:
+        """Rebuild a layer or a model; if that is not possible, add a line to `problems`.
+
+        Args:
+            config: Its configuration.
+            live: The layer or model of tf_keras itself, if the program holds it.
+        """
         settings = config["config"]
         kind = config["class_name"]
-        name = config.get("name") or (settings["name"] if isinstance(settings, Mapping) else kind)
+        name = live.name if live is not None else _name_of(config) or kind
         part = Part(name, kind)
         try:
-            part.kind = kind = _class_name(config)
+            if self.twin and live is not None and is_code(live):
+                part.layer, part.filled = self.twin(live), True
+                return part
+            part.kind = kind = class_in_keras(live) if live is not None else _class_name(config)
             if kind in _FUNCTIONAL:
-                self._functional(part, settings)
+                self._functional(part, settings, live)
             elif kind == "Sequential":
-                self._sequential(part, settings, config.get("build_config"))
+                self._sequential(part, settings, config.get("build_config"), live)
             elif kind == "InputLayer":
                 part.layer = _input(settings)
             elif kind in THROUGH:
@@ -117,23 +171,33 @@ class Rebuilder:
             elif kind in CALLS:
                 part.function = function_of(kind, settings)
             else:
-                self._layer(part, settings)
+                self._layer(part, settings, live)
         except UnsupportedError as error:
             self.problems.append(f"{name} ({kind}): {error}")
         return part
 
-    def _layer(self, part: Part, settings: Settings) -> None:
+    def _layer(self, part: Part, settings: Settings, live: Any) -> None:
         def nested(attribute: str, config: Any) -> Any:
-            inner = self.part(config)
+            inner = self.part(config, getattr(live, attribute, None))
             part.parts.append(replace(inner, name=attribute))
             return inner.layer
 
-        made = layer_of(part.kind, {**settings, "name": _fit(part.name)}, nested)
+        if not isinstance(settings, Mapping):
+            raise UnsupportedError("its configuration is not that of a layer")
+        made = layer_of(part.kind, {**settings, "name": fit(part.name)}, nested)
         part.layer = made
 
-    def _sequential(self, part: Part, settings: Any, built: Any) -> None:
+    def _parts(self, configs: list[Any], live: Any) -> list[Part]:
+        """Rebuild the layers of a model."""
+        if live is None:
+            return [self.part(config) for config in configs]
+        # Also an InputLayer, which the attribute `layers` of a Sequential model leaves out.
+        layers = live._flatten_layers(include_self=False, recursive=False)
+        return [self.part(*each) for each in zip(configs, layers, strict=True)]
+
+    def _sequential(self, part: Part, settings: Any, built: Any, live: Any) -> None:
         configs = settings["layers"] if isinstance(settings, Mapping) else settings
-        part.parts = [self.part(config) for config in configs]
+        part.parts = self._parts(configs, live)
         if self.problems:
             return
         layers = [inner.layer for inner in part.parts]
@@ -142,21 +206,21 @@ class Rebuilder:
             shape = settings.get("build_input_shape") or (built or {}).get("input_shape")
         if shape is not None and part.parts[0].kind != "InputLayer":
             layers.insert(0, keras.Input(batch_shape=tuple(plain(shape))))
-        part.layer = keras.Sequential(layers, name=_fit(part.name))
+        part.layer = keras.Sequential(layers, name=fit(part.name))
 
-    def _functional(self, part: Part, settings: Settings) -> None:
+    def _functional(self, part: Part, settings: Settings, live: Any) -> None:
         configs = settings["layers"]
-        part.parts = [self.part(config) for config in configs]
+        part.parts = self._parts(configs, live)
         if self.problems:
             return
         graph = _Graph(dict(zip((config["name"] for config in configs), part.parts, strict=True)))
         ends = [settings["input_layers"], settings["output_layers"]]
         graph.run(configs, ends)
         inputs, outputs = (_alone(_mapped(end, graph.tensor)) for end in ends)
-        part.layer = keras.Model(inputs, outputs, name=_fit(part.name))
+        part.layer = keras.Model(inputs, outputs, name=fit(part.name))
 
 
-def _fit(name: str) -> str:
+def fit(name: str) -> str:
     """Return a layer's name in the form that Keras 3 accepts."""
     return name.replace("/", "_")
 
@@ -176,7 +240,9 @@ def _input(settings: Settings) -> Any:
         raise UnsupportedError("ragged or sparse tensors")
     shape = settings.get("batch_input_shape", settings.get("batch_shape"))
     return keras.Input(
-        batch_shape=tuple(plain(shape)), dtype=settings.get("dtype"), name=_fit(settings["name"])
+        batch_shape=tuple(plain(shape)),
+        dtype=type_name(settings.get("dtype")),
+        name=fit(settings["name"]),
     )
 
 
@@ -196,7 +262,7 @@ class _Graph:
             name: [[part.layer]] for name, part in parts.items() if part.kind == "InputLayer"
         }
         #: Names that are taken, and the ids of operations that have got theirs.
-        self.names = {_fit(name) for name, part in parts.items() if not part.function}
+        self.names = {fit(name) for name, part in parts.items() if not part.function}
         self.known: set[int] = set()
         #: The number of each layer's first call, which is 1 for nested models.
         self.first: dict[str, int] = {}
@@ -268,7 +334,7 @@ class _Graph:
             if operation is None or id(operation) in self.known or hasattr(operation, "weights"):
                 continue
             self.known.add(id(operation))
-            name = _fit(part.name)
+            name = fit(part.name)
             while name in self.names:
                 name = f"{name}_{type(operation).__name__}"
             operation.name = name

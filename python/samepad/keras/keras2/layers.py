@@ -1,5 +1,6 @@
 """Converts Keras 2's layers, arguments and types to Keras 3's, where these have changed."""
 
+import contextlib
 import inspect
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -31,16 +32,22 @@ _RENAMED = {
     "CuDNNLSTM": "LSTM",
     "CuDNNGRU": "GRU",
     "ThresholdedReLU": "ReLU",
+    # In inference these two return their input.
+    "RandomHeight": "Identity",
+    "RandomWidth": "Identity",
+    # In inference it resizes, which Keras 3's does not.
+    "RandomCrop": "Resizing",
 }
 
 #: Ends of the names of arguments that matter only in training.
 _FOR_TRAINING = ("_initializer", "_regularizer", "_constraint")
 
 #: Arguments that Keras 3 lacks and that do not change what a layer computes, whatever their value:
-#: shapes, which are known from the tensors, and how TensorFlow computes.
+#: shapes, which are known from the tensors, how TensorFlow computes, and how it draws numbers.
 _WITHOUT_MEANING = (
     *("batch_input_shape", "build_input_shape", "input_length", "input_dtype", "batch_size"),
     *("query_shape", "key_shape", "value_shape", "implementation", "fused", "autocast"),
+    "rng_type",
 )
 
 #: Further arguments that Keras 3 lacks, each with the value that corresponds to Keras 3's
@@ -99,6 +106,10 @@ def _renamed(old: str, new: str) -> Callable[[Settings], Settings]:
     return translate
 
 
+def _only(*names: str) -> Callable[[Settings], Settings]:
+    return lambda settings: {name: settings[name] for name in names if name in settings}
+
+
 def _gru(reset_after: bool) -> Callable[[Settings], Settings]:
     """Set the default of `reset_after` for files that are older than the argument."""
     return lambda settings: {"reset_after": reset_after, **settings}
@@ -115,22 +126,27 @@ _TRANSLATED: dict[str, Callable[[Settings], Settings]] = {
     "GRU": _gru(False),
     "GRUCell": _gru(False),
     "CuDNNGRU": _gru(True),
+    **dict.fromkeys(("RandomHeight", "RandomWidth"), _only("name", "dtype")),
+    "RandomCrop": lambda settings: {
+        **_only("name", "dtype", "height", "width")(settings),
+        "crop_to_aspect_ratio": True,
+    },
 }
 
 
-def _activation(value: Any, nested: Nested) -> Any:
+def _activation(name: str, value: Any, nested: Nested) -> Any:
     """Convert an activation, which is a function's name or a layer's configuration."""
-    if is_layer(value):
-        return nested("activation", value)
+    if is_layer(value) and isinstance(value["config"], Mapping) and "name" in value["config"]:
+        return nested(name, value)
     if value == "hard_sigmoid":
         return hard_sigmoid
-    try:
-        return keras.activations.get(value)
-    except (ValueError, TypeError):
-        raise UnsupportedError(f"activation {value!r} is code of its own") from None
+    if value is None or isinstance(value, str):
+        with contextlib.suppress(ValueError):
+            return keras.activations.get(value)
+    raise UnsupportedError(f"{name} {str(value)[:100]!r} is code of its own")
 
 
-def _dtype(value: Any) -> str:
+def type_name(value: Any) -> str:
     """Return the name of a type, or of a layer's dtype policy."""
     while isinstance(value, Mapping):
         value = value["config"]["name"]
@@ -139,9 +155,9 @@ def _dtype(value: Any) -> str:
 
 def _argument(name: str, value: Any, nested: Nested) -> Any:
     if name == "dtype":
-        return _dtype(value)
+        return type_name(value)
     if name.endswith("activation"):
-        return _activation(value, nested)
+        return _activation(name, value, nested)
     if name in SUBLAYERS and is_layer(value):
         return nested(name, value)
     if name == "cells":
@@ -192,4 +208,7 @@ def layer_of(kind: str, settings: Settings, nested: Nested) -> Any:
             unknown.append(f"{name}={value!r}")
     if unknown:
         raise UnsupportedError(f"Keras 3's {made.__name__} has no {', '.join(unknown)}")
-    return made(**given)
+    try:
+        return made(**given)
+    except (TypeError, ValueError) as error:
+        raise UnsupportedError(f"Keras 3's {made.__name__}: {error}") from error

@@ -69,14 +69,12 @@ def _every(part: Part) -> Iterator[Part]:
         yield from _every(inner)
 
 
-def _fill(part: Part, arrays: list[Array]) -> None:
-    """Copy weights, in Keras 2's order, into a part.
+def _assign(part: Part, slots: list[Slot], arrays: list[Array]) -> None:
+    """Copy weights, in Keras 2's order, into slots of a part.
 
     Raises:
         ValueError: Their number or shapes do not fit the part.
     """
-    learning, fixed = _slots(part)
-    slots = [*learning, *fixed]
     found = [array.shape for array in arrays]
     if len(slots) != len(arrays):
         raise ValueError(f"{part.name} ({part.kind}) has {len(slots)} weights, not {len(arrays)}")
@@ -90,21 +88,27 @@ def _fill(part: Part, arrays: list[Array]) -> None:
         variable.assign(value)
 
 
-def fill(model: Part, arrays_of: Callable[[str], list[Array]]) -> None:
-    """Copy weights into a rebuilt model.
+def _fill(part: Part, arrays: list[Array]) -> None:
+    """Copy all weights of a part, in Keras 2's order, into it; raises as `_assign`."""
+    learning, fixed = _slots(part)
+    _assign(part, [*learning, *fixed], arrays)
 
-    Args:
-        model: The model.
-        arrays_of: Returns the weights of the layer of a given name, in Keras 2's order: trainable
-            weights first. For a nested model these are the weights of all its layers.
+
+def fill_from_live(part: Part, live: Any) -> None:
+    """Copy the weights of a layer or model of tf_keras into its counterpart.
 
     Raises:
-        ValueError: The weights do not fit the model.
+        ValueError: The weights do not fit.
     """
-    for part in model.parts:
-        if part.layer is not None and part.kind != "InputLayer":
-            _fill(part, arrays_of(part.name))
-    _finish(model)
+    if part.kind in MODELS:
+        layers = {layer.name: layer for layer in live.layers}
+        for inner in part.parts:
+            if inner.layer is not None and inner.kind != "InputLayer" and not inner.filled:
+                fill_from_live(inner, layers[inner.name])
+    else:
+        weights = (*live.trainable_weights, *live.non_trainable_weights)
+        _fill(part, [np.asarray(weight) for weight in weights])
+    _finish(part)
 
 
 def _finish(model: Part) -> None:
@@ -126,17 +130,36 @@ def _texts(attributes: Any, name: str) -> list[str]:
 
 
 def fill_from_h5(model: Part, file: Any) -> None:
-    """Copy the weights of an .h5 file, which has a group per layer; raises as `fill`."""
+    """Copy the weights of an .h5 file, which has a group for each layer of the model.
+
+    The group of a nested model has the weights of all its layers.
+
+    Raises:
+        ValueError: The weights do not fit the model, or the file lacks those of a layer.
+    """
     root = file.get("model_weights", file)
+    lacking = []
+    for part in model.parts:
+        if part.layer is None or part.kind == "InputLayer":
+            continue
+        group = root.get(part.name)
+        names = [] if group is None else _texts(group.attrs, "weight_names")
+        if any(name not in group for name in names) or (part.layer.weights and not names):
+            lacking.append(f"{part.name} ({part.kind})")
+        else:
+            _fill(part, [np.asarray(group[name]) for name in names])
+    _check_none_lacks(lacking)
+    _finish(model)
 
-    def arrays_of(name: str) -> list[Array]:
-        if name not in root:
-            return []
-        return [
-            np.asarray(root[name][weight]) for weight in _texts(root[name].attrs, "weight_names")
-        ]
 
-    fill(model, arrays_of)
+def _check_none_lacks(parts: list[str]) -> None:
+    """Refuse a file without the weights of layers with these names and classes.
+
+    Raises:
+        ValueError: There are such layers.
+    """
+    if parts:
+        raise ValueError(f"the file lacks weights of {', '.join(parts)}")
 
 
 def _snake_case(kind: str) -> str:
@@ -149,43 +172,84 @@ def fill_from_archive(model: Part, group: Any) -> None:
     """Copy the weights of a .keras file, whose groups are nested as the layers are.
 
     Raises:
-        ValueError: The weights do not fit the model.
+        ValueError: The weights do not fit the model, or the file lacks those of a layer.
     """
-    _fill_nested(model, group)
+    filled: set[int] = set()
+    _fill_nested(model, group, filled)
+    _check_none_lacks(list(_not_filled(model, filled)))
     _finish(model)
 
 
-def _fill_nested(part: Part, group: Any) -> None:
+def _not_filled(part: Part, filled: set[int]) -> Iterator[str]:
+    """Yield the names and classes of the layers in a part that have other weights than `filled`."""
+    if part.kind in MODELS:
+        for inner in part.parts:
+            yield from _not_filled(inner, filled)
+        return
+    weights = [] if part.kind == "InputLayer" or part.function else part.layer.weights
+    if any(id(weight) not in filled for weight in weights):
+        yield f"{part.name} ({part.kind})"
+
+
+def _in_list(kinds: list[str]) -> list[str]:
+    """Return the names of the groups for layers of these classes in a list.
+
+    From the second of a class on they have numbers.
+    """
+    counts: dict[str, int] = {}
+    names = []
+    for kind in kinds:
+        name = _snake_case(kind)
+        count = counts[name] = counts.get(name, -1) + 1
+        names.append(f"{name}_{count}" if count else name)
+    return names
+
+
+def _at(layer: Any, path: list[str]) -> Any:
+    """Return what is below a layer of Keras 3 at the path of a group, or None."""
+    for name in path:
+        if isinstance(layer, (list, tuple)):
+            names = _in_list([type(item).__name__ for item in layer])
+            layer = dict(zip(names, layer, strict=True)).get(name)
+        else:
+            layer = getattr(layer, name, None)
+    return layer
+
+
+def _fill_nested(part: Part, group: Any, filled: set[int]) -> None:
+    """Copy the weights in a group into a part; add the ids of the variables to `filled`."""
     if part.kind in MODELS:
         # Files of Keras 2.12 have another name for this group.
         layers = group.get("layers") or group.get("_layer_checkpoint_dependencies") or {}
-        counts: dict[str, int] = {}
-        for inner in part.parts:
-            name = _snake_case(inner.kind)
-            count = counts[name] = counts.get(name, -1) + 1
-            if count:
-                name = f"{name}_{count}"
+        names = _in_list([inner.kind for inner in part.parts])
+        for inner, name in zip(part.parts, names, strict=True):
             if name in layers:
-                _fill_nested(inner, layers[name])
+                _fill_nested(inner, layers[name], filled)
+        return
+    if part.kind == "InputLayer" or part.function:
         return
     for inner in part.parts:
         if inner.name in group:
-            _fill_nested(inner, group[inner.name])
+            _fill_nested(inner, group[inner.name], filled)
     done = {inner.name for inner in part.parts}
+    apart = {id(weight) for inner in part.parts for weight in inner.layer.weights}
 
     def own(path: str, item: Any) -> None:
         *names, last = path.split("/")
-        if last != "vars" or not len(item) or done.intersection(names[:1]):
+        indices = [str(index) for index in range(len(item) if last == "vars" else 0)]
+        if not indices or any(i not in item for i in indices) or done.intersection(names[:1]):
             return
-        arrays = [np.asarray(item[str(index)]) for index in range(len(item))]
-        if not names:
-            _fill(part, arrays)
-            return
-        layer = part.layer
-        for name in names:
-            layer = getattr(layer, name, None)
-        if layer is None:
-            raise ValueError(f"{part.name} ({part.kind}) has no {'.'.join(names)}")
-        layer.load_own_variables({str(index): array for index, array in enumerate(arrays)})
+        arrays = [np.asarray(item[index]) for index in indices]
+        if names:
+            layer = _at(part.layer, names)
+            if layer is None:
+                raise ValueError(f"{part.name} ({part.kind}) has no {'.'.join(names)}")
+            variables = (*layer._trainable_variables, *layer._non_trainable_variables)
+            slots: list[Slot] = [(variable, _same) for variable in variables]
+        else:
+            learning, fixed = _slots(part)
+            slots = [slot for slot in (*learning, *fixed) if id(slot[0]) not in apart]
+        _assign(part, slots, arrays)
+        filled.update(id(variable) for variable, _ in slots)
 
     group.visititems(own)
