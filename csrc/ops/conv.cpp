@@ -197,7 +197,9 @@ ConvExplanation explain_conv(const at::Tensor& input, const at::Tensor& weight,
   for (const int64_t size : result.output_size) {
     result.flops = saturating_product(result.flops, size);
   }
-  result.flops = saturating_product(result.flops, weight.numel() / weight.size(0));
+  for (const int64_t size : weight.sizes().slice(1)) {
+    result.flops = saturating_product(result.flops, size);
+  }
   return result;
 }
 

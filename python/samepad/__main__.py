@@ -16,9 +16,13 @@ import samepad
 from samepad import _build
 from samepad._comparison import Settings, compare
 from samepad._files import opener
+from samepad._interrupting import INTERRUPTED, ending_at_interrupt
 from samepad._optimization import describe
 from samepad._writing import UnfinishedError, refusal, write_together
 from samepad.source import write_source
+
+#: What Ctrl-C makes the command say.
+NOTHING_WRITTEN = "interrupted: nothing is written"
 
 #: Larger differences, relative to the largest output, are not taken for rounding.
 TOLERANCE = 1e-4
@@ -71,7 +75,8 @@ def convert(
     module = model.module
     source = write_source(module, class_name)
     step("comparing outputs for random input")
-    result = compare(model, settings)
+    with ending_at_interrupt(NOTHING_WRITTEN):
+        result = compare(model, settings)
 
     counts = Counter(
         type(child).__name__ for child in module.modules() if not list(child.children())
@@ -134,6 +139,11 @@ def value_range(text: str) -> tuple[float, float]:
     if not -math.inf < low <= high < math.inf:
         raise ValueError(text)
     return low, high
+
+
+def _printable(text: str) -> str:
+    """Escape what a terminal would take for commands; names in a file may contain it."""
+    return "".join(c if c.isprintable() or c == "\n" else repr(c)[1:-1] for c in text)
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -219,14 +229,14 @@ def main(arguments: list[str] | None = None) -> int:
             options.optimize,
         )
     except (ValueError, OSError, UnfinishedError) as error:
-        print(f"error: {error}", file=sys.stderr)
+        print(f"error: {_printable(str(error))}", file=sys.stderr)
         return 1
     except Exception as error:  # a broken or hostile file may cause any error
-        print(f"error: {type(error).__name__}: {error}", file=sys.stderr)
+        print(f"error: {type(error).__name__}: {_printable(str(error))}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:
-        print("interrupted: nothing is written", file=sys.stderr)
-        return 130  # the status that shells use for Ctrl-C
+        print(NOTHING_WRITTEN, file=sys.stderr)
+        return INTERRUPTED
 
 
 if __name__ == "__main__":

@@ -179,6 +179,17 @@ LISTED = [
     # As much padding before the depth as the kernel reaches, which cropping would use too.
     Case((5, 7, 5), (16, 48, 5, 5, 5), (3, 2, 1), groups=8, **SINGLE),
     Case((3, 6, 9), (128, 16, 6, 5, 1), (2, 1, 4), ((5, 5), (0, 0), (0, 0)), groups=8, **SINGLE),
+    Case((5, 16, 16), (16, 8, 7, 7, 7), (2, 2, 2), groups=2, **SINGLE),
+    Case((5, 6, 7), (3, 8, 7, 1, 3), (3, 1, 1), groups=3, **SINGLE),
+    Case((2, 8, 8), (16, 16, 3, 3, 3), (1, 1, 1)),
+    Case((5, 4, 4), (8, 16, 5, 3, 1), (3, 1, 3)),
+    # Rows of a kernel that fill whole blocks of products, with few channels.
+    Case((56, 56), (32, 16, 4, 4), (4, 4)),
+    Case((64, 64), (32, 8, 8, 8), (8, 8), channels_last=False),
+    Case((64, 64), (32, 16, 8, 8), (8, 8)),
+    Case((40,), (16, 16, 4), (1,)),
+    Case((9, 8, 8), (8, 16, 1, 4, 4), (1, 4, 4)),
+    Case((14, 14), (8, 16, 4, 4), (4, 4), transposed=True),
     # Gradients of gradients.
     Case((15, 8), (16, 8, 5, 3), (3, 1), batch=8, channels_last=False, threads=1),
     Case((32, 15), (8, 2, 5, 4), (2, 1), "same_lower", (2, 3), 8, 8, channels_last=False),
@@ -201,11 +212,14 @@ def draw(rng: random.Random) -> Case:
         kernel = tuple(rng.randint(1, 5) for _ in range(d))
         stride = tuple(rng.choice([1, 1, 2, 3, rng.randint(1, 9)]) for _ in range(d))
         dilation = tuple(rng.choice([1, 1, 1, 2, 3]) for _ in range(d))
+        if rng.random() < 0.1:  # patches, as of a vision transformer
+            kernel = stride = (rng.choice([2, 4, 6, 8, 14, 16] if d < 3 else [2, 3, 4]),) * d
+            dilation = (1,) * d
         amounts = tuple(
             rng.choice([0, rng.randint(0, k + s)]) for k, s in zip(kernel, stride, strict=True)
         )
         groups = rng.choice([1, 1, 2, 3, 8])
-        inside = rng.choice([1, 1, 2, 5, 8, 16, 48])
+        inside = rng.choice([1, 1, 2, 4, 5, 8, 12, 16, 24, 28, 48])
         filters = groups * rng.choice([1, 2, 3, 16])
         order = rng.sample(range(d + 2), d + 2)
         transposed = rng.random() < 0.2

@@ -11,16 +11,19 @@ import os
 os.environ.setdefault("KERAS_BACKEND", "tensorflow")
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
+import signal
 import subprocess
 import sys
+import time
 import zipfile
+from pathlib import Path
 from typing import Any
 
 import h5py
 import keras
 import pytest
 from keras import layers
-from onnx import TensorProto, helper
+from onnx import TensorProto, helper, parser
 
 HUGE = 2**33
 
@@ -109,6 +112,19 @@ def nested_messages(depth: int) -> bytes:
 RELU = helper.make_node("Relu", ["x"], ["y"])
 ADD = helper.make_node("Add", ["x", "w"], ["y"])
 
+
+def endless_loop() -> bytes:
+    """Make a model that ONNX Runtime runs for ages."""
+    text = """<ir_version: 10, opset_import: ["" : 18]>
+    net (float[2] x) => (float[2] y) <int64 n = {4611686018427387904}> {
+        y = Loop(n, "", x) <body = body (int64 i, bool c, float[2] s) => (bool co, float[2] so) {
+            co = Identity(c)
+            so = Tanh(s)
+        }>
+    }"""
+    return bytes(parser.parse_model(text).SerializeToString())
+
+
 ONNX = {
     "empty": b"",
     "text": b"no model",
@@ -139,7 +155,8 @@ def archive(
 ) -> bytes:
     """Make a .keras file with another layer, config.json or model.weights.h5."""
     buffer = io.BytesIO()
-    with zipfile.ZipFile(io.BytesIO(whole)) as file, zipfile.ZipFile(buffer, "w") as made:
+    compressed = zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED)
+    with zipfile.ZipFile(io.BytesIO(whole)) as file, compressed as made:
         contents: dict[str, Any] = {name: file.read(name) for name in file.namelist()}
         config = json.loads(contents["config.json"])
         first, dense = config["config"]["layers"]
@@ -181,6 +198,7 @@ def keras_files(tmp_path_factory: pytest.TempPathFactory) -> dict[str, bytes]:
         "dicts.keras": archive(whole, config='{"a":' * deep + "1" + "}" * deep),
         "inside.keras": archive(whole, extra="[" * deep + "]" * deep),
         "not_quite.keras": archive(whole, units="many", extra='{"a":' * 900 + "1" + "}" * 900),
+        "bomb.keras": archive(whole, config=" " * (2**27 + 1)),
         "json.keras": archive(whole, config="{"),
         "list.keras": archive(whole, config="[]"),
         "units.keras": archive(whole, units=HUGE),
@@ -228,3 +246,30 @@ def test_each_ends_in_one_line(results: Any) -> None:
         if status not in (1, 2) or len(lines) != 1 or "error: " not in lines[0] or left:
             wrong[name] = status, said, left
     assert not wrong
+
+
+def test_ctrl_c_ends_a_comparison_that_never_returns(tmp_path: Path) -> None:
+    """Python's own handler would run only after ONNX Runtime's loop."""
+    (tmp_path / "loop.onnx").write_bytes(endless_loop())
+    command = [sys.executable, "-m", "samepad", "convert", "loop.onnx", "-o", "net.py"]
+    child = subprocess.Popen(command, cwd=tmp_path, stderr=subprocess.PIPE, text=True)
+    assert child.stderr is not None
+    for line in child.stderr:
+        if "comparing" in line:
+            break
+    time.sleep(2)  # into the loop
+    child.send_signal(signal.SIGINT)
+    _, said = child.communicate(timeout=60)
+    assert child.returncode == 130
+    assert said == "interrupted: nothing is written\n"
+    assert [path.name for path in tmp_path.iterdir()] == ["loop.onnx"]
+
+
+def test_names_in_messages_are_not_taken_for_commands(tmp_path: Path) -> None:
+    """An escape sequence in a name could hide or forge lines on a terminal."""
+    node = helper.make_node("Unknown", ["x"], ["y"], name="a\x1b[31mb\rc")
+    (tmp_path / "names.onnx").write_bytes(onnx_model(node))
+    command = [sys.executable, "-m", "samepad", "convert", "names.onnx", "-o", "net.py"]
+    result = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert result.returncode == 1
+    assert all(c.isprintable() or c == "\n" for c in result.stderr)

@@ -6,6 +6,8 @@
 
 #include <algorithm>
 
+#include "../../kernels/common/arithmetic.h"
+
 namespace samepad::detail {
 namespace {
 
@@ -19,8 +21,14 @@ struct Axis {
 
   bool is_padded() const { return pads.before > 0 || pads.after > 0; }
 
-  int64_t outputs() const {
-    return padded_output_size(size, kernel_extent(kernel, dilation), stride, pads);
+  int64_t extent() const { return kernel_extent(kernel, dilation); }
+
+  int64_t outputs() const { return padded_output_size(size, extent(), stride, pads); }
+
+  /// Whether a window contains no padding.
+  bool has_inner_window() const {
+    const int64_t first = kernels::ceil_div(pads.before, stride);
+    return first < outputs() && first * stride - pads.before + extent() <= size;
   }
 };
 
@@ -80,6 +88,19 @@ bool has_known_strides(const at::Tensor& tensor) {
          !tensor.unsafeGetTensorImpl()->has_symbolic_sizes_strides();
 }
 
+/// Whether oneDNN multiplies the rows of this kernel wrongly by AMX. It does so for some of those
+/// that hold several whole blocks of 32 products, of fewer channels than that.
+bool has_faulty_rows(const at::Tensor& weight) {
+  constexpr int64_t kBlock = 32;
+  if (weight.scalar_type() != at::kBFloat16) {
+    return false;
+  }
+  const int64_t channels = weight.size(1);
+  const int64_t last = weight.size(-1);
+  const int64_t row = channels * (last == 1 && weight.dim() > 3 ? weight.size(-2) : last);
+  return channels < kBlock && row > kBlock && row % kBlock == 0;
+}
+
 bool is_plainly_contiguous(const at::Tensor& tensor) {
   return tensor.strides() == at::IntArrayRef(c10::contiguous_strides(tensor.sizes()));
 }
@@ -135,6 +156,9 @@ const char* library_fault(Purpose purpose, const at::Tensor& input, const at::Te
           axes, [](const Axis& axis) { return axis.stride > 1 && axis.outputs() == 1; })) {
     return "PyTorch is wrong where a dimension with a stride has one output";
   }
+  if (has_faulty_rows(weight)) {
+    return "PyTorch is wrong in bfloat16 for kernels of such a width over so few channels";
+  }
   const bool adds_padding = std::ranges::any_of(axes, &Axis::is_padded);
   const auto skips = [](const Axis& axis) { return axis.kernel < axis.stride; };
   if (is_half && adds_padding && std::any_of(axes.begin(), axes.begin() + width, skips)) {
@@ -146,6 +170,9 @@ const char* library_fault(Purpose purpose, const at::Tensor& input, const at::Te
   if (is_training && is_half_or_3d && axes[width].size < axes[width].stride && adds_padding) {
     return "PyTorch's gradient is wrong where the input is narrower than the stride";
   }
+  if (is_training && axes.size() == 3 && axes[0].is_padded() && !axes[0].has_inner_window()) {
+    return "PyTorch's gradient is wrong where every window contains padding of the depth";
+  }
   if (!is_training || !may_be_channels_last(input, weight)) {
     return nullptr;
   }
@@ -155,10 +182,6 @@ const char* library_fault(Purpose purpose, const at::Tensor& input, const at::Te
       weight.size(1) < kOneDnnBlock) {
     return "PyTorch's gradient is wrong for 1x1 kernels with a stride over few channels in "
            "channels_last";
-  }
-  if (axes.size() == 3 && axes[0].stride > 1 &&
-      axes[0].pads.before >= kernel_extent(kernel[0], dilation[0]) - 1) {
-    return "PyTorch's gradient is wrong for as much padding before the depth as the kernel reaches";
   }
   constexpr int64_t kNarrow = 16;
   if (is_half && !std::ranges::all_of(dilation.slice(0, width), is_one) &&
@@ -196,7 +219,7 @@ Purpose purpose_of(const ConvArgs& args) {
 }
 
 bool needs_single_precision(const at::Tensor& weight) {
-  return weight.dim() == 5 && is_half_type(weight.scalar_type());
+  return (weight.dim() == 5 && is_half_type(weight.scalar_type())) || has_faulty_rows(weight);
 }
 
 }  // namespace samepad::detail

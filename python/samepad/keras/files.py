@@ -21,6 +21,9 @@ _KERAS_1 = (
     "it there"
 )
 
+#: The configurations of the largest models take some megabytes.
+LONGEST_TEXT = 2**27
+
 
 @contextlib.contextmanager
 def _under_suffix(path: Path, suffix: str) -> Iterator[Path]:
@@ -63,6 +66,14 @@ def _version(text: Any) -> int:
     return int(first) if first.isdigit() else 2
 
 
+def _text(archive: zipfile.ZipFile, name: str) -> bytes:
+    """Read a file of JSON in an archive, in which any size may be compressed to almost nothing."""
+    size = archive.getinfo(name).file_size
+    if size > LONGEST_TEXT:
+        raise ValueError(f"{name} has {size:,} bytes, more than {LONGEST_TEXT:,}")
+    return archive.read(name)
+
+
 def _from_archive(path: Path) -> Any:
     """Load a .keras file."""
     import h5py
@@ -70,8 +81,8 @@ def _from_archive(path: Path) -> Any:
     from samepad.keras import keras2
 
     with zipfile.ZipFile(path) as archive:
-        config = archive.read("config.json")
-        written_by = _version(json.loads(archive.read("metadata.json")).get("keras_version"))
+        config = _text(archive, "config.json")
+        written_by = _version(json.loads(_text(archive, "metadata.json")).get("keras_version"))
         if written_by < 3:
             with archive.open("model.weights.h5") as stream, h5py.File(stream) as weights:
                 return keras2.from_archive(config, weights)

@@ -45,7 +45,7 @@ def read(model: Any) -> Any:
         limits.check_expansion(proto)
         _check(proto, name)
     except (DecodeError, onnx.checker.ValidationError, ValueError, OSError) as error:
-        reason = str(error).strip() or type(error).__name__
+        reason = " ".join(str(error).split()) or type(error).__name__
         raise ValueError(f"{name} is no ONNX model that can be read: {reason}") from error
     return inference.with_ranks(proto)
 
@@ -310,6 +310,7 @@ class Loader:
         self.name = graph.name
         self.functions = {limits.function_key(each): each for each in proto.functions}
         self.b = Builder()
+        self.b.fold.allow_for_file(proto.ByteSize())
         self.unsupported: list[str] = []
         declared = (*graph.input, *graph.value_info, *graph.output)
         outputs = [output.name for output in graph.output]
