@@ -11,6 +11,7 @@ import numpy as np
 import onnx
 import onnx.parser
 import pytest
+import torch
 from onnx import TensorProto, helper, numpy_helper
 from samepad._building import GraphBuilder
 from samepad._names import Names
@@ -89,6 +90,15 @@ FOLDED = {
     "steps backwards": "a = ConstantOfShape(m)  b = Cast<to = 7>(a)  t = Slice(f, b, b, b, b)",
     "SequenceConstruct": "q = SequenceConstruct(f, f)  t = ConcatFromSequence<axis = 0>(q)",
 }
+#: The same, with many results that are each no larger than what they are computed from.
+COPIES = {
+    "many results": "a0 = ConstantOfShape(m)  "
+    + "  ".join(f"a{i + 1} = Exp(a{i})" for i in range(60))
+    + f"  t = Sum({', '.join(f'a{i}' for i in range(60))})",
+    "wider types": "a = ConstantOfShape<value = int8[1] {1}>(m)  "
+    + "  ".join(f"a{i} = Cast<to = 11>(a)" for i in range(40))
+    + f"  t = Sum({', '.join(f'a{i}' for i in range(40))})",
+}
 
 
 def folded(steps: str) -> Any:
@@ -104,6 +114,56 @@ def folded(steps: str) -> Any:
     {{ {steps}  u = Cast<to = 1>(t)  y = Add(u, x) }}
     """
     return onnx.parser.parse_model(text)
+
+
+def sized(steps: str) -> Any:
+    """Make a model that adds the sum of t, which it computes from sizes, to its input."""
+    text = f"""
+    <ir_version: 9, opset_import: ["": 18]>
+    net (float[a, b] x) => (float[] y)
+    <int64[1] zero = {{0}}, int64[1] one = {{1}}, int64[1] two = {{2}}, int64[1] n = {{100000000}}>
+    {{ s0 = Shape(x)  p0 = Gather(s0, zero)  {steps}
+       r = ReduceSum<keepdims = 0>(t)  u = Cast<to = 1>(r)  y = Add(x, u) }}
+    """
+    return onnx.parser.parse_model(text)
+
+
+def doubled(times: int) -> str:
+    """Return code that concatenates s0 with itself so many times."""
+    return "  ".join(f"s{i + 1} = Concat<axis = 0>(s{i}, s{i})" for i in range(times))
+
+
+def outer(times: int) -> str:
+    """Return code that multiplies each number of a doubled s0 by each one."""
+    column, row = f"c = Unsqueeze(s{times}, one)", f"r0 = Unsqueeze(s{times}, zero)"
+    return f"{doubled(times)}  {column}  {row}  t = Mul(c, r0)"
+
+
+def repeated(step: str, times: int, first: int = 0) -> str:
+    """Return code that computes p1, p2 and so on, each from the one before, which is "p" in it."""
+    numbers = range(first, first + times)
+    return "  ".join(f"p{i + 1} = {step.replace('p', f'p{i}')}" for i in numbers)
+
+
+#: Models of sizes that load within limits, because larger ones are computed as tensors.
+SIZES = {
+    "sizes, doubled": sized(f"{doubled(32)}  t = Identity(s32)"),
+    "sizes, each by each": sized(outer(10)),
+    "sizes at many places": sized("z = ConstantOfShape(n)  i = Cast<to = 7>(z)  t = Gather(s0, i)"),
+    "sizes, reduced often": sized(
+        f"{doubled(12)}  " + "  ".join(f"q{i} = ReduceProd(s12)" for i in range(300)) + "  t = Sum("
+        f"{', '.join(f'q{i}' for i in range(300))})"
+    ),
+    "a size, doubled": sized(f"{repeated('Add(p, p)', 40)}  t = Div(p40, two)"),
+    "a size, added to": sized(f"{repeated('Add(p, two)', 3000)}  t = Div(p3000, two)"),
+    "a size with a large bound": sized(
+        f"m = Max(p0, two)  p1 = Identity(m)  {repeated('Mul(p, p)', 60, first=1)}"
+        "  t = Div(p61, two)"
+    ),
+    "known sizes, squared": sized(
+        f"p1 = Concat<axis = 0>(p0, two)  {repeated('Mul(p, p)', 60, first=1)}  t = Identity(p61)"
+    ),
+}
 
 
 def sparse() -> Any:
@@ -129,6 +189,7 @@ HOSTILE: dict[str, tuple[Any, str]] = {
     "a circle in a branch": (in_a_branch(), "own.F0 calls itself"),
     "a sparse weight": (sparse(), "4,294,967,295 elements"),
     **{name: (folded(steps), "") for name, steps in FOLDED.items()},
+    **{name: (folded(steps), "bytes out of constants") for name, steps in COPIES.items()},
 }
 
 LOAD = """
@@ -160,7 +221,8 @@ def answers(tmp_path_factory: pytest.TempPathFactory) -> dict[str, tuple[str, fl
     The result for each model is the error, the CPU seconds, and the most memory in MiB.
     """
     folder = tmp_path_factory.mktemp("hostile")
-    for name, (model, _) in HOSTILE.items():
+    models = {name: model for name, (model, _) in HOSTILE.items()} | SIZES
+    for name, model in models.items():
         content = model.SerializeToString()
         assert len(content) < 1_000_000, name
         (folder / f"{name}.onnx").write_bytes(content)
@@ -188,6 +250,59 @@ def test_hostile_models_are_refused(name: str, answers: dict[str, tuple[str, flo
     assert megabytes < 3000
     if name in FOLDED and name not in ("sizes", "steps backwards", "SequenceConstruct"):
         assert "elements out of constants, expected at most" in answer
+
+
+@pytest.mark.parametrize("name", SIZES)
+def test_many_sizes_take_little(name: str, answers: dict[str, tuple[str, float, int]]) -> None:
+    assert name in answers, "the child process died"
+    answer, seconds, megabytes = answers[name]
+    assert answer == "loaded"
+    assert seconds < 30
+    assert megabytes < 3000
+
+
+def test_more_sizes_than_the_limit() -> None:
+    """They are computed as tensors, with the same result."""
+    import samepad.onnx
+
+    x = torch.zeros(2, 3)
+    for times in (3, 14):  # 16 and 32,768 numbers
+        module = samepad.onnx.load(sized(f"{doubled(times)}  t = Identity(s{times})"))
+        assert torch.equal(module(x), x + 5 * 2**times)
+    for times in (3, 8):  # 256 and 262,144 numbers
+        module = samepad.onnx.load(sized(outer(times)))
+        assert torch.equal(module(x), x + (5 * 2**times) ** 2)
+
+
+def test_weights_may_be_converted(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What a file's weights are converted to is allowed in proportion to them."""
+    import samepad.onnx
+    from samepad.onnx import limits
+
+    monkeypatch.setattr(limits, "MOST_BYTES", 0)
+    random = np.random.default_rng(0)
+    nodes: list[Any] = []
+    constants: dict[str, Any] = {"scale": np.float32(0.5)}
+    sums = ["x"]
+    for i in range(4):
+        constants[f"q{i}"] = random.integers(-128, 127, (300, 200)).astype(np.int8)
+        constants[f"h{i}"] = random.normal(size=(200, 300)).astype(np.float16)
+        nodes += [
+            helper.make_node("DequantizeLinear", [f"q{i}", "scale"], [f"d{i}"]),
+            helper.make_node("Transpose", [f"d{i}"], [f"t{i}"], perm=[1, 0]),
+            helper.make_node("Cast", [f"h{i}"], [f"c{i}"], to=TensorProto.FLOAT),
+            helper.make_node("Neg", [f"c{i}"], [f"n{i}"]),
+            helper.make_node("Add", [f"t{i}", f"n{i}"], [f"w{i}"]),
+            helper.make_node("ReduceSum", [f"w{i}"], [f"s{i}"], keepdims=0),
+        ]
+        sums.append(f"s{i}")
+    nodes.append(helper.make_node("Sum", sums, ["y"]))
+    module = samepad.onnx.load(model_of(nodes, constants=constants))
+    expected = sum(
+        0.5 * constants[f"q{i}"].sum(dtype=np.float64) - constants[f"h{i}"].sum(dtype=np.float64)
+        for i in range(4)
+    )
+    assert module(torch.zeros(2)).tolist() == pytest.approx([expected] * 2, rel=1e-4)
 
 
 def test_an_interrupt_stops_loading(tmp_path: Path) -> None:

@@ -31,16 +31,36 @@ class _Unknown(Exception):  # noqa: N818 (no error: the operator is computed wit
 
 
 def _made(items: Any, dtype: torch.dtype) -> Value:
-    """Make Sizes from an array of items, or a tensor if no item depends on an input."""
+    """Make Sizes from an array of items, or a tensor if no item depends on an input.
+
+    Raises:
+        _Unknown: There are more items than sizes can be.
+    """
     array = np.asarray(items, object)
+    _limit(array.size)
     if all(isinstance(item, (int, float)) for item in array.flat):
         return torch.tensor(array.tolist(), dtype=dtype)
     return Sizes(tuple(array.flat), array.shape, dtype)
 
 
+def _limit(count: int) -> None:
+    """Have an operator computed with tensors if it takes or makes too many numbers.
+
+    Raises:
+        _Unknown: There are too many.
+    """
+    if count > limits.MOST_NUMBERS:
+        raise _Unknown
+
+
 def _each(function: Callable[..., Any], *arrays: NDArray[Any]) -> NDArray[Any]:
-    """Apply a function to the items of arrays, which are broadcast."""
+    """Apply a function to the items of arrays, which are broadcast.
+
+    Raises:
+        _Unknown: The result has more items than sizes can be.
+    """
     broadcast = np.broadcast_arrays(*arrays)
+    _limit(broadcast[0].size)
     result = np.empty(broadcast[0].shape, object)
     for position in np.ndindex(result.shape):
         result[position] = function(*(array[position] for array in broadcast))
@@ -48,30 +68,57 @@ def _each(function: Callable[..., Any], *arrays: NDArray[Any]) -> NDArray[Any]:
 
 
 def _least(item: Any) -> int | None:
-    """Return a lower bound for an integer or a node that computes one; None if none is known."""
-    if not isinstance(item, fx.Node):
-        return int(item)
-    if item.target == "size":
+    """Return a lower bound for an integer or a node that computes one; None if none is known.
+
+    Each node's bound is kept in its `meta`, as many nodes may use the same one. Those of a node's
+    arguments are found first, without recursion, as thousands of nodes may follow each other.
+    """
+    waiting = [item] if isinstance(item, fx.Node) else []
+    while waiting:
+        node = waiting[-1]
+        is_bounded = node.target in _BOUNDED and "least" not in node.meta
+        arguments = [each for each in node.args[:2] if isinstance(each, fx.Node)]
+        missing = [each for each in arguments if is_bounded and "least" not in each.meta]
+        if missing:
+            waiting += missing
+            continue
+        if "least" not in node.meta:
+            bound = _bound(node)
+            if bound is not None and abs(bound) >= _HUGE:
+                bound = _HUGE if bound > 0 else None
+            node.meta["least"] = bound
+        waiting.pop()
+    return _noted(item)
+
+
+def _noted(item: Any) -> int | None:
+    """Return the lower bound that `_least` has noted for a node, or an integer itself."""
+    return item.meta["least"] if isinstance(item, fx.Node) else int(item)
+
+
+def _bound(node: fx.Node) -> int | None:
+    """Return a lower bound for what a node computes from its arguments' bounds."""
+    if node.target == "size":
         return 0
-    if item.target not in _BOUNDED or any(isinstance(each, float) for each in item.args):
+    if node.target not in _BOUNDED or any(isinstance(each, float) for each in node.args):
         return None
-    left, right = item.args[:2]
-    low, other = _least(left), _least(right)
-    if item.target is torch.sym_max:
+    left, right = node.args[:2]
+    low, other = _noted(left), _noted(right)
+    if node.target is torch.sym_max:
         return max((least for least in (low, other) if least is not None), default=None)
     if low is None or other is None:
         return None
-    if item.target is torch.sym_min:
+    if node.target is torch.sym_min:
         return min(low, other)
-    if item.target is operator.add:
+    if node.target is operator.add:
         return low + other
-    if item.target is operator.sub:
+    if node.target is operator.sub:
         return None if isinstance(right, fx.Node) else low - other
-    if item.target is operator.mod:
+    if node.target is operator.mod:
         return 0 if other >= 0 else None
     if low < 0 or other < 0:
         return None
-    return low * other if item.target is operator.mul else 0
+    return low * other if node.target is operator.mul else 0
 
 
 #: Functions for whose results `_least` may know a bound.
@@ -120,6 +167,7 @@ def _arithmetic(
         chosen = of_integers if of_integers is not None and dtype in _INTEGERS else function
         each = functools.partial(_combined, c, chosen, dtype)
         arrays = [sizes.array for sizes in found]
+        _limit(len(found) * math.prod(np.broadcast_shapes(*(array.shape for array in arrays))))
         return _made(functools.reduce(functools.partial(_each, each), arrays), dtype)
 
     return rule
@@ -129,9 +177,14 @@ def _all(c: Call) -> list[Sizes]:
     """Return all inputs as single numbers of one type.
 
     Raises:
-        _Unknown: One of them is not known, or the types differ.
+        _Unknown: One of them is not known, the types differ, or there are too many numbers.
     """
-    found = [_one(c, position) for position in range(len(c.given))]
+    found: list[Sizes] = []
+    count = 0
+    for position in range(len(c.given)):
+        found.append(_one(c, position))
+        count += len(found[-1].items)
+        _limit(count)
     if len({sizes.dtype for sizes in found}) > 1:
         raise _Unknown
     return found
@@ -189,7 +242,10 @@ def _picked(c: Call, function: Callable[[Any, Any], Any], left: Any, right: Any)
 def _of_integers(c: Call, function: Callable[[Any, Any], Any], left: Any, right: Any) -> Any:
     if function in _DOWNWARDS and _is_count(left) and _is_count(right):
         function = _DOWNWARDS[function]
-    return c.b.call(function, left, right)
+    result = c.b.call(function, left, right)
+    if not isinstance(result, fx.Node) and abs(result) >= _HUGE:
+        raise _Unknown  # ONNX's integers wrap around, and Python's would take more and more memory
+    return result
 
 
 #: Functions that round towards zero, with those that round down and compute the same from counts.
@@ -529,6 +585,8 @@ def _by_positions(function: Callable[..., Any], *attributes: tuple[str, Any]) ->
     """
 
     def rule(c: Call) -> Result:
+        if isinstance(c.given[1], Tensor):
+            _limit(c.given[1].numel())
         sources = [_one(c, position) for position in (0, 2)[: len(c.given) - 1]]
         if not isinstance(c.given[1], Tensor) or len({sizes.dtype for sizes in sources}) > 1:
             return None
@@ -725,9 +783,13 @@ _RULES: dict[str, Callable[[Call], Result]] = {
 def computed(c: Call) -> Result:
     """Return the result of a node on sizes as single numbers; None if that is not possible."""
     sized = any(isinstance(value, Sizes) for value in c.given) or c.kind in ("Shape", "Size")
-    if not sized or c.kind not in _RULES:
+    if not sized or c.kind not in _RULES or c.b.fold.sizes_left < 0:
         return None
     try:
-        return _RULES[c.kind](c)
+        result = _RULES[c.kind](c)
     except _Unknown:
-        return None
+        result = None
+    found = result if isinstance(result, list) else [result]
+    used = [len(value.items) for value in (*c.given, *found) if isinstance(value, Sizes)]
+    c.b.fold.sizes_left -= max(used, default=0)
+    return result
