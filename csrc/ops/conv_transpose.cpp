@@ -184,7 +184,7 @@ bool is_faulty(const TransposedArgs& args, const CutList& cuts) {
 at::Tensor run_without_fault(const TransposedArgs& args, const CutList& cuts) {
   TransposedArgs call = args;
   const auto given = args.input.scalar_type();
-  const auto type = detail::needs_single_precision(args.weight) ? at::kFloat : given;
+  const auto type = detail::precision_without_fault(args.weight);
   call.input = detail::plainly_contiguous(args.input).to(type);
   call.weight = detail::plainly_contiguous(args.weight).to(type);
   call.bias = std::nullopt;

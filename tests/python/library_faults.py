@@ -190,6 +190,18 @@ LISTED = [
     Case((40,), (16, 16, 4), (1,)),
     Case((9, 8, 8), (8, 16, 1, 4, 4), (1, 4, 4)),
     Case((14, 14), (8, 16, 4, 4), (4, 4), transposed=True),
+    # Large kernels in groups, with an output 1 wide.
+    Case(
+        (16, 16),
+        (32, 16, 16, 16),
+        (1, 1),
+        ((0, 0), (0, 0)),
+        groups=2,
+        channels_last=False,
+        **SINGLE,
+    ),
+    Case((3, 4), (32, 48, 16, 16), (16, 16), groups=2),
+    Case((18, 17), (48, 16, 17, 17), (1, 1), ((0, 0), (0, 0)), groups=3, **SINGLE),
     # Gradients of gradients.
     Case((15, 8), (16, 8, 5, 3), (3, 1), batch=8, channels_last=False, threads=1),
     Case((32, 15), (8, 2, 5, 4), (2, 1), "same_lower", (2, 3), 8, 8, channels_last=False),

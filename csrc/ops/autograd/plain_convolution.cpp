@@ -47,7 +47,10 @@ class HalfConvolution : public torch::autograd::Function<HalfConvolution> {
     const auto tensors = context->get_saved_variables();
     const auto sizes = [&](const char* name) { return context->saved_data[name].toSymIntVector(); };
     const at::ScalarType given = gradient.scalar_type();
-    const at::ScalarType type = at::GradMode::is_enabled() ? at::kFloat : given;
+    const at::ScalarType type =
+        at::GradMode::is_enabled()
+            ? c10::promoteTypes(at::kFloat, precision_without_fault(tensors[1]))
+            : given;
     auto [input, weight, bias] = at::convolution_backward_symint(
         gradient.to(type), tensors[0].to(type), tensors[1].to(type),
         at::OptionalSymIntArrayRef(gradient.sym_size(1)), sizes("stride"), sizes("padding"),

@@ -60,7 +60,7 @@ at::Tensor convolution(const ConvProblem& problem, const at::Tensor& input,
 /// The tensor in the layout and type that the call requires.
 at::Tensor prepared(const LibraryCall& call, const at::Tensor& tensor) {
   const at::Tensor laid_out = call.contiguous ? plainly_contiguous(tensor) : tensor;
-  return call.single_precision ? laid_out.to(at::kFloat) : laid_out;
+  return call.type ? laid_out.to(*call.type) : laid_out;
 }
 
 }  // namespace
@@ -69,7 +69,10 @@ LibraryCall library_call(const ConvProblem& problem, const char* fault) {
   LibraryCall call{{}, {}, problem.stride};
   if (fault != nullptr) {
     call.contiguous = true;
-    call.single_precision = needs_single_precision(problem.weight);
+    const at::ScalarType type = precision_without_fault(problem.weight);
+    if (type != problem.weight.scalar_type()) {
+      call.type = type;
+    }
   }
   for (const auto i : c10::irange(problem.dimensions())) {
     Pads<c10::SymInt> copied = problem.pads[i];
@@ -129,7 +132,9 @@ Gradients padded_gradients(const ConvProblem& problem, const at::Tensor& gradien
   LibraryCall call = library_call(problem, library_fault(Purpose::training, problem));
   // Where these gradients will have gradients themselves, PyTorch computes those by convolutions of
   // other sizes, of which some are wrong in half precision.
-  call.single_precision |= at::GradMode::is_enabled() && is_half_on_cpu(gradient);
+  if (at::GradMode::is_enabled() && is_half_on_cpu(gradient)) {
+    call.type = c10::promoteTypes(at::kFloat, precision_without_fault(problem.weight));
+  }
   KnownPads pads = expect_known(call.copied);
   const c10::SymInt filters = problem.weight.sym_size(0);
   const SymDims no_output_padding(problem.dimensions(), 0);

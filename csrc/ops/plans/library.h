@@ -25,7 +25,7 @@ struct LibraryCall {
   Dims inside;              ///< the padding that the convolution adds itself, equal on both sides
   Dims stride;              ///< the stride of the convolution
   bool contiguous = false;  ///< whether all tensors have to be contiguous
-  bool single_precision = false;  ///< whether all tensors have to be in float32
+  std::optional<at::ScalarType> type{};  ///< the type to compute in, if not the tensors' own
 };
 
 /// The call that computes a problem. `fault` says why PyTorch would compute the problem wrongly, or

@@ -101,6 +101,14 @@ bool has_faulty_rows(const at::Tensor& weight) {
   return channels < kBlock && row > kBlock && row % kBlock == 0;
 }
 
+/// Whether oneDNN computes this weight's gradient wrongly in float32 if there are groups and an
+/// output is 1 wide. The kernels found to be so have 16 to 19 rows and columns.
+bool has_faulty_gradient(const at::Tensor& weight) {
+  constexpr int64_t kLarge = 16;
+  return weight.dim() == 4 && weight.size(2) >= kLarge && weight.size(3) >= kLarge &&
+         is_onednn_type(weight.scalar_type()) && !weight.is_complex();
+}
+
 bool is_plainly_contiguous(const at::Tensor& tensor) {
   return tensor.strides() == at::IntArrayRef(c10::contiguous_strides(tensor.sizes()));
 }
@@ -173,6 +181,10 @@ const char* library_fault(Purpose purpose, const at::Tensor& input, const at::Te
   if (is_training && axes.size() == 3 && axes[0].is_padded() && !axes[0].has_inner_window()) {
     return "PyTorch's gradient is wrong where every window contains padding of the depth";
   }
+  if (is_training && has_faulty_gradient(weight) && axes[width].outputs() == 1 &&
+      weight.size(1) != input.size(input.dim() - static_cast<int64_t>(size.size()) - 1)) {
+    return "PyTorch's gradient is wrong for large kernels in groups where the output is 1 wide";
+  }
   if (!is_training || !may_be_channels_last(input, weight)) {
     return nullptr;
   }
@@ -218,8 +230,13 @@ Purpose purpose_of(const ConvArgs& args) {
   return !args.plain || args.needs_gradient() ? Purpose::training : Purpose::inference;
 }
 
-bool needs_single_precision(const at::Tensor& weight) {
-  return (weight.dim() == 5 && is_half_type(weight.scalar_type())) || has_faulty_rows(weight);
+at::ScalarType precision_without_fault(const at::Tensor& weight) {
+  if (has_faulty_gradient(weight)) {
+    return at::kDouble;
+  }
+  const at::ScalarType given = weight.scalar_type();
+  const bool is_faulty = (weight.dim() == 5 && is_half_type(given)) || has_faulty_rows(weight);
+  return is_faulty ? at::kFloat : given;
 }
 
 }  // namespace samepad::detail

@@ -46,8 +46,9 @@ const char* library_fault(Purpose purpose, const at::Tensor& input, const at::Te
 
 const char* library_fault(Purpose purpose, const ConvProblem& problem);
 
-/// Whether a convolution that PyTorch computes wrongly has to be computed in float32. oneDNN is
-/// wrong for three dimensions in half precision in every layout.
-bool needs_single_precision(const at::Tensor& weight);
+/// The type in which a convolution that PyTorch computes wrongly has to be computed: that of the
+/// weight, float32 where oneDNN is wrong in half precision in every layout, or float64 where it is
+/// wrong in float32 too.
+at::ScalarType precision_without_fault(const at::Tensor& weight);
 
 }  // namespace samepad::detail
