@@ -87,7 +87,7 @@ def _as_pair(sizes: tuple[int, ...], first: int = 1) -> Pair:
 
 
 def published_layers(count: int, seed: int) -> Iterator[Layer]:
-    """Different convolutions of published networks, in batches as they are run with."""
+    """Different convolutions of published networks, each with a random size of the batch."""
     rng = random.Random(seed)
     layers = (
         Layer(

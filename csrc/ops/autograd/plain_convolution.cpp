@@ -20,6 +20,7 @@ at::Tensor output(const ConvTensors& tensors, const LibrarySettings& settings, b
                                 settings.output_padding, groups);
 }
 
+/// PyTorch's convolution in half precision, with gradients that have correct gradients themselves.
 class HalfConvolution : public torch::autograd::Function<HalfConvolution> {
  public:
   static at::Tensor forward(torch::autograd::AutogradContext* context, const at::Tensor& input,

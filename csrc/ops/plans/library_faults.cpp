@@ -88,8 +88,9 @@ bool has_known_strides(const at::Tensor& tensor) {
          !tensor.unsafeGetTensorImpl()->has_symbolic_sizes_strides();
 }
 
-/// Whether oneDNN multiplies the rows of this kernel wrongly by AMX. It does so for some of those
-/// that hold several whole blocks of 32 products, of fewer channels than that.
+/// Whether oneDNN may compute this kernel wrongly by AMX, which multiplies blocks of 32 elements.
+/// The kernels found to be so have fewer than 32 channels, and each of their rows, with all
+/// channels, fills two or more blocks exactly.
 bool has_faulty_rows(const at::Tensor& weight) {
   constexpr int64_t kBlock = 32;
   if (weight.scalar_type() != at::kBFloat16) {
@@ -101,8 +102,8 @@ bool has_faulty_rows(const at::Tensor& weight) {
   return channels < kBlock && row > kBlock && row % kBlock == 0;
 }
 
-/// Whether oneDNN computes this weight's gradient wrongly in float32 if there are groups and an
-/// output is 1 wide. The kernels found to be so have 16 to 19 rows and columns.
+/// Whether oneDNN may compute this weight's gradient wrongly, in float32 too, if there are groups
+/// and the output is 1 wide. The kernels found to be so have 16 to 19 rows and columns.
 bool has_faulty_gradient(const at::Tensor& weight) {
   constexpr int64_t kLarge = 16;
   return weight.dim() == 4 && weight.size(2) >= kLarge && weight.size(3) >= kLarge &&
@@ -165,7 +166,8 @@ const char* library_fault(Purpose purpose, const at::Tensor& input, const at::Te
     return "PyTorch is wrong where a dimension with a stride has one output";
   }
   if (has_faulty_rows(weight)) {
-    return "PyTorch is wrong in bfloat16 for kernels of such a width over so few channels";
+    return "PyTorch is wrong in bfloat16 where the rows of a kernel with fewer than 32 channels "
+           "fill whole blocks";
   }
   const bool adds_padding = std::ranges::any_of(axes, &Axis::is_padded);
   const auto skips = [](const Axis& axis) { return axis.kernel < axis.stride; };
@@ -181,6 +183,8 @@ const char* library_fault(Purpose purpose, const at::Tensor& input, const at::Te
   if (is_training && axes.size() == 3 && axes[0].is_padded() && !axes[0].has_inner_window()) {
     return "PyTorch's gradient is wrong where every window contains padding of the depth";
   }
+  // There are groups where the weight has fewer channels than the input. For a transposed
+  // convolution, whose input is the output here, this may hold without groups too, which is safe.
   if (is_training && has_faulty_gradient(weight) && axes[width].outputs() == 1 &&
       weight.size(1) != input.size(input.dim() - static_cast<int64_t>(size.size()) - 1)) {
     return "PyTorch's gradient is wrong for large kernels in groups where the output is 1 wide";
