@@ -69,10 +69,6 @@ class HalfConvolution : public torch::autograd::Function<HalfConvolution> {
 
 }  // namespace
 
-bool is_half_on_cpu(const at::Tensor& tensor) {
-  return tensor.is_cpu() && is_half_type(tensor.scalar_type());
-}
-
 at::Tensor plain_convolution(const ConvTensors& tensors, const LibrarySettings& settings,
                              bool transposed, const c10::SymInt& groups) {
   const auto& [input, weight, bias] = tensors;

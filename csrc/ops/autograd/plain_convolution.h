@@ -14,9 +14,6 @@ struct LibrarySettings {
   SymDims output_padding;  ///< zeros, except for transposed convolutions
 };
 
-/// Whether this is a tensor of bfloat16 or half on a CPU.
-bool is_half_on_cpu(const at::Tensor& tensor);
-
 /// Runs PyTorch's convolution, or transposed convolution, of plain batched tensors of a floating
 /// type. PyTorch computes gradients of its gradients by convolutions of other sizes, of which some
 /// are wrong in half precision on CPUs. There, gradients that will have gradients themselves are

@@ -118,6 +118,10 @@ bool is_plainly_contiguous(const at::Tensor& tensor) {
 
 bool is_half_type(at::ScalarType type) { return type == at::kBFloat16 || type == at::kHalf; }
 
+bool is_half_on_cpu(const at::Tensor& tensor) {
+  return tensor.is_cpu() && is_half_type(tensor.scalar_type());
+}
+
 at::Tensor plainly_contiguous(const at::Tensor& tensor) {
   return has_known_strides(tensor) && is_plainly_contiguous(tensor)
              ? tensor

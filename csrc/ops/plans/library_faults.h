@@ -24,6 +24,9 @@ at::Tensor plainly_contiguous(const at::Tensor& tensor);
 /// Whether the type is bfloat16 or half. Most of the faults concern these types.
 bool is_half_type(at::ScalarType type);
 
+/// Whether this is a tensor of bfloat16 or half on a CPU.
+bool is_half_on_cpu(const at::Tensor& tensor);
+
 /// The use of a convolution. Some faults only concern the gradients, not the output.
 enum class Purpose : uint8_t {
   inference,  ///< Only the output is needed.
