@@ -38,7 +38,7 @@ bool misses(int64_t count, int64_t step, int64_t other_count, int64_t other_step
             int64_t size) {
   const auto meets = [&](int64_t i) {
     const int64_t first = i * step - before;
-    const int64_t j = first < 0 ? (-first + other_step - 1) / other_step : 0;
+    const int64_t j = first < 0 ? kernels::ceil_div(-first, other_step) : 0;
     return j < other_count && first + j * other_step < size;
   };
   if (!meets(0) || !meets(count - 1)) {
