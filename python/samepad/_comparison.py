@@ -16,7 +16,8 @@ from torch.fx.node import map_aggregate
 #: layout.
 Run = Callable[[list[Any]], list[Any]]
 
-#: For one output: the largest difference, and the largest absolute value that was expected.
+#: For one output: the largest difference, and the largest absolute value that was expected; or the
+#: share of the integers that differ, and 1.
 Difference = tuple[float, float]
 
 #: The smallest normal number in single precision. Below it digits are lost, so an expected value
@@ -35,6 +36,10 @@ ROUNDING_FACTOR = 5.0
 
 #: Functions of values around one, such as a sigmoid, may be off by this much in single precision.
 NEGLIGIBLE = 1e-6
+
+#: Rounding may decide this share of an output of integers, such as the indices of the largest
+#: values.
+UNDECIDED = 1e-3
 
 #: Outputs whose largest value is below this are so small that a difference of NEGLIGIBLE says
 #: nothing about whether they are right.
@@ -152,11 +157,16 @@ def compare(model: Model, settings: Settings) -> Result:
     except Exception as error:  # any kind of error, as above
         report.append(f"the module cannot be computed in float64: {reason(error)}")
         return Result(False, report, inputs)
-    of_ours, of_theirs = _differences(ours, exact), _differences(theirs, exact)
-    limits = limits_of(of_ours)
+    of_ours, of_theirs = (_differences(each, exact, by_share=True) for each in (ours, theirs))
+    integers = [not each.is_floating_point() for each in exact]
+    limits = [
+        UNDECIDED if integer else limit
+        for integer, limit in zip(integers, limits_of(of_ours), strict=True)
+    ]
     report.append(
         f"difference from the module in float64: of the module {_largest(of_ours):.1e}, of "
         f"{model.runtime} {_largest(of_theirs):.1e}"
+        + (" (of integers, the share that differs)" if any(integers) else "")
     )
     right = _are_as_close(of_ours, of_theirs, limits)
     try:
@@ -175,7 +185,7 @@ def compare(model: Model, settings: Settings) -> Result:
             )
     else:
         report.append(f"difference from the model in float64: {_largest(between):.1e}")
-        right = right and _are_small(between, limits)
+        right = right and _are_small(between, limits_of(between))
     if right:
         report.append("so the module is right: no further from float64 than single precision is")
     return Result(right, report, inputs)
@@ -218,8 +228,10 @@ def _cannot_run(what: str, arrays: list[Any], error: Exception, has_choice: bool
     return f"{what} cannot run on input of shape {shapes}: {reason(error)}{advice}"
 
 
-def _differences(found: list[Any], expected: list[Any]) -> list[Difference]:
+def _differences(found: list[Any], expected: list[Any], by_share: bool = False) -> list[Difference]:
     """Return, for each output, the largest difference and the largest value expected.
+
+    With `by_share`, return the share of the elements that differ, and 1, for outputs of integers.
 
     Outputs may be arrays or tensors. Equal infinities do not differ, and NaN does not differ from
     NaN; infinity or NaN differs infinitely from a number.
@@ -229,7 +241,8 @@ def _differences(found: list[Any], expected: list[Any]) -> list[Difference]:
     """
     results = []
     for position, (ours, theirs) in enumerate(zip(found, expected, strict=True)):
-        a, b = (torch.as_tensor(_plain(value)).double() for value in (ours, theirs))
+        plain = [torch.as_tensor(_plain(value)) for value in (ours, theirs)]
+        a, b = (value.double() for value in plain)
         if a.shape != b.shape:
             raise ValueError(f"an output has shape {a.shape}, expected {b.shape}")
         if a.numel() == 0:
@@ -241,6 +254,9 @@ def _differences(found: list[Any], expected: list[Any]) -> list[Difference]:
                 "--input-range sets where they are from"
             )
         same = (a == b) | (a.isnan() & b.isnan())
+        if by_share and not any(value.is_floating_point() for value in plain):
+            results.append((1 - float(same.double().mean()), 1.0))
+            continue
         distance = (a - b).abs().nan_to_num(nan=torch.inf, posinf=torch.inf).masked_fill(same, 0)
         finite = b.masked_fill(~b.isfinite(), 0).abs()
         results.append((float(distance.amax()), float(finite.amax().clamp(min=SMALLEST))))

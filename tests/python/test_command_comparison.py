@@ -113,6 +113,29 @@ def test_outputs_too_small_to_tell(
 
 @pytest.mark.parametrize("in_double", [True, False])
 @pytest.mark.parametrize("factor", [1.0, 1.01])
+def test_integers_that_rounding_decides(
+    factor: float,
+    in_double: bool,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Some numbers are so close to an integer that they are rounded to different ones."""
+    if not in_double:
+        monkeypatch.setattr(_files, "_evaluator", None)
+    monkeypatch.setattr(samepad.onnx, "load", damaged(factor))
+    text = """net (float[400, 256] x) => (int64[400, 64] y) {
+        h = MatMul(x, w) s = Sigmoid(h) f = Constant<value = float {2000}>() g = Mul(s, f)
+        y = Cast<to = 7>(g)
+    }"""
+    assert convert(saved(tmp_path, text, w=weight(256, 64))) == (factor != 1)
+    printed = capsys.readouterr().out
+    assert "difference from the module in float64" in printed
+    assert ("so the module is right" in printed) == (factor == 1)
+
+
+@pytest.mark.parametrize("in_double", [True, False])
+@pytest.mark.parametrize("factor", [1.0, 1.01])
 def test_ill_conditioned_models(
     factor: float,
     in_double: bool,

@@ -62,6 +62,18 @@ def in_a_branch() -> Any:
     return calling("F0", body)
 
 
+def large_constant_in_a_function() -> Any:
+    """Make a function with a constant of 0.8 MB, and call it 10,000 times."""
+    value = numpy_helper.from_array(np.zeros((100_000, 2), np.float32))
+    nodes = [
+        helper.make_node("Constant", [], ["w"], value=value),
+        helper.make_node("Add", ["a", "w"], ["c"]),
+        helper.make_node("ReduceMax", ["c"], ["b"]),
+    ]
+    first = helper.make_function("own", "F0", ["a"], ["b"], nodes, OPSETS)
+    return calling("F2", first, *functions_of_functions(3, 100)[1:])
+
+
 #: Code that computes the constant `t`, on which y depends, from the large numbers n, m and o.
 FOLDED = {
     "ConstantOfShape": "t = ConstantOfShape(n)",
@@ -156,6 +168,11 @@ SIZES = {
     ),
     "a size, doubled": sized(f"{repeated('Add(p, p)', 40)}  t = Div(p40, two)"),
     "a size, added to": sized(f"{repeated('Add(p, two)', 3000)}  t = Div(p3000, two)"),
+    "a size, added to, in a branch": sized(
+        f"{repeated('Add(p, two)', 3000)}  a = ReduceSum<keepdims = 0>(x)  c = Cast<to = 9>(a)  "
+        "t = If(c) <then_branch = then () => (int64[1] v) { v = Identity(p3000) }, "
+        "else_branch = other () => (int64[1] w) { w = Div(p3000, two) }>"
+    ),
     "a size with a large bound": sized(
         f"m = Max(p0, two)  p1 = Identity(m)  {repeated('Mul(p, p)', 60, first=1)}"
         "  t = Div(p61, two)"
@@ -187,6 +204,7 @@ HOSTILE: dict[str, tuple[Any, str]] = {
     "a function of itself": (calling("F0", function("F0", "Relu", "F0")), "own.F0 calls itself"),
     "a circle": (calling("F1", *CYCLE), "calls itself"),
     "a circle in a branch": (in_a_branch(), "own.F0 calls itself"),
+    "a constant in a function": (large_constant_in_a_function(), "bytes out of constants"),
     "a sparse weight": (sparse(), "4,294,967,295 elements"),
     **{name: (folded(steps), "") for name, steps in FOLDED.items()},
     **{name: (folded(steps), "bytes out of constants") for name, steps in COPIES.items()},

@@ -528,6 +528,22 @@ def test_resize_that_keeps_or_doubles_a_size(mode: str, scale: float) -> None:
     assert_as_onnxruntime(one_node("Resize", array.shape, given, 18, **attributes), array)
 
 
+@pytest.mark.parametrize("mode", MODES)
+def test_resize_by_rounded_scales(mode: str) -> None:
+    """The nearest number of float32 to 19 / 14 is too small, and 14 times it is 19 nonetheless.
+
+    With such scales, ONNX Runtime rounds positions that should be halves either way.
+    """
+    attributes = {"mode": mode} | ({"nearest_mode": "floor"} if mode == "nearest" else {})
+    generator = np.random.default_rng(sum(map(ord, mode)))
+    pairs = [(14, 19), (14, 10), *generator.integers(2, 40, (30, 2)).tolist()]
+    for n, m in pairs:
+        given = [None, np.array([1, 1, m / n, 1], np.float32)]
+        array = generator.normal(size=(1, 2, n, 3)).astype(np.float32)
+        model = one_node("Resize", array.shape, given, 18, **attributes)
+        assert_as_onnxruntime(model, array, tolerance=1e-4)
+
+
 def test_resize_to_another_tensors_size() -> None:
     """Decoders do this; it must work for every size."""
     nodes = [

@@ -7,6 +7,8 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
 import dataclasses
 import importlib.util
+import json
+import subprocess
 import sys
 import warnings
 from collections.abc import Iterator
@@ -337,6 +339,19 @@ def test_a_process_that_ends(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
     monkeypatch.setattr(sys, "executable", str(program))
     with pytest.raises(ValueError, match="its process ended with status 9: out of memory"):
         samepad.tensorflow.load(file)
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="needs a file that is never read to its end")
+def test_the_process_ends_with_the_one_that_started_it(tmp_path: Path) -> None:
+    os.mkfifo(endless := tmp_path / "endless.pb")
+    order = {"kind": "graph", "path": str(endless), "inputs": None, "outputs": None}
+    code = [sys.executable, "-m", "samepad.tensorflow.child", json.dumps(order)]
+    held = os.open(endless, os.O_RDWR)  # so that reading it does not end
+    try:
+        child = subprocess.run(code, cwd=tmp_path, stdin=subprocess.DEVNULL, timeout=100)
+    finally:
+        os.close(held)
+    assert child.returncode == 1
 
 
 def test_rounding_while_running_is_explained(

@@ -204,6 +204,15 @@ class Folding:
                 f"{self._allowed - self._bytes:,} of the {self._allowed:,} for the whole model"
             )
 
+    def keep(self, tensor: Tensor) -> Tensor:
+        """Count a constant of a node, and return it; in a function, each call makes another one.
+
+        Raises:
+            ValueError: The limit allows fewer bytes.
+        """
+        self.charge(_storages(tensor))
+        return tensor
+
     def charge(self, storages: dict[int, torch.UntypedStorage]) -> None:
         """Count the memory of an operator's result, until it is free.
 

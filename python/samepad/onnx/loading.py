@@ -276,19 +276,30 @@ def _captured(value: Any, builder: Builder, captured: dict[fx.Node, fx.Node]) ->
     """Return a value from around a graph for the graph's own builder."""
 
     def number(item: Any) -> Any:
-        """Compute a size, or what is computed from sizes, again."""
-        if isinstance(item, slice) or not isinstance(item, fx.Node):
-            return item
-        if item.op == "call_method" and item.target == "size":
-            tensor, dim = cast(tuple[fx.Node, int], item.args)
-            return builder.size(_captured(tensor, builder, captured), dim)
-        if item not in builder.cached:
-            assert callable(item.target)
-            copy = builder.call(item.target, *map(number, item.args))
-            if isinstance(copy, fx.Node):
-                copy.meta |= {key: item.meta[key] for key in ("float",) if key in item.meta}
-            builder.cached[item] = copy
-        return builder.cached[item]
+        """Compute a size, or what is computed from sizes, again.
+
+        A stack instead of recursion, because such computations can be long.
+        """
+        waiting = [item] if isinstance(item, fx.Node) else []
+        while waiting:
+            node = waiting[-1]
+            if node in builder.cached:
+                waiting.pop()
+            elif node.op == "call_method" and node.target == "size":
+                tensor, dim = cast(tuple[fx.Node, int], node.args)
+                builder.cached[node] = builder.size(_captured(tensor, builder, captured), dim)
+            elif missing := [
+                a for a in node.args if isinstance(a, fx.Node) and a not in builder.cached
+            ]:
+                waiting += missing
+            else:
+                assert callable(node.target)
+                given = [builder.cached[a] if isinstance(a, fx.Node) else a for a in node.args]
+                copy = builder.call(node.target, *given)
+                if isinstance(copy, fx.Node) and "float" in node.meta:
+                    copy.meta["float"] = node.meta["float"]
+                builder.cached[node] = copy
+        return builder.cached[item] if isinstance(item, fx.Node) else item
 
     if isinstance(value, Sizes):
         return Sizes(tuple(map(number, value.items)), value.shape, value.dtype)

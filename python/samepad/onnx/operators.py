@@ -55,7 +55,7 @@ def _constant(c: Call) -> Any:
     (name,) = c.attributes
     value = c.attributes[name]
     if name == "value":
-        return tensors.tensor(value)
+        return c.b.fold.keep(tensors.tensor(value))
     if name == "sparse_value":
         return c.b.fold(tensors.dense, value)
     kinds = {"int": torch.int64, "ints": torch.int64, "float": None, "floats": None}

@@ -119,7 +119,7 @@ def resize(c: Call) -> Any:
     if not kept:
         return c[0]
     axes, given = [axes[i] for i in kept], [given[i] for i in kept]
-    if wanted is None and any(isinstance(scale, fx.Node) for scale in given):
+    if wanted is None and not all(map(_is_exact, given)):
         lengths = [sizes.scaled(c, _length(c, a), f) for a, f in zip(axes, given, strict=True)]
         return c.b.call(interpolation.resize, c[0], axes, lengths, given, **settings)
     by_torch = _interpolation(rank, axes, None if wanted is not None else given, settings)
@@ -150,6 +150,15 @@ def _scales(c: Call) -> list[Any]:
     if isinstance(value, Sizes):
         return list(value.items)
     return _floats(c.known(position, "scales")) or c.get("scales")
+
+
+def _is_exact(scale: Any) -> bool:
+    """Whether sizes times this factor are exact in float32, in which ONNX Runtime computes them.
+
+    For 19 / 14, for example, 14 times the nearest number of float32 is 19 in float32, and less than
+    19 in Python's numbers, so that rounding down would give 18.
+    """
+    return not isinstance(scale, fx.Node) and float(4096 * scale).is_integer()
 
 
 def _length(c: Call, axis: int) -> Any:

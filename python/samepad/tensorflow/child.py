@@ -2,11 +2,14 @@
 
 It writes model.onnx and answer.json into its working directory. The answer has the
 "signature" of a SavedModel that was converted, a "refusal" of the file, or a "failure" of tf2onnx.
+It ends when its standard input is closed, as happens when the process that started it is killed.
 """
 
 import json
 import logging
+import os
 import sys
+import threading
 from pathlib import Path
 from typing import Any
 
@@ -71,5 +74,11 @@ def _convert(order: dict[str, Any]) -> dict[str, str]:
     return answer
 
 
+def _end_with_input() -> None:
+    os.read(sys.stdin.fileno(), 1)
+    os._exit(1)
+
+
 if __name__ == "__main__":
+    threading.Thread(target=_end_with_input, daemon=True).start()
     Path("answer.json").write_text(json.dumps(_convert(json.loads(sys.argv[1]))))

@@ -105,19 +105,27 @@ def export(
 def _ask(folder: Path, order: dict[str, Any]) -> dict[str, str]:
     """Run samepad.tensorflow.child in an empty folder, and return its answer."""
     paths = [str(Path(entry).resolve()) for entry in sys.path]
-    result = subprocess.run(
-        [sys.executable, "-m", "samepad.tensorflow.child", json.dumps(order)],
-        cwd=folder,  # Python looks for modules in this folder first
-        env=os.environ
-        | {
-            "PYTHONPATH": os.pathsep.join(paths),
-            "TF_CPP_MIN_LOG_LEVEL": "3",
-            "CUDA_VISIBLE_DEVICES": "-1",
-        },
-        capture_output=True,
-        text=True,
-        errors="replace",
-    )
+    # Nothing is written to this pipe. If this process is killed, its end is closed, and the child,
+    # which reads the other end, ends too.
+    reading, writing = os.pipe()
+    try:
+        result = subprocess.run(
+            [sys.executable, "-m", "samepad.tensorflow.child", json.dumps(order)],
+            cwd=folder,  # Python looks for modules in this folder first
+            env=os.environ
+            | {
+                "PYTHONPATH": os.pathsep.join(paths),
+                "TF_CPP_MIN_LOG_LEVEL": "3",
+                "CUDA_VISIBLE_DEVICES": "-1",
+            },
+            stdin=reading,
+            capture_output=True,
+            text=True,
+            errors="replace",
+        )
+    finally:
+        os.close(reading)
+        os.close(writing)
     answer = folder / "answer.json"
     if answer.is_file():
         found: dict[str, str] = json.loads(answer.read_text())
