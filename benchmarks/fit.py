@@ -23,14 +23,14 @@ from scipy.optimize import nnls
 from tqdm import tqdm
 
 from benchmarks.competitors import PlannedConv2d
-from benchmarks.draw import random_layers
+from benchmarks.draw import swept_layers
 from benchmarks.layers import Layer
 from benchmarks.process import restart_with_settings
-from benchmarks.tables import VARIANTS, Variant, geometric_mean
+from benchmarks.tables import VARIANTS, Settings, Variant, geometric_mean
 from benchmarks.timing import Run, interleaved, training_step
 
 HEADER = Path(__file__).parents[1] / "csrc/ops/plans/cost_constants.h"
-IMPLEMENTATIONS = 4
+IMPLEMENTATIONS = 5
 
 #: One layer in one variant: by plan, the implementation, the amounts of work and the seconds.
 Row = dict[str, tuple[int, list[float], float]]
@@ -124,7 +124,8 @@ def main() -> None:
     parser.add_argument("--times", type=Path, default=Path("build/fit.json"))
     options = parser.parse_args()
     torch.set_num_threads(1)
-    layers = list(random_layers(options.layers, options.seed))
+    settings = Settings(options.seconds, layers=options.layers, seed=options.seed)
+    layers = [layer for source in swept_layers(settings).values() for layer in source]
     tables = []
     measured = {}
     for variant in VARIANTS:

@@ -77,10 +77,10 @@ void plane_output(const ConvShape& shape, const at::Tensor& input, const at::Ten
   const T* const x = input.const_data_ptr<T>();
   const T* const w = weight.const_data_ptr<T>();
   T* const y = output.mutable_data_ptr<T>();
-  run_parts(Parts(shape, /*channels_last=*/false, 1), operations(shape),
-            [&](const DensePart& part) {
-              kernels<T>().plane_output(shape, x, w, bias, epilogue, y, part);
-            });
+  const ConvShape rows = with_long_rows(shape);
+  run_parts(Parts(rows, /*channels_last=*/false, 1), operations(shape), [&](const DensePart& part) {
+    kernels<T>().plane_output(rows, x, w, bias, epilogue, y, part);
+  });
 }
 
 template <class T>
@@ -190,12 +190,43 @@ void input_gradient(const ConvShape& shape, const at::Tensor& gradient, const at
   for (int64_t z = 0; z < count(0); ++z) {
     for (int64_t y = 0; y < count(1); ++y) {
       for (int64_t x = 0; x < count(2); ++x) {
-        phase_gradient<T>(
-            shape, {Phase(shape.axis(0), z), Phase(shape.axis(1), y), Phase(shape.axis(2), x)},
-            gradient, weight, bias, result);
+        phase_gradient<T>(shape, phases_from(shape, {z, y, x}), gradient, weight, bias, result);
       }
     }
   }
+}
+
+/// The weight, contiguous, of the convolution that gives the input's gradient where the stride is
+/// 1: filters and channels change places, and the kernel's elements are in reverse.
+template <class T>
+at::Tensor reversed(const ConvShape& shape, const at::Tensor& weight) {
+  constexpr int64_t kChannels = 16;  // so that reads are consecutive
+  const int64_t taps = shape.taps();
+  at::Tensor result = at::empty({shape.channels, shape.filters, taps}, weight.options());
+  const T* const from = weight.const_data_ptr<T>();
+  T* const to = result.mutable_data_ptr<T>();
+  const int64_t blocks = ceil_div(shape.channels, kChannels);
+  share_out(blocks, kChannels * shape.filters * taps, [&](int64_t begin, int64_t end) {
+    const Pair channels{begin * kChannels, std::min(end * kChannels, shape.channels)};
+    for (int64_t first = channels[0]; first < channels[1]; first += kChannels) {
+      for (int64_t f = 0; f < shape.filters; ++f) {
+        for (int64_t c = first; c < std::min(first + kChannels, channels[1]); ++c) {
+          const T* const kernel = from + (f * shape.channels + c) * taps;
+          std::reverse_copy(kernel, kernel + taps, to + (c * shape.filters + f) * taps);
+        }
+      }
+    }
+  });
+  return result;
+}
+
+/// The input's gradient in NCHW where the stride is 1; all tensors are contiguous.
+template <class T>
+void plane_input_gradient(const ConvShape& shape, const at::Tensor& gradient,
+                          const at::Tensor& weight, const std::optional<at::Tensor>& bias,
+                          at::Tensor& result) {
+  plane_output<T>(phase_shape(shape, phases_from(shape, {})), gradient, reversed<T>(shape, weight),
+                  bias ? bias->const_data_ptr<T>() : nullptr, /*epilogue=*/nullptr, result);
 }
 
 /// Whether the input has too few channels to fill half of a vector. Its gradient is then computed
@@ -203,6 +234,31 @@ void input_gradient(const ConvShape& shape, const at::Tensor& gradient, const at
 bool has_few_channels(const ConvShape& shape) {
   constexpr int64_t kFewChannels = 7;
   return shape.channels <= kFewChannels;
+}
+
+/// Whether a pass is computed in channels_last, for tensors in NCHW after converting them. That is
+/// so for the input's gradient with a stride, whose phases are scattered in rows but consist of
+/// whole pixels; and where rows do not fill a vector, so that planes are copied and multiplied in
+/// pieces. Only from 3 to 8 vectors of pixels is it faster to read the weight as it lies, which the
+/// kernels for channels_last would pack.
+template <class T>
+bool runs_in_channels_last(Pass pass, const ConvShape& shape, bool channels_last) {
+  if (channels_last || shape.groups > 1) {
+    return channels_last;
+  }
+  const int64_t lanes = kernels<T>().lanes;
+  const int64_t vectors = ceil_div(shape.images() * shape.output[0] * shape.output[1], lanes);
+  const bool is_narrow = with_long_rows(shape).output[1] < lanes;
+  const bool packing_pays = vectors <= 2 || vectors >= 8;
+  switch (pass) {
+    case Pass::output:
+      return is_narrow && packing_pays;
+    case Pass::input_gradient:
+      return is_narrow || !is_unstrided(shape);
+    case Pass::weight_gradient:
+      return is_narrow;
+  }
+  return false;
 }
 
 /// The number of output rows that are multiplied at a time for the gradient of an input of few
@@ -242,11 +298,13 @@ at::Tensor weight_gradient(const ConvShape& shape, at::MemoryFormat memory_forma
   const int64_t blocks = ceil_div(shape.filters, run.block);
   Workspace workspace;
   auto* const sums = workspace.take<T>(blocks * products * run.block);
-  const int64_t rows = band_rows(shape, /*channels_last=*/true);
+  const bool channels_last = is_channels_last(memory_format);
+  const ConvShape merged = channels_last ? shape : with_long_rows(shape);
+  const int64_t rows = band_rows(merged, /*channels_last=*/true);
   const int64_t threads = std::min<int64_t>(at::get_num_threads(), products);
   share_out(threads, operations(shape) / threads, [&](int64_t begin, int64_t end) {
-    run.weight_gradient(shape, gradient.const_data_ptr<T>(), input.const_data_ptr<T>(),
-                        is_channels_last(memory_format), rows, sums, products * begin / threads,
+    run.weight_gradient(merged, gradient.const_data_ptr<T>(), input.const_data_ptr<T>(),
+                        channels_last, rows, sums, products * begin / threads,
                         products * end / threads);
   });
   at::Tensor result =
@@ -273,20 +331,28 @@ double scratch(Pass pass, const ConvShape& shape, bool channels_last) {
     return DensePart{largest_band(shape, band_rows(shape, channels_last)),
                      {0, shape.filters / shape.groups}};
   };
+  const bool by_pixels = runs_in_channels_last<T>(pass, shape, channels_last);
+  const auto of_pixels = [&](const ConvShape& shape) {
+    return run.pixel_scratch(shape, whole_band(shape, /*channels_last=*/true));
+  };
+  const auto of_planes = [&](const ConvShape& shape) {
+    const ConvShape rows = with_long_rows(shape);
+    return run.plane_scratch(rows, whole_band(rows, /*channels_last=*/false));
+  };
   switch (pass) {
     case Pass::output:
-      return (channels_last ? run.pixel_scratch : run.plane_scratch)(
-          shape, whole_band(shape, channels_last));
+      return by_pixels ? of_pixels(shape) : of_planes(shape);
     case Pass::input_gradient: {
       if (has_few_channels(shape)) {
         return run.col2im_scratch(shape, channels_last, product_rows(shape));
       }
       const ConvShape phase = largest_phase(shape);
-      return run.pixel_scratch(phase, whole_band(phase, /*channels_last=*/true));
+      return by_pixels ? of_pixels(phase) : of_planes(phase);
     }
-    case Pass::weight_gradient:
-      return run.weight_scratch(shape, channels_last,
-                                whole_band(shape, /*channels_last=*/true).rows);
+    case Pass::weight_gradient: {
+      const ConvShape rows = by_pixels ? shape : with_long_rows(shape);
+      return run.weight_scratch(rows, by_pixels, whole_band(rows, /*channels_last=*/true).rows);
+    }
   }
   return 0;
 }
@@ -327,19 +393,21 @@ DenseWeight<T> pixel_weight(const ConvShape& shape, const at::Tensor& weight,
 at::Tensor output(const ConvShape& shape, at::MemoryFormat memory_format, const at::Tensor& input,
                   const at::Tensor& weight, const std::optional<at::Tensor>& bias,
                   const Fusion& fusion) {
-  const bool channels_last = is_channels_last(memory_format);
-  const at::Tensor from = input.contiguous(memory_format);
-  const bool as_it_lies = channels_last && weight.is_contiguous(memory_format);
-  const at::Tensor filters = as_it_lies ? weight : weight.contiguous();
-  const std::optional<at::Tensor> added = bias ? std::optional(bias->contiguous()) : std::nullopt;
-  at::Tensor output =
-      empty_like(input, shape.batch, shape.filters, shape, &Axis::output, memory_format);
-  DenseTypes::dispatch(input.scalar_type(), [&]<class T>() {
+  return DenseTypes::dispatch(input.scalar_type(), [&]<class T>() {
+    const bool channels_last =
+        runs_in_channels_last<T>(Pass::output, shape, is_channels_last(memory_format));
+    const at::MemoryFormat computed = channels_last ? channels_last_of(input) : memory_format;
+    const at::Tensor from = in_layout<T>(input, computed);
+    const bool as_it_lies = channels_last && weight.is_contiguous(computed);
+    const at::Tensor filters = as_it_lies ? weight : weight.contiguous();
+    const std::optional<at::Tensor> added = bias ? std::optional(bias->contiguous()) : std::nullopt;
     const auto* const b = added ? added->const_data_ptr<T>() : nullptr;
-    const EpilogueOf<T> epilogue(fusion, memory_format, output);
+    at::Tensor output =
+        empty_like(input, shape.batch, shape.filters, shape, &Axis::output, computed);
+    const EpilogueOf<T> epilogue(fusion, computed, output);
     if (!channels_last) {
       plane_output<T>(shape, from, filters, b, epilogue.get(), output);
-      return;
+      return output;
     }
     const int64_t row = shape.output[1] * shape.filters;
     const int64_t slice = shape.output[0] * row;
@@ -348,8 +416,8 @@ at::Tensor output(const ConvShape& shape, at::MemoryFormat memory_format, const 
                     pixel_weight<T>(shape, filters, fusion.packed, workspace), b, epilogue.get(),
                     output.mutable_data_ptr<T>(),
                     {shape.depth.output * slice, slice, row, shape.filters});
+    return in_layout<T>(output, memory_format);
   });
-  return output;
 }
 
 std::optional<at::Tensor> packed_weight(at::MemoryFormat memory_format, const at::Tensor& weight) {
@@ -371,20 +439,26 @@ std::optional<at::Tensor> packed_weight(at::MemoryFormat memory_format, const at
 at::Tensor input_gradient(const ConvShape& shape, at::MemoryFormat memory_format,
                           const at::Tensor& gradient, const at::Tensor& weight,
                           const std::optional<at::Tensor>& bias) {
-  const bool by_col2im = has_few_channels(shape);
   const std::optional<at::Tensor> added = bias ? std::optional(bias->contiguous()) : std::nullopt;
-  const at::MemoryFormat pixels = channels_last_of(gradient);
-  at::Tensor result = empty_like(gradient, shape.batch, shape.channels, shape, &Axis::input,
-                                 by_col2im ? memory_format : pixels);
   return DenseTypes::dispatch(gradient.scalar_type(), [&]<class T>() {
-    if (by_col2im) {
-      col2im_input_gradient<T>(shape, is_channels_last(memory_format),
-                               in_layout<T>(gradient, memory_format),
-                               in_layout<T>(weight, at::MemoryFormat::Contiguous), added, result);
-      return result;
+    const bool channels_last = is_channels_last(memory_format);
+    const bool by_col2im = has_few_channels(shape);
+    const bool by_pixels =
+        !by_col2im && runs_in_channels_last<T>(Pass::input_gradient, shape, channels_last);
+    const at::MemoryFormat computed = by_pixels ? channels_last_of(gradient) : memory_format;
+    const at::Tensor from = in_layout<T>(gradient, computed);
+    at::Tensor result =
+        empty_like(gradient, shape.batch, shape.channels, shape, &Axis::input, computed);
+    if (by_pixels) {
+      input_gradient<T>(shape, from, in_layout<T>(weight, computed), added, result);
+    } else {
+      const at::Tensor filters = in_layout<T>(weight, at::MemoryFormat::Contiguous);
+      if (by_col2im) {
+        col2im_input_gradient<T>(shape, channels_last, from, filters, added, result);
+      } else {
+        plane_input_gradient<T>(shape, from, filters, added, result);
+      }
     }
-    input_gradient<T>(shape, in_layout<T>(gradient, pixels), in_layout<T>(weight, pixels), added,
-                      result);
     return in_layout<T>(result, memory_format);
   });
 }
@@ -392,8 +466,12 @@ at::Tensor input_gradient(const ConvShape& shape, at::MemoryFormat memory_format
 at::Tensor weight_gradient(const ConvShape& shape, at::MemoryFormat memory_format,
                            const at::Tensor& gradient, const at::Tensor& input) {
   return DenseTypes::dispatch(gradient.scalar_type(), [&]<class T>() {
-    return weight_gradient<T>(shape, memory_format, in_layout<T>(gradient, memory_format),
-                              in_layout<T>(input, memory_format));
+    const bool channels_last =
+        runs_in_channels_last<T>(Pass::weight_gradient, shape, is_channels_last(memory_format));
+    const at::MemoryFormat computed = channels_last ? channels_last_of(input) : memory_format;
+    const at::Tensor result = weight_gradient<T>(shape, computed, in_layout<T>(gradient, computed),
+                                                 in_layout<T>(input, computed));
+    return in_layout<T>(result, memory_format);
   });
 }
 

@@ -12,6 +12,25 @@
 
 namespace samepad::kernels {
 
+/// The same convolution with longer rows, if every output reads the input at its own position alone
+/// (1x1, without stride and padding): rows that follow each other in memory become one. They are
+/// copied at once, and fill whole vectors, as rows of 7 or 14 pixels do not. A row is no longer
+/// than what is computed at a time.
+inline ConvShape with_long_rows(const ConvShape& shape) {
+  constexpr int64_t kLongest = 512;
+  const Pair& size = shape.input;
+  ConvShape result = shape;
+  if (shape.slice_taps() == 1 && shape.stride == Pair{1, 1} && shape.before == Pair{0, 0} &&
+      shape.output == size && size[1] <= kLongest) {
+    int64_t rows = std::min(size[0], kLongest / size[1]);
+    while (size[0] % rows != 0) {
+      --rows;
+    }
+    result.input = result.output = {size[0] / rows, size[1] * rows};
+  }
+  return result;
+}
+
 /// The number of output rows to compute at a time: some hundred pixels, because neighbouring rows
 /// read some of the same input, but no more than the L2 cache holds the sums of and, in
 /// channels_last, the input.

@@ -1,5 +1,7 @@
 #include "cost.h"
 
+#include <ATen/Parallel.h>
+
 #include <algorithm>
 #include <cmath>
 #include <functional>
@@ -15,6 +17,9 @@ namespace {
 constexpr double kBlock = 16;
 
 double in_blocks(double count) { return std::ceil(count / kBlock) * kBlock; }
+
+/// How many times as much work whole blocks are as the count.
+double block_factor(double count) { return in_blocks(count) / std::max(count, 1.0); }
 
 double product(at::IntArrayRef values) {
   return std::accumulate(values.begin(), values.end(), 1.0, std::multiplies<>());
@@ -52,13 +57,15 @@ Work common_work(Implementation implementation, const Sizes& sizes, const Dims& 
   return work;
 }
 
-/// Whether windows are wider than what oneDNN's generated code takes, so that it runs slower code.
-/// Depthwise convolutions are slow only if they are dilated as well. Both rules have been found by
-/// measurement.
+/// Whether the kernel is wider than what oneDNN's generated code takes, so that it runs slower
+/// code. For depthwise convolutions in channels_last, this depends on the dilation too. All of this
+/// has been found by measurement.
 bool has_wide_windows(const ConvProblem& problem) {
   constexpr int64_t kWidest = 13;
   const int64_t last = problem.dimensions() - 1;
-  return problem.extent(last) > kWidest && (!problem.depthwise || problem.dilation[last] > 1);
+  const bool is_dilated = problem.dilation[last] > 1 && problem.extent(last) > kWidest;
+  const bool is_wide = problem.kernel[last] > kWidest;
+  return problem.depthwise ? is_dilated || (is_wide && !is_channels_last(problem)) : is_wide;
 }
 
 /// Whether the kernel extends in depth alone, for which oneDNN has no fast code.
@@ -74,9 +81,29 @@ double slowness(const ConvProblem& problem) {
   return has_deep_windows(problem) ? 3 : problem.dimensions() == 3 ? 1.25 : 1;
 }
 
-/// Whether it is a product of matrices that MKL computes without the AVX-512 of this CPU.
-bool is_narrow_product(const Sizes& sizes) {
-  return sizes.taps == 1 && sizes.groups == 1 && kernels::mkl_is_narrow();
+bool is_pointwise(const ConvProblem& problem) {
+  const auto is_one = [](int64_t value) { return value == 1; };
+  return std::ranges::all_of(problem.kernel, is_one) && std::ranges::all_of(problem.stride, is_one);
+}
+
+/// The number of pixels that a kernel for planes copies at once: those of a row, or of an image if
+/// each output reads the input at its own position alone.
+double row_length(const ConvProblem& problem) {
+  const Dims sizes = problem.output_size();
+  return is_pointwise(problem) ? product(sizes) : static_cast<double>(sizes.back());
+}
+
+/// Whether PyTorch computes the convolution of an input of this size itself rather than by oneDNN.
+/// The rule is PyTorch's, in use_mkldnn of ATen/native/Convolution.cpp.
+bool is_product(const ConvProblem& problem, const Sizes& sizes, const Dims& input_size) {
+  constexpr double kSmall = 20480;
+  constexpr double kManyImages = 16;
+  const int64_t last = problem.dimensions() - 1;
+  const bool is_small = sizes.images * sizes.channels * product(input_size) <= kSmall;
+  const bool is_large_kernel = last > 0 && problem.kernel[last] > 3 && problem.kernel[last - 1] > 3;
+  return sizes.groups == 1 &&
+         ((sizes.images == 1 && is_small && !is_large_kernel) ||
+          (is_pointwise(problem) && sizes.images < kManyImages && at::get_num_threads() == 1));
 }
 
 }  // namespace
@@ -105,15 +132,26 @@ Work own_work(const ConvProblem& problem) {
     if (channels_last && !is_common) {
       work.wide = work.multiplications;
     }
+    // Vectors hold channels, or the pixels of a row.
+    const double filled =
+        channels_last ? sizes.groups : static_cast<double>(problem.output_size().back());
+    work.unfilled = work.multiplications * (block_factor(filled) - 1);
     // In NCHW every plane starts loops of its own.
     work.rearranged = sizes.images * sizes.groups;
     return work;
   }
+  const double pixels = sizes.images * product(problem.output_size());
   if (channels_last) {
-    work.unfilled = work.multiplications * (in_blocks(sizes.filters) / sizes.filters - 1);
+    // Vectors hold filters. Up to 4 of them use an element that is broadcast.
+    constexpr double kBroadcast = 4 * kBlock;
+    work.unfilled = work.multiplications * (block_factor(sizes.filters) - 1);
+    work.rearranged =
+        pixels * sizes.groups * sizes.channels * sizes.taps * std::ceil(sizes.filters / kBroadcast);
   } else {
-    // Panels of im2col are filled, and read by all filters of a group.
-    work.rearranged = work.multiplications / sizes.filters;
+    // Vectors hold pixels. Panels of im2col are filled row by row, and read by all filters of a
+    // group.
+    work.unfilled = work.multiplications * (block_factor(pixels) - 1);
+    work.rearranged = work.multiplications / sizes.filters * block_factor(row_length(problem));
   }
   return work;
 }
@@ -122,17 +160,25 @@ Work library_work(const ConvProblem& problem, const Dims& input_size, const Dims
   // oneDNN has kernels for the first layer of a network, which do not fill up the channels.
   constexpr double kFewChannels = 4;
   const Sizes sizes(problem);
-  Work work =
-      common_work(problem.depthwise ? Implementation::library_depthwise : Implementation::library,
-                  sizes, input_size, output_size);
-  if (!problem.depthwise) {
+  if (is_product(problem, sizes, input_size)) {
+    Work work = common_work(Implementation::library_product, sizes, input_size, output_size);
+    work.rearranged = is_pointwise(problem) ? 0 : work.multiplications / sizes.filters;
+    work.wide = kernels::mkl_is_narrow() ? work.multiplications : 0;
+    work.groups = sizes.images;
+    return work;
+  }
+  // oneDNN's kernels for depthwise convolutions are for one filter per channel.
+  const bool depthwise = problem.depthwise && sizes.filters == 1;
+  Work work = common_work(depthwise ? Implementation::library_depthwise : Implementation::library,
+                          sizes, input_size, output_size);
+  if (!depthwise) {
     const double channels =
         sizes.groups * sizes.channels <= kFewChannels ? sizes.channels : in_blocks(sizes.channels);
     work.unfilled = in_blocks(sizes.filters) * channels / (sizes.filters * sizes.channels) - 1;
     work.unfilled *= work.multiplications;
   }
   work.rearranged = sizes.images * sizes.groups * product(output_size) * sizes.taps;
-  if (has_wide_windows(problem) || has_deep_windows(problem) || is_narrow_product(sizes)) {
+  if (has_wide_windows(problem) || has_deep_windows(problem)) {
     work.wide = work.multiplications;
   }
   work.multiplications *= slowness(problem);

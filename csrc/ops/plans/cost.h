@@ -19,10 +19,11 @@ namespace samepad::detail {
 enum class Implementation : uint8_t {
   dense_kernels,
   depthwise_kernels,
-  library,            ///< PyTorch's convolution
+  library,            ///< PyTorch's convolution by oneDNN
   library_depthwise,  ///< the same of a depthwise one, for which oneDNN has other kernels
+  library_product,    ///< PyTorch's convolution by im2col and a product of matrices
 };
-inline constexpr size_t kImplementations = 4;
+inline constexpr size_t kImplementations = 5;
 
 /// The amounts of work of a plan. Every one of them but `calls` is a number of elements or of
 /// multiplications.
@@ -30,13 +31,13 @@ struct Work {
   Implementation implementation = Implementation::library;
   double calls = 1;
   double multiplications = 0;  ///< one for each product of an input element and a weight
-  double unfilled = 0;         ///< multiplications for filters and channels that only fill vectors
-  double rearranged = 0;       ///< elements that are gathered or loops that are started
+  double unfilled = 0;         ///< multiplications that only fill vectors
+  double rearranged = 0;       ///< elements that are gathered or broadcast, or loops that start
   double wide = 0;             ///< multiplications for which there is no fast code
   double input = 0;
   double output = 0;
   double weight = 0;
-  double groups = 0;
+  double groups = 0;  ///< or images, where these are computed one after the other
   double copies = 0;  ///< of the input or the output, by plans that make one
   double copied = 0;  ///< elements of these
 

@@ -56,10 +56,12 @@ const char* advantage(const ConvProblem& problem) {
     return nullptr;
   }
   for (const auto i : c10::irange(problem.dimensions())) {
+    // oneDNN computes windows that lie in the padding altogether by slow code. For the gradients of
+    // depthwise convolutions, that begins with windows of all elements but one.
+    const int64_t slow =
+        problem.extent(i) - (problem.depthwise && problem.needs_gradient() ? 1 : 0);
     const int64_t p = padding(problem, i);
-    // With so much padding, oneDNN computes the gradients of a depthwise convolution by its slow
-    // reference implementation.
-    if (problem.depthwise && p >= problem.extent(i) - 1 && p > 0 && problem.needs_gradient()) {
+    if (p >= slow && p > 0) {
       return nullptr;
     }
   }
