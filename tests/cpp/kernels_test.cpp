@@ -124,7 +124,7 @@ Problem draw(Random& random, std::string_view plan, at::ScalarType type, bool ch
   p.type = type;
   p.channels_last = channels_last;
   p.dimensions = random.once_in(3) ? 3 : 2;
-  p.batch = random.between(1, 3);
+  p.batch = random.once_in(6) ? random.between(4, 20) : random.between(1, 3);
   // The channels and filters include numbers below and above the size of a vector and of a register
   // tile.
   if (plan == kDepthwise) {
@@ -138,7 +138,7 @@ Problem draw(Random& random, std::string_view plan, at::ScalarType type, bool ch
   p.size = random.triple(1, random.one_of({4, 20, 70}));
   if (random.once_in(2)) {
     // Half of the convolutions are typical of layers; some kernels are made for them.
-    const int64_t kernel = random.one_of({3, 5, 7});
+    const int64_t kernel = random.one_of({1, 3, 5, 7});
     const int64_t stride = random.between(1, 2);
     p.kernel = {kernel, kernel, kernel};
     p.stride = {stride, stride, stride};
