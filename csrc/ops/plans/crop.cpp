@@ -56,12 +56,13 @@ const char* advantage(const ConvProblem& problem) {
     return nullptr;
   }
   for (const auto i : c10::irange(problem.dimensions())) {
-    // oneDNN computes windows that lie in the padding altogether by slow code. For the gradients of
-    // depthwise convolutions, that begins with windows of all elements but one.
+    // oneDNN computes windows that lie in the padding altogether by slow code, and so it does
+    // windows that are wider than the input. For the gradients of depthwise convolutions, the
+    // former begins with windows of all elements but one.
     const int64_t slow =
         problem.extent(i) - (problem.depthwise && problem.needs_gradient() ? 1 : 0);
     const int64_t p = padding(problem, i);
-    if (p >= slow && p > 0) {
+    if (p > 0 && (p >= slow || problem.extent(i) > problem.size(i).expect_int())) {
       return nullptr;
     }
   }
