@@ -239,7 +239,7 @@ bool has_few_channels(const ConvShape& shape) {
 /// Whether a pass is computed in channels_last, for tensors in NCHW after converting them. That is
 /// so for the input's gradient with a stride, whose phases are scattered in rows but consist of
 /// whole pixels; and where rows do not fill a vector, so that planes are copied and multiplied in
-/// pieces. Only from 3 to 8 vectors of pixels is it faster to read the weight as it lies, which the
+/// pieces. Only for 3 to 7 vectors of pixels is it faster to read the weight as it lies, which the
 /// kernels for channels_last would pack.
 template <class T>
 bool runs_in_channels_last(Pass pass, const ConvShape& shape, bool channels_last) {
@@ -247,9 +247,12 @@ bool runs_in_channels_last(Pass pass, const ConvShape& shape, bool channels_last
     return channels_last;
   }
   const int64_t lanes = kernels<T>().lanes;
-  const int64_t vectors = ceil_div(shape.images() * shape.output[0] * shape.output[1], lanes);
   const bool is_narrow = with_long_rows(shape).output[1] < lanes;
-  const bool packing_pays = vectors <= 2 || vectors >= 8;
+  // It is computed in floating point, which does not overflow.
+  const double vectors = static_cast<double>(shape.images()) *
+                         static_cast<double>(shape.output[0]) *
+                         static_cast<double>(shape.output[1]) / static_cast<double>(lanes);
+  const bool packing_pays = vectors <= 2 || vectors > 7;
   switch (pass) {
     case Pass::output:
       return is_narrow && packing_pays;

@@ -21,7 +21,7 @@ inline ConvShape with_long_rows(const ConvShape& shape) {
   const Pair& size = shape.input;
   ConvShape result = shape;
   if (shape.slice_taps() == 1 && shape.stride == Pair{1, 1} && shape.before == Pair{0, 0} &&
-      shape.output == size && size[1] <= kLongest) {
+      shape.output == size && size[0] > 0 && size[1] > 0 && size[1] <= kLongest) {
     int64_t rows = std::min(size[0], kLongest / size[1]);
     while (size[0] % rows != 0) {
       --rows;

@@ -1,7 +1,5 @@
 #include "cost.h"
 
-#include <ATen/Parallel.h>
-
 #include <algorithm>
 #include <cmath>
 #include <functional>
@@ -94,16 +92,17 @@ double row_length(const ConvProblem& problem) {
 }
 
 /// Whether PyTorch computes the convolution of an input of this size itself rather than by oneDNN.
-/// The rule is PyTorch's, in use_mkldnn of ATen/native/Convolution.cpp.
+/// The rule is PyTorch's for one thread, in use_mkldnn of ATen/native/Convolution.cpp. With more
+/// threads it leaves 1x1 layers to oneDNN, but a plan that depended on the number of threads would
+/// make the results depend on it.
 bool is_product(const ConvProblem& problem, const Sizes& sizes, const Dims& input_size) {
   constexpr double kSmall = 20480;
   constexpr double kManyImages = 16;
   const int64_t last = problem.dimensions() - 1;
   const bool is_small = sizes.images * sizes.channels * product(input_size) <= kSmall;
   const bool is_large_kernel = last > 0 && problem.kernel[last] > 3 && problem.kernel[last - 1] > 3;
-  return sizes.groups == 1 &&
-         ((sizes.images == 1 && is_small && !is_large_kernel) ||
-          (is_pointwise(problem) && sizes.images < kManyImages && at::get_num_threads() == 1));
+  return sizes.groups == 1 && ((sizes.images == 1 && is_small && !is_large_kernel) ||
+                               (is_pointwise(problem) && sizes.images < kManyImages));
 }
 
 }  // namespace
