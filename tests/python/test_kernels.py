@@ -517,3 +517,26 @@ def test_a_single_slice_of_padding(depth: tuple[int, int], groups: int) -> None:
             output = samepad.functional.conv3d(input, weight, None, (2, 1, 1), pads, 1, groups)
             gradients = torch.autograd.grad(output.sum(), (input, weight))
         assert all(not tensor.any() for tensor in (output, *gradients))
+
+
+@pytest.mark.parametrize(
+    ("shape", "filters", "kernel", "stride"),
+    [
+        ((8, 64, 12, 12), 1, 3, 2),
+        ((2, 64, 2, 2), 32, 3, 2),
+        ((2, 64, 14, 14), 64, 1, 2),
+        ((16, 16, 1, 1), 64, 1, 1),
+        ((8, 16, 1, 40), 16, 3, 1),
+    ],
+)
+def test_strides_where_a_size_is_one(
+    shape: tuple[int, ...], filters: int, kernel: int, stride: int
+) -> None:
+    """Both layouts are the same in memory then; what follows tells them apart by the strides."""
+    input = torch.randn(shape, requires_grad=True)
+    weight = torch.randn(filters, shape[1], kernel, kernel, requires_grad=True)
+    with _C._force_plan("dense"):
+        output = samepad.functional.conv2d(input, weight, stride=stride)
+        results = [output, *torch.autograd.grad(output.square().sum(), [input, weight])]
+    for result in results:
+        assert result.stride() == torch.empty(result.shape).stride()

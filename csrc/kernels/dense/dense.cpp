@@ -57,6 +57,15 @@ at::Tensor in_layout(const at::Tensor& tensor, at::MemoryFormat memory_format) {
   return result;
 }
 
+/// A new tensor in a layout. If a size is 1, both layouts can be the same in memory; then the
+/// strides become those of this layout, from which the operators that follow tell it.
+template <class T>
+at::Tensor result_in_layout(const at::Tensor& tensor, at::MemoryFormat memory_format) {
+  at::Tensor result = in_layout<T>(tensor, memory_format);
+  result.unsafeGetTensorImpl()->empty_tensor_restride(memory_format);
+  return result;
+}
+
 template <class Run>
 void run_parts(const Parts& parts, int64_t operations, const Run& run) {
   share_out(parts.count(), operations / parts.count(), [&](int64_t begin, int64_t end) {
@@ -77,7 +86,10 @@ void plane_output(const ConvShape& shape, const at::Tensor& input, const at::Ten
   const T* const x = input.const_data_ptr<T>();
   const T* const w = weight.const_data_ptr<T>();
   T* const y = output.mutable_data_ptr<T>();
-  const ConvShape rows = with_long_rows(shape);
+  // Rows are not so long that threads would have none.
+  const int64_t pixels = shape.images() * shape.output[0] * shape.output[1];
+  const int64_t longest = std::max(pixels / at::get_num_threads(), kLeastPixels);
+  const ConvShape rows = with_long_rows(shape, std::min(longest, band_pixels(shape)));
   run_parts(Parts(rows, /*channels_last=*/false, 1), operations(shape), [&](const DensePart& part) {
     kernels<T>().plane_output(rows, x, w, bias, epilogue, y, part);
   });
@@ -225,7 +237,7 @@ template <class T>
 void plane_input_gradient(const ConvShape& shape, const at::Tensor& gradient,
                           const at::Tensor& weight, const std::optional<at::Tensor>& bias,
                           at::Tensor& result) {
-  plane_output<T>(phase_shape(shape, phases_from(shape, {})), gradient, reversed<T>(shape, weight),
+  plane_output<T>(unstrided_gradient_shape(shape), gradient, reversed<T>(shape, weight),
                   bias ? bias->const_data_ptr<T>() : nullptr, /*epilogue=*/nullptr, result);
 }
 
@@ -239,27 +251,26 @@ bool has_few_channels(const ConvShape& shape) {
 /// Whether a pass is computed in channels_last, for tensors in NCHW after converting them. That is
 /// so for the input's gradient with a stride, whose phases are scattered in rows but consist of
 /// whole pixels; and where rows do not fill a vector, so that planes are copied and multiplied in
-/// pieces. Only for 3 to 7 vectors of pixels is it faster to read the weight as it lies, which the
-/// kernels for channels_last would pack.
+/// pieces. An output of 3 to 7 vectors of pixels is an exception: it is faster to read the weight
+/// as it lies, which the kernels for channels_last would pack.
 template <class T>
 bool runs_in_channels_last(Pass pass, const ConvShape& shape, bool channels_last) {
   if (channels_last || shape.groups > 1) {
     return channels_last;
   }
   const int64_t lanes = kernels<T>().lanes;
-  const bool is_narrow = with_long_rows(shape).output[1] < lanes;
-  // It is computed in floating point, which does not overflow.
-  const double vectors = static_cast<double>(shape.images()) *
-                         static_cast<double>(shape.output[0]) *
-                         static_cast<double>(shape.output[1]) / static_cast<double>(lanes);
-  const bool packing_pays = vectors <= 2 || vectors > 7;
+  const auto is_narrow = [&](const ConvShape& shape) {
+    return with_long_rows(shape).output[1] < lanes;
+  };
   switch (pass) {
-    case Pass::output:
-      return is_narrow && packing_pays;
+    case Pass::output: {
+      const int64_t pixels = shape.images() * shape.output[0] * shape.output[1];
+      return is_narrow(shape) && (pixels <= 2 * lanes || pixels > 7 * lanes);
+    }
     case Pass::input_gradient:
-      return is_narrow || !is_unstrided(shape);
+      return !is_unstrided(shape) || is_narrow(unstrided_gradient_shape(shape));
     case Pass::weight_gradient:
-      return is_narrow;
+      return is_narrow(shape);
   }
   return false;
 }
@@ -349,8 +360,8 @@ double scratch(Pass pass, const ConvShape& shape, bool channels_last) {
       if (has_few_channels(shape)) {
         return run.col2im_scratch(shape, channels_last, product_rows(shape));
       }
-      const ConvShape phase = largest_phase(shape);
-      return by_pixels ? of_pixels(phase) : of_planes(phase);
+      return by_pixels ? of_pixels(largest_phase(shape))
+                       : of_planes(unstrided_gradient_shape(shape));
     }
     case Pass::weight_gradient: {
       const ConvShape rows = by_pixels ? shape : with_long_rows(shape);
@@ -419,7 +430,7 @@ at::Tensor output(const ConvShape& shape, at::MemoryFormat memory_format, const 
                     pixel_weight<T>(shape, filters, fusion.packed, workspace), b, epilogue.get(),
                     output.mutable_data_ptr<T>(),
                     {shape.depth.output * slice, slice, row, shape.filters});
-    return in_layout<T>(output, memory_format);
+    return result_in_layout<T>(output, memory_format);
   });
 }
 
@@ -462,7 +473,7 @@ at::Tensor input_gradient(const ConvShape& shape, at::MemoryFormat memory_format
         plane_input_gradient<T>(shape, from, filters, added, result);
       }
     }
-    return in_layout<T>(result, memory_format);
+    return result_in_layout<T>(result, memory_format);
   });
 }
 
@@ -474,7 +485,7 @@ at::Tensor weight_gradient(const ConvShape& shape, at::MemoryFormat memory_forma
     const at::MemoryFormat computed = channels_last ? channels_last_of(input) : memory_format;
     const at::Tensor result = weight_gradient<T>(shape, computed, in_layout<T>(gradient, computed),
                                                  in_layout<T>(input, computed));
-    return in_layout<T>(result, memory_format);
+    return result_in_layout<T>(result, memory_format);
   });
 }
 

@@ -12,17 +12,28 @@
 
 namespace samepad::kernels {
 
+/// The number of output pixels to compute at a time: some hundred, because neighbouring rows read
+/// some of the same input, but no more than the L2 cache holds the sums of.
+inline constexpr int64_t kBandElements = 131072;
+inline int64_t band_pixels(const ConvShape& shape) {
+  constexpr int64_t kPixels = 512;
+  return std::min(kPixels, kBandElements / (shape.filters / shape.groups));
+}
+
+/// Fewer pixels are not worth what every part does for itself: the input is copied, the weight
+/// read.
+inline constexpr int64_t kLeastPixels = 128;
+
 /// The same convolution with longer rows, if every output reads the input at its own position alone
-/// (1x1, without stride and padding): rows that follow each other in memory become one. They are
-/// copied at once, and fill whole vectors, as rows of 7 or 14 pixels do not. A row is no longer
-/// than what is computed at a time.
-inline ConvShape with_long_rows(const ConvShape& shape) {
-  constexpr int64_t kLongest = 512;
+/// (1x1, without stride and padding): rows that follow each other in memory are joined up to
+/// `longest` pixels. They are copied at once, and fill whole vectors, as rows of 7 or 14 pixels do
+/// not.
+inline ConvShape with_long_rows(const ConvShape& shape, int64_t longest) {
   const Pair& size = shape.input;
   ConvShape result = shape;
   if (shape.slice_taps() == 1 && shape.stride == Pair{1, 1} && shape.before == Pair{0, 0} &&
-      shape.output == size && size[0] > 0 && size[1] > 0 && size[1] <= kLongest) {
-    int64_t rows = std::min(size[0], kLongest / size[1]);
+      shape.output == size && size[0] > 0 && size[1] > 0 && size[1] <= longest) {
+    int64_t rows = std::min(size[0], longest / size[1]);
     while (size[0] % rows != 0) {
       --rows;
     }
@@ -31,13 +42,14 @@ inline ConvShape with_long_rows(const ConvShape& shape) {
   return result;
 }
 
-/// The number of output rows to compute at a time: some hundred pixels, because neighbouring rows
-/// read some of the same input, but no more than the L2 cache holds the sums of and, in
-/// channels_last, the input.
+inline ConvShape with_long_rows(const ConvShape& shape) {
+  return with_long_rows(shape, band_pixels(shape));
+}
+
+/// The number of output rows to compute at a time. In channels_last, the L2 cache has to hold their
+/// input too.
 inline int64_t band_rows(const ConvShape& shape, bool channels_last) {
-  constexpr int64_t kPixels = 512;
-  constexpr int64_t kElements = 131072;
-  int64_t pixels = std::min(kPixels, kElements / (shape.filters / shape.groups));
+  int64_t pixels = band_pixels(shape);
   if (channels_last) {
     // What is copied for each row. It is computed in floating point, which does not overflow.
     const double columns =
@@ -46,7 +58,7 @@ inline int64_t band_rows(const ConvShape& shape, bool channels_last) {
     const double row = columns * static_cast<double>(shape.stride[0]) *
                        static_cast<double>(shape.channels / shape.groups) *
                        static_cast<double>(shape.depth.kernel);
-    pixels = std::min(pixels, static_cast<int64_t>(static_cast<double>(kElements) / row *
+    pixels = std::min(pixels, static_cast<int64_t>(static_cast<double>(kBandElements) / row *
                                                    static_cast<double>(shape.output[1])));
   }
   return std::max<int64_t>(pixels / shape.output[1], 1);
@@ -70,9 +82,6 @@ class Parts {
         filters_(shape.filters / shape.groups),
         block_(block),
         blocks_(ceil_div(filters_, block)) {
-    // Few of them are not worth what every thread does for itself: the input is copied, the weight
-    // read.
-    constexpr int64_t kLeastPixels = 128;
     constexpr int64_t kLeastFilters = 32;
     const int64_t threads = at::get_num_threads();
     // Bands for all threads alike; where there are too few, filters are shared.

@@ -74,15 +74,20 @@ inline ConvShape phase_shape(const ConvShape& shape, const Phases& phases) {
                          phases[2].convolved(shape.axis(2))});
 }
 
+/// The phases that begin at these positions.
+inline Phases phases_from(const ConvShape& shape, const std::array<int64_t, 3>& positions) {
+  return {Phase(shape.axis(0), positions[0]), Phase(shape.axis(1), positions[1]),
+          Phase(shape.axis(2), positions[2])};
+}
+
 /// Whether there is a single phase, which is all of the input's gradient.
 inline bool is_unstrided(const ConvShape& shape) {
   return shape.depth.stride == 1 && shape.stride == Pair{1, 1};
 }
 
-/// The phases that begin at these positions.
-inline Phases phases_from(const ConvShape& shape, const std::array<int64_t, 3>& positions) {
-  return {Phase(shape.axis(0), positions[0]), Phase(shape.axis(1), positions[1]),
-          Phase(shape.axis(2), positions[2])};
+/// The convolution of the output's gradient that gives the input's gradient where the stride is 1.
+inline ConvShape unstrided_gradient_shape(const ConvShape& shape) {
+  return phase_shape(shape, phases_from(shape, {}));
 }
 
 /// The largest of these convolutions: that of the phases with most taps.

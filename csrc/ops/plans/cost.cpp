@@ -92,17 +92,20 @@ double row_length(const ConvProblem& problem) {
 }
 
 /// Whether PyTorch computes the convolution of an input of this size itself rather than by oneDNN.
-/// The rule is PyTorch's for one thread, in use_mkldnn of ATen/native/Convolution.cpp. With more
-/// threads it leaves 1x1 layers to oneDNN, but a plan that depended on the number of threads would
-/// make the results depend on it.
+/// The rule is PyTorch's for images and one thread, in use_mkldnn of ATen/native/Convolution.cpp.
+/// With more threads it leaves 1x1 layers to oneDNN, but a plan that depended on the number of
+/// threads would make the results depend on it.
 bool is_product(const ConvProblem& problem, const Sizes& sizes, const Dims& input_size) {
   constexpr double kSmall = 20480;
   constexpr double kManyImages = 16;
   const int64_t last = problem.dimensions() - 1;
-  const bool is_small = sizes.images * sizes.channels * product(input_size) <= kSmall;
+  const bool is_small =
+      sizes.images == 1 && sizes.groups * sizes.channels * product(input_size) <= kSmall;
   const bool is_large_kernel = last > 0 && problem.kernel[last] > 3 && problem.kernel[last - 1] > 3;
-  return sizes.groups == 1 && ((sizes.images == 1 && is_small && !is_large_kernel) ||
-                               (is_pointwise(problem) && sizes.images < kManyImages));
+  const bool is_dilated = std::ranges::any_of(problem.dilation, [](int64_t d) { return d > 1; });
+  return problem.input.scalar_type() == at::kFloat &&
+         ((sizes.groups == 1 && is_small && !is_large_kernel) ||
+          (is_pointwise(problem) && !is_dilated && sizes.images < kManyImages));
 }
 
 }  // namespace
@@ -162,8 +165,10 @@ Work library_work(const ConvProblem& problem, const Dims& input_size, const Dims
   if (is_product(problem, sizes, input_size)) {
     Work work = common_work(Implementation::library_product, sizes, input_size, output_size);
     work.rearranged = is_pointwise(problem) ? 0 : work.multiplications / sizes.filters;
-    work.wide = kernels::mkl_is_narrow() ? work.multiplications : 0;
-    work.groups = sizes.images;
+    work.groups = sizes.images * sizes.groups;
+    // The constants are those of a CPU whose AVX-512 MKL uses. On others its vectors are half as
+    // wide.
+    work.multiplications *= kernels::mkl_is_narrow() ? 2 : 1;
     return work;
   }
   // oneDNN's kernels for depthwise convolutions are for one filter per channel.

@@ -56,9 +56,9 @@ const char* advantage(const ConvProblem& problem) {
     return nullptr;
   }
   for (const auto i : c10::irange(problem.dimensions())) {
-    // oneDNN computes windows that lie in the padding altogether by slow code, and so it does
-    // windows that are wider than the input. For the gradients of depthwise convolutions, the
-    // former begins with windows of all elements but one.
+    // oneDNN has only slow code for windows that are wider than the input, and for those that lie
+    // in the padding altogether; for the gradients of depthwise convolutions also for those that do
+    // so except for one element.
     const int64_t slow =
         problem.extent(i) - (problem.depthwise && problem.needs_gradient() ? 1 : 0);
     const int64_t p = padding(problem, i);

@@ -21,7 +21,7 @@ extern const Plan kDense{
     .name = "dense",
     .summary =
         "samepad's own kernels for convolutions that are not depthwise, with the padding "
-        "inside; nothing is copied",
+        "inside; no padded copy is made",
     .own_kernels = true,
     .takes = takes,
     .can_run = can_run,
