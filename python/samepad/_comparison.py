@@ -179,8 +179,8 @@ def compare(model: Model, settings: Settings) -> Result:
         ]
         right = right and _are_as_close(of_theirs, of_ours, limits)
         # A share alone would let through a module that is wrong in few integers.
-        by_value = [_differences(each, exact) for each in (theirs, ours)]
-        right = right and _are_as_close(*by_value, limits)
+        values_of_theirs, values_of_ours = (_differences(each, exact) for each in (theirs, ours))
+        right = right and _are_as_close(values_of_theirs, values_of_ours, limits)
         if not right and any(scale < TELLING for _, scale in of_theirs):
             report.append(
                 f"outputs below {TELLING:.0e} are too small to tell whether the module is right; "
