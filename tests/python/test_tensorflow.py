@@ -341,7 +341,6 @@ def test_a_process_that_ends(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
         samepad.tensorflow.load(file)
 
 
-@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="needs a file that is never read to its end")
 def test_the_process_ends_with_the_one_that_started_it(tmp_path: Path) -> None:
     os.mkfifo(endless := tmp_path / "endless.pb")
     order = {"kind": "graph", "path": str(endless), "inputs": None, "outputs": None}

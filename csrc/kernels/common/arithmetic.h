@@ -7,8 +7,8 @@
 
 namespace samepad::kernels {
 
-/// Division that rounds up or down, and the matching remainder, for any sign of a and b > 0. Rounds
-/// up without a + b - 1, which overflows for a large b.
+/// Division that rounds up or down, and the matching remainder, for any sign of a and b > 0.
+/// ceil_div does not compute a + b - 1, which overflows for a large b.
 constexpr int64_t ceil_div(int64_t a, int64_t b) { return a > 0 ? (a - 1) / b + 1 : -(-a / b); }
 constexpr int64_t floor_div(int64_t a, int64_t b) { return a >= 0 ? a / b : -ceil_div(-a, b); }
 constexpr int64_t floor_mod(int64_t a, int64_t b) { return a - floor_div(a, b) * b; }

@@ -86,7 +86,7 @@ void plane_output(const ConvShape& shape, const at::Tensor& input, const at::Ten
   const T* const x = input.const_data_ptr<T>();
   const T* const w = weight.const_data_ptr<T>();
   T* const y = output.mutable_data_ptr<T>();
-  // Rows are not so long that threads would have none.
+  // Rows are joined only as far as enough of them remain for all threads.
   const int64_t pixels = shape.images() * shape.output[0] * shape.output[1];
   const int64_t longest = std::max(pixels / at::get_num_threads(), kLeastPixels);
   const ConvShape rows = with_long_rows(shape, std::min(longest, band_pixels(shape)));

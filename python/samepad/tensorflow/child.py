@@ -75,6 +75,7 @@ def _convert(order: dict[str, Any]) -> dict[str, str]:
 
 
 def _end_with_input() -> None:
+    """Wait until the standard input is closed, and end the process."""
     os.read(sys.stdin.fileno(), 1)
     os._exit(1)
 
