@@ -4,10 +4,12 @@ Every plan that can run is timed on the layers of the sweep, in one thread. For 
 (inference or training, NCHW or channels_last) and implementation, the constants are those that make
 the relative errors of the estimated times the smallest, none of them negative. They are written
 into csrc/ops/plans/cost_constants.h, in the table of the instruction set that this process uses
-(ATEN_CPU_CAPABILITY=avx2 and ONEDNN_MAX_CPU_ISA=AVX2 for the other one).
+(ATEN_CPU_CAPABILITY=avx2 and ONEDNN_MAX_CPU_ISA=AVX2 for AVX2). `--bfloat16 amx` measures that type
+and, with ONEDNN_MAX_CPU_ISA=AVX512_CORE_BF16, `--bfloat16 avx512_bf16`.
 """
 
 import argparse
+import dataclasses
 import json
 import re
 import statistics
@@ -31,11 +33,16 @@ from benchmarks.timing import Run, interleaved, training_step
 
 HEADER = Path(__file__).parents[1] / "csrc/ops/plans/cost_constants.h"
 IMPLEMENTATIONS = 5
+#: The last one, products of matrices, computes float32 only.
+OF_FLOAT32 = 1
 
 #: The constants of the first implementations, samepad's own kernels, are multiplied by a margin:
 #: estimates are off by a quarter, and to miss a small gain costs less than to be slower than
 #: PyTorch.
 OWN, MARGIN = 2, 1.1
+
+#: The tables for bfloat16.
+BFLOAT16 = {"amx": "kAmxCosts", "avx512_bf16": "kAvx512Bf16Costs"}
 
 #: One layer in one variant: by plan, the implementation, the amounts of work and the seconds.
 Row = dict[str, tuple[int, list[float], float]]
@@ -127,6 +134,7 @@ def main() -> None:
     parser.add_argument("--layers", type=int, default=300, help="default: 300")
     parser.add_argument("--seed", type=int, default=11, help="default: 11")
     parser.add_argument("--seconds", type=float, default=0.05, help="per layer (default: 0.05)")
+    parser.add_argument("--bfloat16", choices=BFLOAT16, help="what computes it on this CPU")
     parser.add_argument("--times", type=Path, default=Path("build/fit.json"))
     options = parser.parse_args()
     torch.set_num_threads(1)
@@ -134,17 +142,20 @@ def main() -> None:
     layers = [layer for source in swept_layers(settings).values() for layer in source]
     tables = []
     measured = {}
-    for variant in VARIANTS:
+    dtype = torch.bfloat16 if options.bfloat16 else torch.float32
+    for variant in (dataclasses.replace(variant, dtype=dtype) for variant in VARIANTS):
         rows = [measure(layer, variant, options.seconds) for layer in tqdm(layers, str(variant))]
         measured[str(variant)] = rows
         table, lines = fitted(rows)
         tables.append(table)
         print(variant, *lines, sep="\n  ")
-    if any(not table.any(axis=1).all() for table in tables):
+    measurable = IMPLEMENTATIONS - (OF_FLOAT32 if options.bfloat16 else 0)
+    if any(not table[:measurable].any(axis=1).all() for table in tables):
         raise SystemExit("too few layers: an implementation was never measured")
     options.times.parent.mkdir(parents=True, exist_ok=True)
     options.times.write_text(json.dumps(measured))
-    name = "kAvx512Costs" if torch.backends.cpu.get_cpu_capability() == "AVX512" else "kAvx2Costs"
+    capability = torch.backends.cpu.get_cpu_capability().capitalize()
+    name = BFLOAT16.get(options.bfloat16, f"k{capability}Costs")
     HEADER.write_text(written(HEADER.read_text(), name, tables))
 
 

@@ -53,7 +53,7 @@ def build(layers: list[Drawn], ours: bool) -> nn.Module:
     for kind, kernel, stride in layers:
         make = _KINDS[kind][ours]
         if kind in ("max", "average"):
-            net.append(make(kernel, stride))
+            net.append(make((kernel, kernel), (stride, stride)))
         else:
             groups = {"groups": CHANNELS} if kind == "depthwise" else {}
             net += [

@@ -173,7 +173,8 @@ bool is_faulty(const TransposedArgs& args, const CutList& cuts) {
   for (const auto& [crop, tail] : cuts) {
     pads.push_back({crop.before.expect_int(), (crop.after - tail).expect_int()});
   }
-  return detail::library_fault(detail::purpose_of(args), args.input, args.weight,
+  return detail::has_faulty_stride(args.weight, args.stride) ||
+         detail::library_fault(detail::purpose_of(args), args.input, args.weight,
                                output_sizes(args, cuts), args.stride, args.dilation,
                                pads) != nullptr;
 }
@@ -184,7 +185,7 @@ bool is_faulty(const TransposedArgs& args, const CutList& cuts) {
 at::Tensor run_without_fault(const TransposedArgs& args, const CutList& cuts) {
   TransposedArgs call = args;
   const auto given = args.input.scalar_type();
-  const auto type = detail::precision_without_fault(args.weight);
+  const auto type = detail::precision_without_fault(args.weight, args.stride);
   call.input = detail::plainly_contiguous(args.input).to(type);
   call.weight = detail::plainly_contiguous(args.weight).to(type);
   call.bias = std::nullopt;

@@ -10,6 +10,8 @@ It prints each call before it is made, and what is wrong with it after. The refe
 convolutions of explicitly padded, contiguous tensors in float64, which is none of oneDNN's types.
 """
 
+import contextlib
+import math
 import random
 import resource
 import sys
@@ -19,6 +21,7 @@ from typing import Any
 import samepad.functional
 import torch
 import torch.nn.functional as F
+from samepad import _C
 from torch import Tensor
 
 Pairs = tuple[tuple[int, int], ...]
@@ -44,6 +47,8 @@ class Case:
     transposed: bool = False
     threads: int = 2
     repeat: int = 1
+    #: Whether only PyTorch's plans are chosen from, as where samepad has no kernels.
+    pytorchs: bool = True
 
     @property
     def dimensions(self) -> int:
@@ -86,14 +91,15 @@ class Case:
 def run(case: Case, input: Tensor, weight: Tensor) -> Tensor:
     kind = "conv_transpose" if case.transposed else "conv"
     function = getattr(samepad.functional, f"{kind}{case.dimensions}d")
-    result: Tensor = function(
-        input,
-        weight,
-        stride=case.stride,
-        padding=case.padding,
-        dilation=case.dilations,
-        groups=case.groups,
-    )
+    with _C._force_plan("symmetric") if case.pytorchs else contextlib.nullcontext():
+        result: Tensor = function(
+            input,
+            weight,
+            stride=case.stride,
+            padding=case.padding,
+            dilation=case.dilations,
+            groups=case.groups,
+        )
     return result
 
 
@@ -202,6 +208,12 @@ LISTED = [
     ),
     Case((3, 4), (32, 48, 16, 16), (16, 16), groups=2),
     Case((18, 17), (48, 16, 17, 17), (1, 1), ((0, 0), (0, 0)), groups=3, **SINGLE),
+    # Windows far apart.
+    Case((9, 291), (5, 3, 1, 1), (1, 37), ((0, 0), (0, 0)), batch=3, channels_last=False, repeat=5),
+    Case((20, 319), (16, 1, 6, 4), (4, 40), channels_last=False, repeat=5),
+    Case((5, 300), (16, 16, 1, 1), (1, 36), transposed=True),
+    # 1x1x1 kernels over few channels.
+    Case((1, 64, 61), (64, 2, 1, 1, 1), (1, 1, 1)),
     # Gradients of gradients.
     Case((15, 8), (16, 8, 5, 3), (3, 1), batch=8, channels_last=False, threads=1),
     Case((32, 15), (8, 2, 5, 4), (2, 1), "same_lower", (2, 3), 8, 8, channels_last=False),
@@ -219,6 +231,7 @@ LISTED = [
 def draw(rng: random.Random) -> Case:
     while True:
         d = rng.choice([1, 2, 2, 2, 3])
+        transposed = rng.random() < 0.2
         most = rng.choice([4, 8, 16, 40, 70] if d < 3 else [4, 8])
         size = tuple(rng.randint(1, most) for _ in range(d))
         kernel = tuple(rng.randint(1, 5) for _ in range(d))
@@ -227,14 +240,20 @@ def draw(rng: random.Random) -> Case:
         if rng.random() < 0.1:  # patches, as of a vision transformer
             kernel = stride = (rng.choice([2, 4, 6, 8, 14, 16] if d < 3 else [2, 3, 4]),) * d
             dilation = (1,) * d
+        if rng.random() < 0.1:  # windows far apart, as of spectrograms
+            stride = (*stride[:-1], rng.randint(10, 70))
+            outputs = rng.choice([2, 5, 9])
+            size = (*size[:-1], outputs if transposed else stride[-1] * outputs - rng.randint(0, 9))
+        if d == 3 and rng.random() < 0.2:  # larger volumes, of 1x1x1 layers
+            kernel = stride = dilation = (1, 1, 1)
+            size = (rng.randint(1, 3), rng.randint(1, 70), rng.randint(1, 70))
         amounts = tuple(
             rng.choice([0, rng.randint(0, k + s)]) for k, s in zip(kernel, stride, strict=True)
         )
         groups = rng.choice([1, 1, 2, 3, 8])
         inside = rng.choice([1, 1, 2, 4, 5, 8, 12, 16, 24, 28, 48])
-        filters = groups * rng.choice([1, 2, 3, 16])
+        filters = groups * rng.choice([1, 2, 3, 16, 64])
         order = rng.sample(range(d + 2), d + 2)
-        transposed = rng.random() < 0.2
         case = Case(
             size,
             (filters, inside, *kernel),
@@ -250,10 +269,12 @@ def draw(rng: random.Random) -> Case:
             tuple(order) if rng.random() < 0.2 else None,
             transposed,
             rng.choice([1, 2, 2, 5]),
+            pytorchs=rng.random() < 0.5,
         )
         extents = [(k - 1) * r + 1 for k, r in zip(kernel, dilation, strict=True)]
         sizes = [n + sum(pair) for n, pair in zip(case.image, case.pairs, strict=True)]
-        if all(n >= e for n, e in zip(sizes, extents, strict=True)):
+        elements = case.batch * max(filters, inside * groups) * math.prod(case.image)
+        if elements < 2**21 and all(n >= e for n, e in zip(sizes, extents, strict=True)):
             return case
 
 

@@ -30,7 +30,7 @@ def _measuring() -> Iterator[None]:
 
 SAME = samepad.SamePadConv2d
 #: A type that the kernels for dense convolutions do not support.
-HALF = torch.bfloat16
+HALF = torch.float16
 EXPLAINED: list[tuple[str, nn.Module, tuple[int, ...], str, int]] = [
     # Nothing is copied if PyTorch pads both sides equally, or if samepad's kernels run.
     ("symmetric", SAME(64, 64, 3, dtype=HALF), (2, 64, 24, 24), "equal on both sides", 0),
@@ -52,6 +52,9 @@ EXPLAINED: list[tuple[str, nn.Module, tuple[int, ...], str, int]] = [
     ("crop", SAME(64, 1, 3, 2, dtype=HALF), (1, 64, 40, 40), "extra outputs", 20 * 20 * 2),
     ("pad", SAME(3, 8, 2).to("meta"), (1, 3, 8, 8), "every device", 3 * 9 * 9 * 4),
 ]
+if torch.backends.cpu.get_cpu_capability() == "AVX512":
+    bfloat16 = SAME(64, 64, 3, 2, dtype=torch.bfloat16)
+    EXPLAINED.append(("dense", bfloat16, (1, 64, 40, 40), "kernels that pad on the way", 0))
 
 
 @pytest.mark.parametrize(("plan", "layer", "size", "reason", "copied"), EXPLAINED)

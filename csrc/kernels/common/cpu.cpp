@@ -1,8 +1,12 @@
 #include "cpu.h"
 
 #include <ATen/Version.h>
+#include <ATen/cpu/Utils.h>
 
+#include <cstdlib>
+#include <initializer_list>
 #include <string>
+#include <string_view>
 
 namespace samepad::kernels {
 
@@ -17,6 +21,32 @@ InstructionSet instruction_set() {
   return result;
 #else
   return InstructionSet::generic;
+#endif
+}
+
+Bfloat16Products bfloat16_products() {
+#ifdef SAMEPAD_X86_KERNELS
+  static const Bfloat16Products result = [] {
+    const char* const variable = std::getenv("ONEDNN_MAX_CPU_ISA");
+    const std::string_view limit = variable == nullptr ? "" : variable;
+    const auto allows = [&](std::initializer_list<std::string_view> names) {
+      return limit.empty() || std::ranges::any_of(names, [&](std::string_view name) {
+               return limit.find(name) != std::string_view::npos;
+             });
+    };
+    if (!allows({"BF16", "FP16", "AMX", "ALL", "DEFAULT"}) ||
+        !__builtin_cpu_supports("avx512bf16")) {
+      return Bfloat16Products::widened;
+    }
+    // The system has to let a process use tiles, which are too large to be saved by default.
+    const bool has_tiles = allows({"AMX", "ALL", "DEFAULT"}) &&
+                           __builtin_cpu_supports("amx-tile") &&
+                           __builtin_cpu_supports("amx-bf16") && at::cpu::init_amx();
+    return has_tiles ? Bfloat16Products::tiles : Bfloat16Products::vectors;
+  }();
+  return result;
+#else
+  return Bfloat16Products::widened;
 #endif
 }
 

@@ -17,6 +17,13 @@ enum class InstructionSet : uint8_t { generic, avx2, avx512 };
 /// The widest instruction set of this CPU. ATEN_CPU_CAPABILITY limits it, as it limits PyTorch's.
 InstructionSet instruction_set();
 
+/// How a CPU with AVX-512 sums up products of bfloat16: as float32, by instructions for vectors of
+/// it (AVX512-BF16), or by those for tiles of a matrix (AMX), which are several times as fast.
+enum class Bfloat16Products : uint8_t { widened, vectors, tiles };
+
+/// The fastest that this CPU has. ONEDNN_MAX_CPU_ISA limits it, as it limits oneDNN's.
+Bfloat16Products bfloat16_products();
+
 /// Whether MKL, which multiplies matrices for PyTorch, uses narrower vectors than the CPU has. It
 /// only uses AVX-512 on Intel's CPUs.
 bool mkl_is_narrow();

@@ -156,6 +156,19 @@ void transpose(const From* from, int64_t rows, int64_t columns, int64_t pitch, T
       done = i + kV;
     }
   }
+#ifdef CPU_CAPABILITY_AVX512
+  if constexpr (std::is_same_v<From, c10::BFloat16> && std::is_same_v<To, c10::BFloat16>) {
+    constexpr int64_t kBlock = 32;
+    for (; done < rows; done += std::min(kBlock, rows - done)) {
+      for (int64_t j = 0; j < columns; j += kBlock) {
+        at::vec::transpose_mxn<c10::BFloat16>(from + done * pitch + j, pitch,
+                                              to + j * to_pitch + done, to_pitch,
+                                              static_cast<int>(std::min(kBlock, rows - done)),
+                                              static_cast<int>(std::min(kBlock, columns - j)));
+      }
+    }
+  }
+#endif
   for (int64_t i = done; i < rows; ++i) {
     for (int64_t j = 0; j < columns; ++j) {
       to[j * to_pitch + i] = static_cast<To>(from[i * pitch + j]);

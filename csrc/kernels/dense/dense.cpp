@@ -3,6 +3,8 @@
 #include <c10/util/Exception.h>
 
 #include <algorithm>
+#include <limits>
+#include <type_traits>
 #include <vector>
 
 #include "../common/arithmetic.h"
@@ -18,12 +20,25 @@
 namespace samepad::kernels {
 namespace {
 
-using DenseTypes = Types<float, double>;
+/// The types that have all kernels, and those that have some.
+using PlaneTypes = Types<float, double>;
+using DenseTypes = Types<float, double, c10::BFloat16>;
+
+/// For bfloat16 there are kernels for channels_last only, into which tensors in NCHW are converted.
+template <class T>
+constexpr bool kHasPlanes = !std::is_same_v<T, c10::BFloat16>;
 
 template <class T>
-const DenseKernels<T>& kernels() {
+using KernelsOf = std::conditional_t<kHasPlanes<T>, DenseKernels<T>, PixelKernels<T>>;
+
+template <class T>
+const KernelsOf<T>& kernels() {
 #ifdef SAMEPAD_X86_KERNELS
-  return instruction_set() == InstructionSet::avx512 ? avx512::dense<T>() : avx2::dense<T>();
+  if constexpr (kHasPlanes<T>) {
+    return instruction_set() == InstructionSet::avx512 ? avx512::dense<T>() : avx2::dense<T>();
+  } else {
+    return avx512::dense_bfloat16(bfloat16_products());
+  }
 #else
   TORCH_INTERNAL_ASSERT(false, "takes");
 #endif
@@ -104,32 +119,37 @@ void pixel_output(const ConvShape& shape, const T* input, const DenseWeight<T>& 
             });
 }
 
-/// The sizes of a weight of `filters` filters of `products` elements that is packed in blocks.
 template <class T>
-std::array<int64_t, 3> packed_sizes(int64_t filters, int64_t products) {
-  const int64_t block = kernels<T>().block;
-  return {ceil_div(filters, block), products, block};
+Runs runs_of(const ConvShape& shape) {
+  return kernels<T>().runs(shape.channels, shape.taps(), shape.kernel[1]);
+}
+
+/// The sizes of a weight of `filters` filters that is packed in blocks.
+template <class T>
+std::array<int64_t, 3> packed_sizes(int64_t filters, const Runs& runs) {
+  const auto& run = kernels<T>();
+  return {ceil_div(filters, run.block), runs.packed(run.run_step), run.block};
 }
 
 /// Room for a packed weight.
 template <class T>
 T* take_packed(const ConvShape& shape, Workspace& workspace) {
-  const auto [blocks, products, block] =
-      packed_sizes<T>(shape.filters, shape.channels * shape.taps());
+  const auto [blocks, products, block] = packed_sizes<T>(shape.filters, runs_of<T>(shape));
   return workspace.take<T>(blocks * products * block);
 }
 
 /// Packs a weight.
 template <class T>
-void pack(const T* weight, int64_t filters, int64_t products, T* packed) {
+void pack(const T* weight, int64_t filters, const Runs& runs, T* packed) {
   const int64_t block = kernels<T>().block;
-  share_out(ceil_div(filters, block), block * products, [&](int64_t begin, int64_t end) {
-    kernels<T>().pack_blocks(weight, filters, products, begin, end, packed);
-  });
+  share_out(ceil_div(filters, block), block * runs.count * runs.length,
+            [&](int64_t begin, int64_t end) {
+              kernels<T>().pack_blocks(weight, filters, runs, begin, end, packed);
+            });
 }
 
-/// The weight, channels_last, of the convolution that gives these phases: the filters become
-/// channels. Packed in blocks.
+/// The weight of the convolution that gives these phases: the filters become channels. Packed in
+/// blocks.
 template <class T>
 void pack_phase(const ConvShape& shape, const Phases& phases, const T* weight, T* packed) {
   const auto& [depth, vertical, horizontal] = phases;
@@ -138,12 +158,30 @@ void pack_phase(const ConvShape& shape, const Phases& phases, const T* weight, T
   const int64_t taps = depth.taps * slice_taps;
   const int64_t products = taps * shape.filters;
   const int64_t lanes = kernels<T>().lanes;
+  const auto kernel_element = [&](int64_t t) {
+    const int64_t z = depth.kernel_element(t / slice_taps);
+    const int64_t y = vertical.kernel_element(t % slice_taps / horizontal.taps);
+    const int64_t x = horizontal.kernel_element(t % horizontal.taps);
+    return (z * shape.kernel[0] + y) * shape.kernel[1] + x;
+  };
+  if constexpr (!kHasPlanes<T>) {
+    // Its filters are made first, because elements of several filters are packed side by side.
+    const ConvShape phase = phase_shape(shape, phases);
+    Workspace workspace;
+    T* const filters = workspace.take<T>(shape.channels, products);
+    share_out(taps, shape.channels * shape.filters, [&](int64_t begin, int64_t end) {
+      for (int64_t t = begin; t < end; ++t) {
+        kernels<T>().transpose(weight + kernel_element(t) * shape.channels, shape.filters,
+                               shape.channels, shape.taps() * shape.channels,
+                               filters + t * shape.filters, products);
+      }
+    });
+    pack(filters, phase.filters, runs_of<T>(phase), packed);
+    return;
+  }
   share_out(taps, shape.channels * shape.filters, [&](int64_t begin, int64_t end) {
     for (int64_t t = begin; t < end; ++t) {
-      const int64_t z = depth.kernel_element(t / slice_taps);
-      const int64_t y = vertical.kernel_element(t % slice_taps / horizontal.taps);
-      const int64_t x = horizontal.kernel_element(t % horizontal.taps);
-      const int64_t element = (z * shape.kernel[0] + y) * shape.kernel[1] + x;
+      const int64_t element = kernel_element(t);
       for (int64_t c = 0; c < shape.channels; c += block) {
         const int64_t count = std::min(block, shape.channels - c);
         const int64_t pitch = ceil_div(count, lanes) * lanes;
@@ -243,9 +281,10 @@ void plane_input_gradient(const ConvShape& shape, const at::Tensor& gradient,
 
 /// Whether the input has too few channels to fill half of a vector. Its gradient is then computed
 /// by col2im.
+template <class T>
 bool has_few_channels(const ConvShape& shape) {
   constexpr int64_t kFewChannels = 7;
-  return shape.channels <= kFewChannels;
+  return kHasPlanes<T> && shape.channels <= kFewChannels;
 }
 
 /// Whether a pass is computed in channels_last, for tensors in NCHW after converting them. That is
@@ -255,8 +294,8 @@ bool has_few_channels(const ConvShape& shape) {
 /// as it lies, which the kernels for channels_last would pack.
 template <class T>
 bool runs_in_channels_last(Pass pass, const ConvShape& shape, bool channels_last) {
-  if (channels_last || shape.groups > 1) {
-    return channels_last;
+  if (channels_last || shape.groups > 1 || !kHasPlanes<T>) {
+    return channels_last || !kHasPlanes<T>;
   }
   const int64_t lanes = kernels<T>().lanes;
   const auto is_narrow = [&](const ConvShape& shape) {
@@ -335,72 +374,78 @@ at::Tensor weight_gradient(const ConvShape& shape, at::MemoryFormat memory_forma
   return result;
 }
 
-bool takes_type(at::ScalarType type) { return DenseTypes::contain(type); }
+bool takes_type(at::ScalarType type) {
+  return DenseTypes::contain(type) &&
+         (type != at::kBFloat16 || instruction_set() == InstructionSet::avx512);
+}
 
-/// The number of bytes of scratch memory that a thread takes, for any number of threads.
+/// The number of bytes of scratch memory that a thread takes, for any number of threads; infinite
+/// if there is no kernel for this pass.
 template <class T>
 double scratch(Pass pass, const ConvShape& shape, bool channels_last) {
-  const DenseKernels<T>& run = kernels<T>();
+  constexpr double kNoKernel = std::numeric_limits<double>::infinity();
+  const auto& run = kernels<T>();
   const auto whole_band = [](const ConvShape& shape, bool channels_last) {
     return DensePart{largest_band(shape, band_rows(shape, channels_last)),
                      {0, shape.filters / shape.groups}};
   };
   const bool by_pixels = runs_in_channels_last<T>(pass, shape, channels_last);
-  const auto of_pixels = [&](const ConvShape& shape) {
-    return run.pixel_scratch(shape, whole_band(shape, /*channels_last=*/true));
-  };
-  const auto of_planes = [&](const ConvShape& shape) {
-    const ConvShape rows = with_long_rows(shape);
-    return run.plane_scratch(rows, whole_band(rows, /*channels_last=*/false));
-  };
-  switch (pass) {
-    case Pass::output:
-      return by_pixels ? of_pixels(shape) : of_planes(shape);
-    case Pass::input_gradient: {
-      if (has_few_channels(shape)) {
-        return run.col2im_scratch(shape, channels_last, product_rows(shape));
+  if (shape.groups > 1 && (by_pixels || pass != Pass::output)) {
+    return kNoKernel;
+  }
+  const bool by_col2im = pass == Pass::input_gradient && has_few_channels<T>(shape);
+  if (by_pixels && pass != Pass::weight_gradient && !by_col2im) {
+    const ConvShape convolved = pass == Pass::output ? shape : largest_phase(shape);
+    return run.pixel_scratch(convolved, whole_band(convolved, /*channels_last=*/true));
+  }
+  if constexpr (kHasPlanes<T>) {
+    const auto of_planes = [&](const ConvShape& shape) {
+      const ConvShape rows = with_long_rows(shape);
+      return run.plane_scratch(rows, whole_band(rows, /*channels_last=*/false));
+    };
+    switch (pass) {
+      case Pass::output:
+        return of_planes(shape);
+      case Pass::input_gradient:
+        if (!by_col2im) {
+          return of_planes(unstrided_gradient_shape(shape));
+        }
+        // The kernel for inputs of few channels, col2im, computes two dimensions only.
+        return shape.is_flat() ? run.col2im_scratch(shape, channels_last, product_rows(shape))
+                               : kNoKernel;
+      case Pass::weight_gradient: {
+        const ConvShape rows = by_pixels ? shape : with_long_rows(shape);
+        return run.weight_scratch(rows, by_pixels, whole_band(rows, /*channels_last=*/true).rows);
       }
-      return by_pixels ? of_pixels(largest_phase(shape))
-                       : of_planes(unstrided_gradient_shape(shape));
-    }
-    case Pass::weight_gradient: {
-      const ConvShape rows = by_pixels ? shape : with_long_rows(shape);
-      return run.weight_scratch(rows, by_pixels, whole_band(rows, /*channels_last=*/true).rows);
     }
   }
-  return 0;
+  return kNoKernel;
 }
 
 bool takes(Pass pass, const ConvShape& shape, at::MemoryFormat memory_format, at::ScalarType type) {
   constexpr double kMostScratch = 16.0 * 1024 * 1024;
-  const bool channels_last = is_channels_last(memory_format);
-  const bool takes_groups = pass == Pass::output && !channels_last;
-  // The kernel for inputs of few channels, col2im, computes two dimensions only.
-  const bool lacks_kernel =
-      pass == Pass::input_gradient && has_few_channels(shape) && !shape.is_flat();
-  if (instruction_set() == InstructionSet::generic || (shape.groups > 1 && !takes_groups) ||
-      lacks_kernel || !shape.is_countable()) {
-    return false;
-  }
-  return DenseTypes::dispatch(
-      type, [&]<class T>() { return scratch<T>(pass, shape, channels_last) <= kMostScratch; });
+  return instruction_set() != InstructionSet::generic && shape.is_countable() && takes_type(type) &&
+         DenseTypes::dispatch(type, [&]<class T>() {
+           return scratch<T>(pass, shape, is_channels_last(memory_format)) <= kMostScratch;
+         });
 }
 
-/// The weight for the kernel for pixels, packed if it has been before or if many bands use it.
+/// The weight for the kernel for pixels: packed if it has been before, if many bands use it, or if
+/// the kernel reads no others.
 template <class T>
 DenseWeight<T> pixel_weight(const ConvShape& shape, const at::Tensor& weight,
                             const std::optional<at::Tensor>& packed, Workspace& workspace) {
   constexpr int64_t kManyBands = 3;
-  const int64_t products = shape.channels * shape.taps();
-  if (const T* const data = packed_data<T>(packed, packed_sizes<T>(shape.filters, products))) {
+  const Runs runs = runs_of<T>(shape);
+  if (const T* const data = packed_data<T>(packed, packed_sizes<T>(shape.filters, runs))) {
     return {data, /*channels_last=*/true, /*packed=*/true};
   }
   const DenseWeight<T> given{weight.const_data_ptr<T>(), !weight.is_contiguous(), false};
-  if (Parts(shape, /*channels_last=*/true, 1).bands() < kManyBands) {
+  if (kHasPlanes<T> && Parts(shape, /*channels_last=*/true, 1).bands() < kManyBands) {
     return given;
   }
   T* const result = take_packed<T>(shape, workspace);
-  pack(given.data, shape.filters, products, result);
+  pack(given.data, shape.filters, runs, result);
   return {result, given.channels_last, true};
 }
 
@@ -413,15 +458,19 @@ at::Tensor output(const ConvShape& shape, at::MemoryFormat memory_format, const 
     const at::MemoryFormat computed = channels_last ? channels_last_of(input) : memory_format;
     const at::Tensor from = in_layout<T>(input, computed);
     const bool as_it_lies = channels_last && weight.is_contiguous(computed);
-    const at::Tensor filters = as_it_lies ? weight : weight.contiguous();
+    const at::Tensor filters = as_it_lies      ? weight
+                               : kHasPlanes<T> ? weight.contiguous()
+                                               : in_layout<T>(weight, computed);
     const std::optional<at::Tensor> added = bias ? std::optional(bias->contiguous()) : std::nullopt;
     const auto* const b = added ? added->const_data_ptr<T>() : nullptr;
     at::Tensor output =
         empty_like(input, shape.batch, shape.filters, shape, &Axis::output, computed);
     const EpilogueOf<T> epilogue(fusion, computed, output);
-    if (!channels_last) {
-      plane_output<T>(shape, from, filters, b, epilogue.get(), output);
-      return output;
+    if constexpr (kHasPlanes<T>) {
+      if (!channels_last) {
+        plane_output<T>(shape, from, filters, b, epilogue.get(), output);
+        return output;
+      }
     }
     const int64_t row = shape.output[1] * shape.filters;
     const int64_t slice = shape.output[0] * row;
@@ -441,11 +490,13 @@ std::optional<at::Tensor> packed_weight(at::MemoryFormat memory_format, const at
   const at::Tensor filters = weight.contiguous(memory_format);
   return DenseTypes::dispatch(weight.scalar_type(), [&]<class T>() {
     const int64_t count = weight.size(0);
-    const int64_t products = weight.numel() / count;
-    at::Tensor packed = at::empty(packed_sizes<T>(count, products), weight.options());
+    const int64_t channels = weight.size(1);
+    const Runs runs =
+        kernels<T>().runs(channels, weight.numel() / (count * channels), weight.size(-1));
+    at::Tensor packed = at::empty(packed_sizes<T>(count, runs), weight.options());
     // The last block need not be full.
     packed.zero_();
-    pack(filters.const_data_ptr<T>(), count, products, packed.mutable_data_ptr<T>());
+    pack(filters.const_data_ptr<T>(), count, runs, packed.mutable_data_ptr<T>());
     return std::optional(packed);
   });
 }
@@ -456,7 +507,7 @@ at::Tensor input_gradient(const ConvShape& shape, at::MemoryFormat memory_format
   const std::optional<at::Tensor> added = bias ? std::optional(bias->contiguous()) : std::nullopt;
   return DenseTypes::dispatch(gradient.scalar_type(), [&]<class T>() {
     const bool channels_last = is_channels_last(memory_format);
-    const bool by_col2im = has_few_channels(shape);
+    const bool by_col2im = has_few_channels<T>(shape);
     const bool by_pixels =
         !by_col2im && runs_in_channels_last<T>(Pass::input_gradient, shape, channels_last);
     const at::MemoryFormat computed = by_pixels ? channels_last_of(gradient) : memory_format;
@@ -465,7 +516,7 @@ at::Tensor input_gradient(const ConvShape& shape, at::MemoryFormat memory_format
         empty_like(gradient, shape.batch, shape.channels, shape, &Axis::input, computed);
     if (by_pixels) {
       input_gradient<T>(shape, from, in_layout<T>(weight, computed), added, result);
-    } else {
+    } else if constexpr (kHasPlanes<T>) {
       const at::Tensor filters = in_layout<T>(weight, at::MemoryFormat::Contiguous);
       if (by_col2im) {
         col2im_input_gradient<T>(shape, channels_last, from, filters, added, result);
@@ -479,7 +530,7 @@ at::Tensor input_gradient(const ConvShape& shape, at::MemoryFormat memory_format
 
 at::Tensor weight_gradient(const ConvShape& shape, at::MemoryFormat memory_format,
                            const at::Tensor& gradient, const at::Tensor& input) {
-  return DenseTypes::dispatch(gradient.scalar_type(), [&]<class T>() {
+  return PlaneTypes::dispatch(gradient.scalar_type(), [&]<class T>() {
     const bool channels_last =
         runs_in_channels_last<T>(Pass::weight_gradient, shape, is_channels_last(memory_format));
     const at::MemoryFormat computed = channels_last ? channels_last_of(input) : memory_format;

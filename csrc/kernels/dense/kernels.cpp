@@ -14,18 +14,15 @@ namespace samepad::kernels::SAMEPAD_ISA {
 
 template <class T>
 const DenseKernels<T>& dense() {
-  static constexpr DenseKernels<T> kKernels{dense_plane_output<T>,
-                                            dense_plane_scratch<T>,
-                                            dense_pixel_output<T>,
-                                            dense_pixel_scratch<T>,
-                                            dense_col2im_input_gradient<T>,
-                                            dense_col2im_scratch<T>,
-                                            dense_weight_gradient<T>,
-                                            dense_weight_scratch<T>,
-                                            pack_blocks<T>,
-                                            transpose<T, T>,
-                                            kBlockFilters<T>,
-                                            kLanes<T>};
+  static constexpr DenseKernels<T> kKernels{
+      {dense_pixel_output<T>, dense_pixel_scratch<T>, whole_filters, pack_blocks<T>,
+       transpose<T, T>, kBlockFilters<T>, kLanes<T>, /*run_step=*/1},
+      dense_plane_output<T>,
+      dense_plane_scratch<T>,
+      dense_col2im_input_gradient<T>,
+      dense_col2im_scratch<T>,
+      dense_weight_gradient<T>,
+      dense_weight_scratch<T>};
   return kKernels;
 }
 

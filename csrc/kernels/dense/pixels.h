@@ -114,10 +114,16 @@ void pack_block(const T* weight, int64_t filters, int64_t products, int64_t begi
   }
 }
 
+/// All elements of a filter are packed alike, whatever the order of channels and kernel elements.
+inline Runs whole_filters(int64_t channels, int64_t taps, int64_t /*kernel_width*/) {
+  return {1, channels * taps};
+}
+
 /// Packs all elements of blocks [begin, end).
 template <class T>
-void pack_blocks(const T* weight, int64_t filters, int64_t products, int64_t begin, int64_t end,
+void pack_blocks(const T* weight, int64_t filters, const Runs& runs, int64_t begin, int64_t end,
                  T* packed) {
+  const int64_t products = runs.count * runs.length;
   for (int64_t f = begin * kBlockFilters<T>; f < std::min(filters, end * kBlockFilters<T>);
        f += kBlockFilters<T>) {
     pack_block(weight + f * products, std::min(filters - f, kBlockFilters<T>), products, 0,

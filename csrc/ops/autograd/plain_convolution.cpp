@@ -50,7 +50,7 @@ class HalfConvolution : public torch::autograd::Function<HalfConvolution> {
     const at::ScalarType given = gradient.scalar_type();
     const at::ScalarType type =
         at::GradMode::is_enabled()
-            ? c10::promoteTypes(at::kFloat, precision_without_fault(tensors[1]))
+            ? c10::promoteTypes(at::kFloat, precision_without_fault(tensors[1], {}))
             : given;
     auto [input, weight, bias] = at::convolution_backward_symint(
         gradient.to(type), tensors[0].to(type), tensors[1].to(type),

@@ -6,6 +6,7 @@
 #include <numeric>
 
 #include "../../kernels/common/cpu.h"
+#include "../../kernels/dense/runs.h"
 #include "cost_constants.h"
 
 namespace samepad::detail {
@@ -108,6 +109,24 @@ bool is_product(const ConvProblem& problem, const Sizes& sizes, const Dims& inpu
           (is_pointwise(problem) && !is_dilated && sizes.images < kManyImages));
 }
 
+/// The constants for this type and CPU.
+const CostTable& cost_table(at::ScalarType type) {
+  if (kernels::instruction_set() != kernels::InstructionSet::avx512) {
+    return kAvx2Costs;
+  }
+  if (type == at::kBFloat16) {
+    switch (kernels::bfloat16_products()) {
+      case kernels::Bfloat16Products::tiles:
+        return kAmxCosts;
+      case kernels::Bfloat16Products::vectors:
+        return kAvx512Bf16Costs;
+      case kernels::Bfloat16Products::widened:
+        break;  // as for float, by kernels that are slower in the same proportion as PyTorch's
+    }
+  }
+  return kAvx512Costs;
+}
+
 }  // namespace
 
 Dims input_size(const ConvProblem& problem) {
@@ -143,6 +162,17 @@ Work own_work(const ConvProblem& problem) {
     return work;
   }
   const double pixels = sizes.images * product(problem.output_size());
+  if (problem.input.scalar_type() == at::kBFloat16) {
+    // Tiles hold 16 filters and 32 elements of a pixel. Where rows of the kernel are joined, a
+    // window's part of each input row is copied.
+    const kernels::Runs runs = kernels::tile_runs(
+        problem.weight.size(1), static_cast<int64_t>(sizes.taps), problem.kernel.back());
+    const auto packed = static_cast<double>(runs.packed(kernels::kTileRun));
+    const double filled = packed / (sizes.channels * sizes.taps) * block_factor(sizes.filters);
+    work.unfilled = work.multiplications * (filled - 1);
+    work.rearranged = runs.length == problem.weight.size(1) ? 0 : pixels * packed;
+    return work;
+  }
   if (channels_last) {
     // Vectors hold filters. Up to 4 of them use an element that is broadcast.
     constexpr double kBroadcast = 4 * kBlock;
@@ -196,8 +226,7 @@ bool has_estimates(const ConvProblem& problem) {
 }
 
 double estimated_time(const ConvProblem& problem, Purpose purpose, const Work& work) {
-  const auto& by_variant =
-      kernels::instruction_set() == kernels::InstructionSet::avx512 ? kAvx512Costs : kAvx2Costs;
+  const auto& by_variant = cost_table(problem.input.scalar_type());
   const size_t variant =
       (purpose == Purpose::training ? 2 : 0) + (is_channels_last(problem) ? 1 : 0);
   const auto amounts = work.amounts();

@@ -122,6 +122,12 @@ bool is_half_on_cpu(const at::Tensor& tensor) {
   return tensor.is_cpu() && is_half_type(tensor.scalar_type());
 }
 
+bool has_faulty_stride(const at::Tensor& weight, at::IntArrayRef stride) {
+  constexpr int64_t kMost = 8;
+  return is_half_on_cpu(weight) && !stride.empty() && stride.back() > kMost &&
+         stride.back() > weight.size(-1);
+}
+
 at::Tensor plainly_contiguous(const at::Tensor& tensor) {
   return has_known_strides(tensor) && is_plainly_contiguous(tensor)
              ? tensor
@@ -181,6 +187,9 @@ const char* library_fault(Purpose purpose, const at::Tensor& input, const at::Te
   if (is_half && axes.size() == 3 && axes[0].kernel < axes[0].stride) {
     return "PyTorch is wrong in half precision where the depth's stride exceeds the kernel";
   }
+  if (is_training && has_faulty_stride(weight, stride)) {
+    return "PyTorch's gradient is wrong in half precision for wide strides that exceed the kernel";
+  }
   if (is_training && is_half_or_3d && axes[width].size < axes[width].stride && adds_padding) {
     return "PyTorch's gradient is wrong where the input is narrower than the stride";
   }
@@ -198,9 +207,13 @@ const char* library_fault(Purpose purpose, const at::Tensor& input, const at::Te
   }
   const auto is_one = [](int64_t value) { return value == 1; };
   constexpr int64_t kOneDnnBlock = 16;
-  if (std::ranges::all_of(kernel, is_one) && !std::ranges::all_of(stride, is_one) &&
-      weight.size(1) < kOneDnnBlock) {
+  const bool is_pointwise = std::ranges::all_of(kernel, is_one);
+  if (is_pointwise && !std::ranges::all_of(stride, is_one) && weight.size(1) < kOneDnnBlock) {
     return "PyTorch's gradient is wrong for 1x1 kernels with a stride over few channels in "
+           "channels_last";
+  }
+  if (is_pointwise && is_half && axes.size() == 3 && weight.size(1) < 2 * kOneDnnBlock) {
+    return "PyTorch's gradient is wrong in half precision for 1x1x1 kernels over few channels in "
            "channels_last";
   }
   constexpr int64_t kNarrow = 16;
@@ -238,12 +251,13 @@ Purpose purpose_of(const ConvArgs& args) {
   return !args.plain || args.needs_gradient() ? Purpose::training : Purpose::inference;
 }
 
-at::ScalarType precision_without_fault(const at::Tensor& weight) {
+at::ScalarType precision_without_fault(const at::Tensor& weight, at::IntArrayRef stride) {
   if (has_faulty_gradient(weight)) {
     return at::kDouble;
   }
   const at::ScalarType given = weight.scalar_type();
-  const bool is_faulty = (weight.dim() == 5 && is_half_type(given)) || has_faulty_rows(weight);
+  const bool is_faulty = (is_half_type(given) && weight.dim() == 5) ||
+                         has_faulty_stride(weight, stride) || has_faulty_rows(weight);
   return is_faulty ? at::kFloat : given;
 }
 

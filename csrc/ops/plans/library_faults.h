@@ -27,6 +27,11 @@ bool is_half_type(at::ScalarType type);
 /// Whether this is a tensor of bfloat16 or half on a CPU.
 bool is_half_on_cpu(const at::Tensor& tensor);
 
+/// Whether oneDNN may read or write out of bounds when it computes the gradients of a convolution
+/// with this weight and these strides, one of which is the output of a transposed convolution. The
+/// convolutions found to be so have horizontal strides of 22 and more, larger than the kernel.
+bool has_faulty_stride(const at::Tensor& weight, at::IntArrayRef stride);
+
 /// The use of a convolution. Some faults only concern the gradients, not the output.
 enum class Purpose : uint8_t {
   inference,  ///< Only the output is needed.
@@ -49,9 +54,9 @@ const char* library_fault(Purpose purpose, const at::Tensor& input, const at::Te
 
 const char* library_fault(Purpose purpose, const ConvProblem& problem);
 
-/// The type in which a convolution that PyTorch computes wrongly has to be computed: that of the
-/// weight, float32 where oneDNN is wrong in half precision in every layout, or float64 where it is
-/// wrong in float32 too.
-at::ScalarType precision_without_fault(const at::Tensor& weight);
+/// The type in which a convolution with these strides that PyTorch computes wrongly has to be
+/// computed: that of the weight, float32 where oneDNN is wrong in half precision in every layout,
+/// or float64 where it is wrong in float32 too.
+at::ScalarType precision_without_fault(const at::Tensor& weight, at::IntArrayRef stride);
 
 }  // namespace samepad::detail
