@@ -159,7 +159,9 @@ void transpose(const From* from, int64_t rows, int64_t columns, int64_t pitch, T
 #ifdef CPU_CAPABILITY_AVX512
   if constexpr (std::is_same_v<From, c10::BFloat16> && std::is_same_v<To, c10::BFloat16>) {
     constexpr int64_t kBlock = 32;
-    for (; done < rows; done += std::min(kBlock, rows - done)) {
+    // A block takes as long as some 200 single elements, whatever part of it there is.
+    constexpr int64_t kFew = 6;
+    for (; std::min(rows, columns) > kFew && done < rows; done += std::min(kBlock, rows - done)) {
       for (int64_t j = 0; j < columns; j += kBlock) {
         at::vec::transpose_mxn<c10::BFloat16>(from + done * pitch + j, pitch,
                                               to + j * to_pitch + done, to_pitch,

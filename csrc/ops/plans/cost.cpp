@@ -57,11 +57,17 @@ Work common_work(Implementation implementation, const Sizes& sizes, const Dims& 
 }
 
 /// Whether the kernel is wider than what oneDNN's generated code takes, so that it runs slower
-/// code. For depthwise convolutions in channels_last, this depends on the dilation too. All of this
-/// has been found by measurement.
+/// code. For depthwise convolutions in channels_last, this depends on the dilation too; in
+/// bfloat16, only kernels 3 wide without a stride have fast gradients. All of this has been found
+/// by measurement.
 bool has_wide_windows(const ConvProblem& problem) {
   constexpr int64_t kWidest = 13;
   const int64_t last = problem.dimensions() - 1;
+  if (problem.depthwise && problem.input.scalar_type() == at::kBFloat16 &&
+      problem.needs_gradient()) {
+    return problem.kernel[last] != 3 ||
+           std::ranges::any_of(problem.stride, [](int64_t stride) { return stride > 1; });
+  }
   const bool is_dilated = problem.dilation[last] > 1 && problem.extent(last) > kWidest;
   const bool is_wide = problem.kernel[last] > kWidest;
   return problem.depthwise ? is_dilated || (is_wide && !is_channels_last(problem)) : is_wide;
