@@ -100,6 +100,11 @@ sanitize-memory: $(STAMPS)/build $(STAMPS)/gtest  ## Run the kernels and extreme
 		env $${capability:+ATEN_CPU_CAPABILITY=$$capability} ASAN_OPTIONS=detect_leaks=0 SAMEPAD_KERNEL_CASES=$(or $(CASES),20) \
 			build/address/tests/cpp/samepad_memory_tests --gtest_brief=1 || exit 1; \
 	done
+	for isa in AVX512_CORE_BF16 AVX512_CORE; do \
+		env ONEDNN_MAX_CPU_ISA=$$isa ASAN_OPTIONS=detect_leaks=0 SAMEPAD_KERNEL_CASES=$(or $(CASES),20) \
+			build/address/tests/cpp/samepad_memory_tests --gtest_brief=1 \
+			--gtest_filter='*dense_BFloat16*' || exit 1; \
+	done
 
 # Doxygen reads the C++ headers, Sphinx everything else and what Doxygen wrote. All warnings of both
 # are errors, links that lead nowhere among them.

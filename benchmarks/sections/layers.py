@@ -21,7 +21,8 @@ def _measure(
     for variant in variants:
         cases = layer_cases(layers, variant, names, makers(variant))
         table = compare(str(variant), variant, cases, settings)
-        add_roofline(table, layers, variant, measure_peaks(variant.dtype))
+        peaks = measure_peaks(variant.dtype, torch.get_num_threads())
+        add_roofline(table, layers, variant, peaks)
         tables.append(table)
     return tables
 

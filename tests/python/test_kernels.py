@@ -28,6 +28,11 @@ BOUNDS = {
 }
 
 
+def has_avx512() -> bool:
+    """Whether there are dense kernels for bfloat16."""
+    return torch.backends.cpu.get_cpu_capability() == "AVX512"
+
+
 @dataclass(frozen=True)
 class Case:
     size: tuple[int, ...]
@@ -97,7 +102,10 @@ def draw(rng: random.Random) -> Case | None:
         channels = groups * rng.choice([2, 3, 5, 8, 17, 40])
         # Also fewer and more filters than are computed together.
         filters = groups * rng.choice([1, 2, 5, 6, 16, 33, 64, 70, 130])
-        dtype = rng.choice([torch.float32, torch.float64])
+        dtypes = [torch.float32, torch.float64]
+        if groups == 1 and has_avx512():
+            dtypes.append(torch.bfloat16)
+        dtype = rng.choice(dtypes)
     case = Case(
         each(1, most),
         kernel,
@@ -307,6 +315,44 @@ def test_long_sums_are_about_as_exact_as_pytorchs(
     assert mine <= 2 * theirs
 
 
+in_bfloat16 = pytest.mark.skipif(not has_avx512(), reason="dense bfloat16 is for AVX-512 alone")
+
+
+@in_bfloat16
+@every_format
+@pytest.mark.parametrize("channels", [1024, 3000])
+def test_bfloat16_sums_of_several_blocks(memory_format: Any, channels: int) -> None:
+    """A block has 8192 products."""
+    case = layer_case((7, 8), 3, 1, memory_format, 1)
+    case = replace(case, channels=channels, filters=40, dtype=torch.bfloat16)
+    assert problem(case) is None
+    check_threads(case)
+
+
+@in_bfloat16
+@every_shape
+@every_format
+@pytest.mark.parametrize("channels", [1, 3, 20, 32, 33])
+def test_bfloat16_infinities_stay_in_their_windows(
+    size: Any, kernel: int, stride: int, memory_format: Any, channels: int
+) -> None:
+    """Tiles are padded by zeros, and an infinity times zero would be NaN."""
+    case = replace(
+        layer_case(size, kernel, stride, memory_format, 1),
+        channels=channels,
+        dtype=torch.bfloat16,
+    )
+    input, *others = (tensor.detach() for tensor in case.tensors())
+    input[0, :, size[0] // 2, size[1] // 2] = float("inf")
+    input[1, 0, -1, -1] = float("nan")
+    outputs, wanted = (
+        of(case, [input.clone().requires_grad_(), *(t.requires_grad_() for t in others)])[0]
+        for of in (run, reference)
+    )
+    assert torch.equal(outputs.isfinite(), wanted.isfinite())
+    assert not wanted.isfinite().all()
+
+
 COUNT = """
 import os, torch, samepad
 torch.set_num_threads(3)
@@ -329,8 +375,9 @@ def check_threads(case: Case) -> None:
     results = []
     for count in (1, 2, 3):
         torch.set_num_threads(count)
-        # The bias's gradient is not compared: PyTorch sums it up.
-        results.append(run(case, case.tensors())[:3])
+        # PyTorch sums up the bias's gradient and, for dense layers in bfloat16, the weight's.
+        ours = 2 if case.plan == "dense" and case.dtype == torch.bfloat16 else 3
+        results.append(run(case, case.tensors())[:ours])
     torch.set_num_threads(threads)
     for other in results[1:]:
         assert all(map(torch.equal, results[0], other))

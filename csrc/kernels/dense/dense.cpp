@@ -97,7 +97,7 @@ int64_t operations(const ConvShape& shape) {
 
 template <class T>
 void plane_output(const ConvShape& shape, const at::Tensor& input, const at::Tensor& weight,
-                  const T* bias, const Epilogue<T>* epilogue, at::Tensor& output) {
+                  const T* bias, const Epilogue<T>* epilogue, const at::Tensor& output) {
   const T* const x = input.const_data_ptr<T>();
   const T* const w = weight.const_data_ptr<T>();
   T* const y = output.mutable_data_ptr<T>();
@@ -463,13 +463,13 @@ at::Tensor output(const ConvShape& shape, at::MemoryFormat memory_format, const 
                                                : in_layout<T>(weight, computed);
     const std::optional<at::Tensor> added = bias ? std::optional(bias->contiguous()) : std::nullopt;
     const auto* const b = added ? added->const_data_ptr<T>() : nullptr;
-    at::Tensor output =
+    const at::Tensor output =
         empty_like(input, shape.batch, shape.filters, shape, &Axis::output, computed);
     const EpilogueOf<T> epilogue(fusion, computed, output);
     if constexpr (kHasPlanes<T>) {
       if (!channels_last) {
         plane_output<T>(shape, from, filters, b, epilogue.get(), output);
-        return output;
+        return result_in_layout<T>(output, memory_format);
       }
     }
     const int64_t row = shape.output[1] * shape.filters;
