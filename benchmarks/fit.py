@@ -4,8 +4,8 @@ Every plan that can run is timed on the layers of the sweep, in one thread. For 
 (inference or training, NCHW or channels_last) and implementation, the constants are those that make
 the relative errors of the estimated times the smallest, none of them negative. They are written
 into csrc/ops/plans/cost_constants.h, in the table of the instruction set that this process uses
-(ATEN_CPU_CAPABILITY=avx2 and ONEDNN_MAX_CPU_ISA=AVX2 for AVX2). `--bfloat16 amx` measures that type
-and, with ONEDNN_MAX_CPU_ISA=AVX512_CORE_BF16, `--bfloat16 avx512_bf16`.
+(ATEN_CPU_CAPABILITY=avx2 and ONEDNN_MAX_CPU_ISA=AVX2 for AVX2). `--bfloat16` measures that type, on
+CPUs with AMX or, with ONEDNN_MAX_CPU_ISA=AVX512_CORE_BF16, AVX512-BF16.
 """
 
 import argparse
@@ -40,9 +40,6 @@ OF_FLOAT32 = 1
 #: estimates are off by a quarter, and to miss a small gain costs less than to be slower than
 #: PyTorch.
 OWN, MARGIN = 2, 1.1
-
-#: The tables for bfloat16.
-BFLOAT16 = {"amx": "kAmxCosts", "avx512_bf16": "kAvx512Bf16Costs"}
 
 #: One layer in one variant: by plan, the implementation, the amounts of work and the seconds.
 Row = dict[str, tuple[int, list[float], float]]
@@ -134,9 +131,13 @@ def main() -> None:
     parser.add_argument("--layers", type=int, default=300, help="default: 300")
     parser.add_argument("--seed", type=int, default=11, help="default: 11")
     parser.add_argument("--seconds", type=float, default=0.05, help="per layer (default: 0.05)")
-    parser.add_argument("--bfloat16", choices=BFLOAT16, help="what computes it on this CPU")
+    parser.add_argument("--bfloat16", action="store_true", help="instead of float32")
     parser.add_argument("--times", type=Path, default=Path("build/fit.json"))
     options = parser.parse_args()
+    capability = torch.backends.cpu.get_cpu_capability().capitalize()
+    name = _C._bfloat16_costs() if options.bfloat16 else f"k{capability}Costs"
+    if name is None:
+        parser.error("--bfloat16: this CPU has neither AMX nor AVX512-BF16")
     torch.set_num_threads(1)
     settings = Settings(options.seconds, layers=options.layers, seed=options.seed)
     layers = [layer for source in swept_layers(settings).values() for layer in source]
@@ -154,8 +155,6 @@ def main() -> None:
         raise SystemExit("too few layers: an implementation was never measured")
     options.times.parent.mkdir(parents=True, exist_ok=True)
     options.times.write_text(json.dumps(measured))
-    capability = torch.backends.cpu.get_cpu_capability().capitalize()
-    name = BFLOAT16.get(options.bfloat16, f"k{capability}Costs")
     HEADER.write_text(written(HEADER.read_text(), name, tables))
 
 

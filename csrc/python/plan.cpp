@@ -81,6 +81,7 @@ void register_plan(py::module_& m) {
         py::arg("padding_mode"), py::arg("is_fused"));
   m.def("_works", works, py::arg("input"), py::arg("weight"), py::arg("stride"),
         py::arg("dilation"), py::arg("groups"));
+  m.def("_bfloat16_costs", detail::bfloat16_costs);
   m.def("_plans", backends::plans);
   m.def("_benchmark", backends::benchmark);
   m.def("_set_benchmark", backends::set_benchmark, py::arg("enabled"));

@@ -278,6 +278,17 @@ def test_copies_compute_the_same(copied: Any) -> None:
     assert torch.equal(new(input, residual), layer(input, residual))
 
 
+def test_a_packed_weight_of_another_type_is_not_used() -> None:
+    """Modules that are made from exported programs convert all of their tensors alike."""
+    for given, type in [(torch.double, torch.bfloat16), (torch.bfloat16, torch.double)]:
+        layer = Fused(32, 32, 3, 2).to(given).to(memory_format=torch.channels_last)
+        input = torch.randn(2, 32, 9, 9, dtype=given).to(memory_format=torch.channels_last)
+        module = torch.export.export(layer, (input,)).module()
+        wanted = module(input)
+        output = module.to(type)(input.to(type))
+        assert (output - wanted).abs().max() < 0.02 * wanted.abs().max()
+
+
 def test_the_packed_weight_is_not_saved(monkeypatch: pytest.MonkeyPatch) -> None:
     """Another machine packs weights in another way."""
     layer = layer_of().to(memory_format=torch.channels_last)

@@ -3,6 +3,8 @@
 #include <ATen/Version.h>
 #include <ATen/cpu/Utils.h>
 
+#include <algorithm>
+#include <cctype>
 #include <cstdlib>
 #include <initializer_list>
 #include <string>
@@ -24,23 +26,42 @@ InstructionSet instruction_set() {
 #endif
 }
 
+#ifdef SAMEPAD_X86_KERNELS
+namespace {
+
+/// The products that oneDNN's variable allows. Values that oneDNN does not know allow all.
+Bfloat16Products limit_of_onednn() {
+  std::string value;
+  for (const char* const name : {"DNNL_MAX_CPU_ISA", "ONEDNN_MAX_CPU_ISA"}) {
+    if (const char* const given = std::getenv(name)) {
+      value = given;
+    }
+  }
+  std::ranges::transform(value, value.begin(), [](unsigned char c) { return std::toupper(c); });
+  const auto is_one_of = [&](std::initializer_list<std::string_view> names) {
+    return std::ranges::find(names, value) != names.end();
+  };
+  if (is_one_of({"SSE41", "AVX", "AVX2", "AVX2_VNNI", "AVX2_VNNI_2", "AVX512_CORE",
+                 "AVX512_CORE_VNNI"})) {
+    return Bfloat16Products::widened;
+  }
+  return is_one_of({"AVX512_CORE_BF16", "AVX512_CORE_FP16", "AVX10_1_512"})
+             ? Bfloat16Products::vectors
+             : Bfloat16Products::tiles;
+}
+
+}  // namespace
+#endif
+
 Bfloat16Products bfloat16_products() {
 #ifdef SAMEPAD_X86_KERNELS
   static const Bfloat16Products result = [] {
-    const char* const variable = std::getenv("ONEDNN_MAX_CPU_ISA");
-    const std::string_view limit = variable == nullptr ? "" : variable;
-    const auto allows = [&](std::initializer_list<std::string_view> names) {
-      return limit.empty() || std::ranges::any_of(names, [&](std::string_view name) {
-               return limit.find(name) != std::string_view::npos;
-             });
-    };
-    if (!allows({"BF16", "FP16", "AMX", "ALL", "DEFAULT"}) ||
-        !__builtin_cpu_supports("avx512bf16")) {
+    const Bfloat16Products limit = limit_of_onednn();
+    if (limit == Bfloat16Products::widened || !__builtin_cpu_supports("avx512bf16")) {
       return Bfloat16Products::widened;
     }
     // The system has to let a process use tiles, which are too large to be saved by default.
-    const bool has_tiles = allows({"AMX", "ALL", "DEFAULT"}) &&
-                           __builtin_cpu_supports("amx-tile") &&
+    const bool has_tiles = limit == Bfloat16Products::tiles && __builtin_cpu_supports("amx-tile") &&
                            __builtin_cpu_supports("amx-bf16") && at::cpu::init_amx();
     return has_tiles ? Bfloat16Products::tiles : Bfloat16Products::vectors;
   }();

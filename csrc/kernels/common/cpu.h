@@ -17,11 +17,13 @@ enum class InstructionSet : uint8_t { generic, avx2, avx512 };
 /// The widest instruction set of this CPU. ATEN_CPU_CAPABILITY limits it, as it limits PyTorch's.
 InstructionSet instruction_set();
 
-/// How a CPU with AVX-512 sums up products of bfloat16: as float32, by instructions for vectors of
-/// it (AVX512-BF16), or by those for tiles of a matrix (AMX), which are several times as fast.
+/// How a CPU with AVX-512 sums up products of bfloat16: widened to float, by instructions for
+/// vectors of it (AVX512-BF16), or by those for tiles of a matrix (AMX), which are several times as
+/// fast.
 enum class Bfloat16Products : uint8_t { widened, vectors, tiles };
 
-/// The fastest that this CPU has. ONEDNN_MAX_CPU_ISA limits it, as it limits oneDNN's.
+/// The last of these that this CPU has. The variable ONEDNN_MAX_CPU_ISA (or DNNL_MAX_CPU_ISA)
+/// limits it, as it limits the instructions that oneDNN uses.
 Bfloat16Products bfloat16_products();
 
 /// Whether MKL, which multiplies matrices for PyTorch, uses narrower vectors than the CPU has. It

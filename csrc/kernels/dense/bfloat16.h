@@ -74,6 +74,10 @@ inline void pack_tiles(const BFloat16* weight, int64_t filters, const Runs& runs
 /// The input rows that a band of output rows reads, with their padding, as tiles are loaded from
 /// them.
 class TileRows {
+  /// With larger steps, the rows take more memory than there is, so what follows them does not
+  /// matter.
+  static constexpr int64_t kMostStep = int64_t{1} << 40;
+
  public:
   template <class Memory>
   TileRows(const ConvShape& shape, const Pair& band, Memory& memory)
@@ -87,8 +91,10 @@ class TileRows {
                        : shape.output[1] - 1 + ceil_div(shape.extent(1), shape.stride[1])),
         phases_(std::min(shape.stride[0], shape.extent(0))),
         height_(visit_images([](const ImageRows&, int64_t) {})),
-        rows_(memory.template take_more<BFloat16>(kTileSize * step_, shape.depth.kernel, phases_,
-                                                  height_, width_, step_)),
+        // The last tile may read past the rows.
+        rows_(memory.template take_more<BFloat16>(kTileSize * std::min(step_, kMostStep),
+                                                  shape.depth.kernel, phases_, height_, width_,
+                                                  step_)),
         offsets_(memory.template take<int64_t>(runs_.packed(kTileRun) / kTileRun)) {}
 
   int64_t step() const { return step_; }
@@ -230,7 +236,7 @@ class TileBand {
         part_(part),
         rows_(shape, part.rows, memory),
         by_row_(whole_tiles(shape.output[1], kTileSize) <= rows_.width()),
-        count_(visit_tiles([](const Tile&) {})),
+        count_(count_tiles()),
         tiles_(memory.template take<const BFloat16*>(count_ + 1)),
         places_(memory.template take<BFloat16*>(count_, kTileSize)),
         kept_(rows_.steps() > kMostSteps ? ceil_div(count_, 2) : 1),
@@ -278,23 +284,37 @@ class TileBand {
     int64_t first;   ///< the first pixel, in rows of rows_.width() pixels
   };
 
-  /// Calls `visit` with each tile and returns their number. Tiles begin anew with each row if that
-  /// takes no more of them.
-  template <class Visit>
-  int64_t visit_tiles(const Visit& visit) const {
+  /// The pixels of an image that tiles divide from the first one on: the number of such runs, and
+  /// their length.
+  struct PixelRuns {
+    int64_t count;
+    int64_t length;
+  };
+  PixelRuns pixel_runs(const ImageRows& image) const {
+    const int64_t rows = image.end - image.begin;
+    const int64_t width = shape_.output[1];
+    return by_row_ ? PixelRuns{rows, width} : PixelRuns{1, (rows - 1) * rows_.width() + width};
+  }
+
+  int64_t count_tiles() const {
     int64_t count = 0;
+    rows_.visit_images([&](const ImageRows& image, int64_t) {
+      const PixelRuns runs = pixel_runs(image);
+      count += runs.count * ceil_div(runs.length, kTileSize);
+    });
+    return count;
+  }
+
+  template <class Visit>
+  void visit_tiles(const Visit& visit) const {
     rows_.visit_images([&](const ImageRows& image, int64_t stored) {
-      const int64_t rows = image.end - image.begin;
-      const int64_t width = shape_.output[1];
-      const int64_t runs = by_row_ ? rows : 1;
-      const int64_t length = by_row_ ? width : (rows - 1) * rows_.width() + width;
-      for (int64_t run = 0; run < runs; ++run) {
-        for (int64_t i = 0; i < length; i += kTileSize, ++count) {
+      const PixelRuns runs = pixel_runs(image);
+      for (int64_t run = 0; run < runs.count; ++run) {
+        for (int64_t i = 0; i < runs.length; i += kTileSize) {
           visit(Tile{image, stored, run * rows_.width() + i});
         }
       }
     });
-    return count;
   }
 
   /// Finds the elements that each tile is loaded from, and the places of its pixels in the output.
@@ -320,6 +340,7 @@ class TileBand {
       }
       ++tile;
     });
+    // If their number is odd, the last tile is multiplied alone but passed with a second one.
     tiles_[count_] = tiles_[count_ - 1];
   }
 
@@ -350,11 +371,11 @@ class TileBand {
   const ConvShape& shape_;
   const DensePart& part_;
   TileRows rows_;
-  bool by_row_;
+  bool by_row_;    ///< whether tiles begin anew with each output row, which takes no more of them
   int64_t count_;  ///< number of tiles
-  const BFloat16** tiles_;
-  BFloat16** places_;
-  int64_t kept_;  ///< number of sums that are kept: one, or those of all tiles
+  const BFloat16** tiles_;  ///< where the window of each tile's first pixel begins
+  BFloat16** places_;       ///< of each pixel's first filter in the output, null if it is no output
+  int64_t kept_;            ///< number of sums that are kept: one, or those of all tiles
   BlockSums* sums_;
 };
 

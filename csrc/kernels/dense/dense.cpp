@@ -124,11 +124,14 @@ Runs runs_of(const ConvShape& shape) {
   return kernels<T>().runs(shape.channels, shape.taps(), shape.kernel[1]);
 }
 
-/// The sizes of a weight of `filters` filters that is packed in blocks.
+/// The sizes of a weight of `filters` filters that is packed in blocks. No two types have the same
+/// sizes, so that a packed weight that has been converted to another type does not fit: in bfloat16
+/// pairs of elements lie side by side.
 template <class T>
 std::array<int64_t, 3> packed_sizes(int64_t filters, const Runs& runs) {
   const auto& run = kernels<T>();
-  return {ceil_div(filters, run.block), runs.packed(run.run_step), run.block};
+  constexpr int64_t kBeside = kHasPlanes<T> ? 1 : 2;
+  return {ceil_div(filters, run.block), runs.packed(run.run_step) / kBeside, kBeside * run.block};
 }
 
 /// Room for a packed weight.
@@ -395,8 +398,18 @@ double scratch(Pass pass, const ConvShape& shape, bool channels_last) {
   }
   const bool by_col2im = pass == Pass::input_gradient && has_few_channels<T>(shape);
   if (by_pixels && pass != Pass::weight_gradient && !by_col2im) {
-    const ConvShape convolved = pass == Pass::output ? shape : largest_phase(shape);
-    return run.pixel_scratch(convolved, whole_band(convolved, /*channels_last=*/true));
+    const auto of_pixels = [&](const ConvShape& shape) {
+      return run.pixel_scratch(shape, whole_band(shape, /*channels_last=*/true));
+    };
+    if (pass == Pass::output) {
+      return of_pixels(shape);
+    }
+    const ConvShape largest = largest_phase(shape);
+    // The phases have as many taps as this one, or one less along an axis. Narrower kernels may
+    // take more memory, because which columns are stored side by side depends on the width.
+    ConvShape narrower = largest;
+    narrower.kernel[1] = std::max<int64_t>(largest.kernel[1] - 1, 1);
+    return std::max(of_pixels(largest), of_pixels(narrower));
   }
   if constexpr (kHasPlanes<T>) {
     const auto of_planes = [&](const ConvShape& shape) {
@@ -457,7 +470,10 @@ at::Tensor output(const ConvShape& shape, at::MemoryFormat memory_format, const 
         runs_in_channels_last<T>(Pass::output, shape, is_channels_last(memory_format));
     const at::MemoryFormat computed = channels_last ? channels_last_of(input) : memory_format;
     const at::Tensor from = in_layout<T>(input, computed);
-    const bool as_it_lies = channels_last && weight.is_contiguous(computed);
+    const bool as_it_lies =
+        channels_last &&
+        (weight.is_contiguous(computed) ||
+         packed_data<T>(fusion.packed, packed_sizes<T>(shape.filters, runs_of<T>(shape))));
     const at::Tensor filters = as_it_lies      ? weight
                                : kHasPlanes<T> ? weight.contiguous()
                                                : in_layout<T>(weight, computed);
@@ -484,11 +500,14 @@ at::Tensor output(const ConvShape& shape, at::MemoryFormat memory_format, const 
 }
 
 std::optional<at::Tensor> packed_weight(at::MemoryFormat memory_format, const at::Tensor& weight) {
-  if (!is_channels_last(memory_format) || instruction_set() == InstructionSet::generic) {
+  if (instruction_set() == InstructionSet::generic) {
     return std::nullopt;
   }
-  const at::Tensor filters = weight.contiguous(memory_format);
-  return DenseTypes::dispatch(weight.scalar_type(), [&]<class T>() {
+  return DenseTypes::dispatch(weight.scalar_type(), [&]<class T>() -> std::optional<at::Tensor> {
+    if (kHasPlanes<T> && !is_channels_last(memory_format)) {
+      return std::nullopt;
+    }
+    const at::Tensor filters = weight.contiguous(channels_last_of(weight));
     const int64_t count = weight.size(0);
     const int64_t channels = weight.size(1);
     const Runs runs =
@@ -497,7 +516,7 @@ std::optional<at::Tensor> packed_weight(at::MemoryFormat memory_format, const at
     // The last block need not be full.
     packed.zero_();
     pack(filters.const_data_ptr<T>(), count, runs, packed.mutable_data_ptr<T>());
-    return std::optional(packed);
+    return packed;
   });
 }
 

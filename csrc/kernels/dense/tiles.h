@@ -83,9 +83,15 @@ struct MatrixTiles {
     constexpr int64_t kRow = kTileRun * sizeof(c10::BFloat16);
     if (adds) {
       _tile_loadd(0, &sums[0][0], kSums);
-      _tile_loadd(1, &sums[0][kTileSize], kSums);
-      _tile_loadd(2, &sums[kTileSize][0], kSums);
-      _tile_loadd(3, &sums[kTileSize][kTileSize], kSums);
+      if constexpr (kFilters == 2) {
+        _tile_loadd(1, &sums[0][kTileSize], kSums);
+      }
+      if constexpr (kPixels == 2) {
+        _tile_loadd(2, &sums[kTileSize][0], kSums);
+        if constexpr (kFilters == 2) {
+          _tile_loadd(3, &sums[kTileSize][kTileSize], kSums);
+        }
+      }
     } else {
       _tile_zero(0);
       _tile_zero(1);

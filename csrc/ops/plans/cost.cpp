@@ -4,6 +4,7 @@
 #include <cmath>
 #include <functional>
 #include <numeric>
+#include <optional>
 
 #include "../../kernels/common/cpu.h"
 #include "../../kernels/dense/runs.h"
@@ -82,7 +83,14 @@ bool has_deep_windows(const ConvProblem& problem) {
 /// How much longer a multiplication takes oneDNN in three dimensions than in two. The constants of
 /// the model have been fitted to layers of two dimensions; these factors have been measured on some
 /// layers of networks for videos and volumes.
+///
+/// Where bfloat16 is widened to float, which oneDNN does in advance, it takes that much longer than
+/// samepad's kernels do, in comparison with float.
 double slowness(const ConvProblem& problem) {
+  if (problem.input.scalar_type() == at::kBFloat16 && !problem.depthwise &&
+      kernels::bfloat16_products() == kernels::Bfloat16Products::widened) {
+    return 3;
+  }
   return has_deep_windows(problem) ? 3 : problem.dimensions() == 3 ? 1.25 : 1;
 }
 
@@ -115,22 +123,36 @@ bool is_product(const ConvProblem& problem, const Sizes& sizes, const Dims& inpu
           (is_pointwise(problem) && !is_dilated && sizes.images < kManyImages));
 }
 
-/// The constants for this type and CPU.
-const CostTable& cost_table(at::ScalarType type) {
-  if (kernels::instruction_set() != kernels::InstructionSet::avx512) {
-    return kAvx2Costs;
-  }
-  if (type == at::kBFloat16) {
+/// Constants and their name.
+struct NamedCosts {
+  const CostTable& table;
+  const char* name;
+};
+
+/// Those for bfloat16 on this CPU. Where it is widened to float, they are those of float; see
+/// slowness().
+std::optional<NamedCosts> costs_of_bfloat16() {
+  if (kernels::instruction_set() == kernels::InstructionSet::avx512) {
     switch (kernels::bfloat16_products()) {
       case kernels::Bfloat16Products::tiles:
-        return kAmxCosts;
+        return NamedCosts{kAmxCosts, "kAmxCosts"};
       case kernels::Bfloat16Products::vectors:
-        return kAvx512Bf16Costs;
+        return NamedCosts{kAvx512Bf16Costs, "kAvx512Bf16Costs"};
       case kernels::Bfloat16Products::widened:
-        break;  // as for float, by kernels that are slower in the same proportion as PyTorch's
+        break;
     }
   }
-  return kAvx512Costs;
+  return std::nullopt;
+}
+
+/// The constants for this type and CPU.
+const CostTable& cost_table(at::ScalarType type) {
+  if (type == at::kBFloat16) {
+    if (const auto costs = costs_of_bfloat16()) {
+      return costs->table;
+    }
+  }
+  return kernels::instruction_set() == kernels::InstructionSet::avx512 ? kAvx512Costs : kAvx2Costs;
 }
 
 }  // namespace
@@ -223,6 +245,11 @@ Work library_work(const ConvProblem& problem, const Dims& input_size, const Dims
   }
   work.multiplications *= slowness(problem);
   return work;
+}
+
+const char* bfloat16_costs() {
+  const auto costs = costs_of_bfloat16();
+  return costs ? costs->name : nullptr;
 }
 
 bool has_estimates(const ConvProblem& problem) {

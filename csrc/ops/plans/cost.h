@@ -7,6 +7,8 @@
 // have been fitted to measurements (cost_constants.h). Estimates are for one thread: more threads
 // divide the times of all plans alike.
 
+#include <samepad/export.h>
+
 #include <array>
 #include <cstdint>
 
@@ -56,6 +58,10 @@ Work own_work(const ConvProblem& problem);
 
 /// The work of PyTorch's convolution of an input with an output, given their spatial sizes.
 Work library_work(const ConvProblem& problem, const Dims& input_size, const Dims& output_size);
+
+/// The name of the table in cost_constants.h that holds for bfloat16 on this CPU; null if that is
+/// the table for float32. For fitting the model.
+SAMEPAD_API const char* bfloat16_costs();
 
 /// Whether the model has constants for the convolution: on CPUs with AVX2 or AVX-512, in single and
 /// half precision, for which oneDNN has kernels.

@@ -133,8 +133,8 @@ Gradients padded_gradients(const ConvProblem& problem, const at::Tensor& gradien
   // Where these gradients will have gradients themselves, PyTorch computes those by convolutions of
   // other sizes, of which some are wrong in half precision.
   if (at::GradMode::is_enabled() && is_half_on_cpu(gradient)) {
-    call.type = c10::promoteTypes(at::kFloat,
-                                   precision_without_fault(problem.weight, problem.stride));
+    call.type =
+        c10::promoteTypes(at::kFloat, precision_without_fault(problem.weight, problem.stride));
   }
   KnownPads pads = expect_known(call.copied);
   const c10::SymInt filters = problem.weight.sym_size(0);

@@ -28,8 +28,9 @@ bool is_half_type(at::ScalarType type);
 bool is_half_on_cpu(const at::Tensor& tensor);
 
 /// Whether oneDNN may read or write out of bounds when it computes the gradients of a convolution
-/// with this weight and these strides, one of which is the output of a transposed convolution. The
-/// convolutions found to be so have horizontal strides of 22 and more, larger than the kernel.
+/// with this weight and these strides; the input's gradient is also the output of a transposed
+/// convolution. The convolutions found to be so have horizontal strides of 22 and more, larger than
+/// the kernel; to be safe, this holds for strides above 8.
 bool has_faulty_stride(const at::Tensor& weight, at::IntArrayRef stride);
 
 /// The use of a convolution. Some faults only concern the gradients, not the output.

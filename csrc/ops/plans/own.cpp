@@ -182,16 +182,16 @@ at::Tensor own_run_fused(const ConvProblem& problem, const kernels::Fusion& fusi
 
 std::optional<at::Tensor> own_packed_weight(const at::Tensor& weight, int64_t groups,
                                             bool channels_last) {
-  // In channels_last, the kernels take one group, or one filter for every channel.
+  // Kernels that read packed weights take one group, or one filter for every channel.
   const bool dense = groups == 1;
   const bool depthwise = weight.size(1) == 1 && weight.size(0) == groups;
   const ConvKernels& chosen = dense ? kernels::kDenseKernels : kernels::kDepthwiseKernels;
-  if (!channels_last || !(dense || depthwise) || weight.dim() < 4 || weight.numel() == 0 ||
-      !weight.is_cpu() || weight.layout() != at::kStrided ||
-      !chosen.takes_type(weight.scalar_type())) {
+  if (!(dense || depthwise) || weight.dim() < 4 || weight.numel() == 0 || !weight.is_cpu() ||
+      weight.layout() != at::kStrided || !chosen.takes_type(weight.scalar_type())) {
     return std::nullopt;
   }
-  return chosen.packed_weight(kernels::channels_last_of(weight), weight);
+  return chosen.packed_weight(
+      channels_last ? kernels::channels_last_of(weight) : at::MemoryFormat::Contiguous, weight);
 }
 
 Gradients own_gradients(const ConvProblem& problem, const at::Tensor& gradient,
@@ -207,7 +207,7 @@ Gradients own_gradients(const ConvProblem& problem, const at::Tensor& gradient,
   };
   const bool takes_weight = takes(Pass::weight_gradient);
   const GradientMask own{wanted[0] && takes(Pass::input_gradient), wanted[1] && takes_weight,
-                         wanted[2] && takes_weight};
+                         wanted[2] && (takes_weight || !wanted[1])};
   Gradients result;
   if (own != wanted) {
     result = padded_gradients(problem, gradient,
