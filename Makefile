@@ -197,7 +197,7 @@ $(STAMPS)/gtest: | $(STAMPS)/torch
 	fi
 	@touch $@
 
-$(BUILD)/build.ninja: CMakeLists.txt $(STAMPS)/build $(STAMPS)/gtest
+$(BUILD)/build.ninja: $(shell git ls-files '*CMakeLists.txt') $(STAMPS)/build $(STAMPS)/gtest
 	$(call say,Configuring the C++ build)
 	cmake -S . -B $(BUILD) -G Ninja -DSAMEPAD_TESTS=ON -DSAMEPAD_WERROR=ON \
 		-DSAMEPAD_PYTHON=ON -DPython_EXECUTABLE=$(BIN)/python \
