@@ -173,6 +173,7 @@ bool is_faulty(const TransposedArgs& args, const CutList& cuts) {
   for (const auto& [crop, tail] : cuts) {
     pads.push_back({crop.before.expect_int(), (crop.after - tail).expect_int()});
   }
+  // The output itself is a gradient, so this fault matters without training too.
   return detail::has_faulty_stride(args.weight, args.stride) ||
          detail::library_fault(detail::purpose_of(args), args.input, args.weight,
                                output_sizes(args, cuts), args.stride, args.dilation,

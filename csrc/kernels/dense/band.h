@@ -29,6 +29,15 @@ void put_sums(const T* sums, int64_t count, bool add, T* to) {
   }
 }
 
+/// The distance between pixels in scratch memory. If it were a multiple of 512 bytes, the pixels of
+/// a row would map to few sets of the L1 cache and evict each other.
+template <class T>
+int64_t pixel_pitch(int64_t channels) {
+  constexpr int64_t kBytes = 512;
+  const bool competing = channels * static_cast<int64_t>(sizeof(T)) % kBytes == 0;
+  return competing ? channels + kLanes<T> : channels;
+}
+
 /// The part of a band that lies in one image: its output rows [begin, end).
 struct ImageRows {
   int64_t image;

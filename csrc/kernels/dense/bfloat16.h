@@ -22,6 +22,7 @@ namespace samepad::kernels::SAMEPAD_ISA {
 
 using c10::BFloat16;
 
+/// `count`, rounded up to whole tiles of this size.
 inline int64_t whole_tiles(int64_t count, int64_t size) { return ceil_div(count, size) * size; }
 
 /// Copies `count` elements, and zeros up to `padded`, a multiple of 32.
@@ -74,8 +75,8 @@ inline void pack_tiles(const BFloat16* weight, int64_t filters, const Runs& runs
 /// The input rows that a band of output rows reads, with their padding, as tiles are loaded from
 /// them.
 class TileRows {
-  /// With larger steps, the rows take more memory than there is, so what follows them does not
-  /// matter.
+  /// The rows of larger steps take more memory than any computer has and are refused, so the memory
+  /// past their end may be counted as less than it is. This keeps its size from overflowing.
   static constexpr int64_t kMostStep = int64_t{1} << 40;
 
  public:
@@ -85,7 +86,7 @@ class TileRows {
         band_(band),
         runs_(tile_runs(shape.channels, shape.taps(), shape.kernel[1])),
         joined_(runs_.length != shape.channels || shape.kernel[1] == 1),
-        pitch_(pitch_of(runs_.length)),
+        pitch_(pixel_pitch<BFloat16>(whole_tiles(runs_.length, kTileRun))),
         step_(joined_ ? pitch_ : shape.stride[1] * pitch_),
         width_(joined_ ? shape.output[1]
                        : shape.output[1] - 1 + ceil_div(shape.extent(1), shape.stride[1])),
@@ -158,14 +159,6 @@ class TileRows {
   }
 
  private:
-  /// If it were a multiple of 512 bytes, the pixels of a tile would compete for few sets of the L1
-  /// cache.
-  static int64_t pitch_of(int64_t run) {
-    constexpr int64_t kElements = 512 / sizeof(BFloat16);
-    const int64_t pitch = whole_tiles(run, kTileRun);
-    return pitch % kElements == 0 ? pitch + kTileRun : pitch;
-  }
-
   int64_t stored_rows(const ImageRows& image) const {
     return image.end - image.begin - 1 + ceil_div(shape_.extent(0), shape_.stride[0]);
   }
@@ -244,7 +237,7 @@ class TileBand {
 
   void run(const BFloat16* input, const DenseWeight<BFloat16>& weight, const BFloat16* bias,
            const Epilogue<BFloat16>* epilogue, BFloat16* output, const PixelSteps& steps) const {
-    const typename Tiles::Registers registers;
+    [[maybe_unused]] const typename Tiles::Registers registers{};
     const auto* const offsets = rows_.find_offsets();
     rows_.copy(input);
     find_places(output, steps);

@@ -131,15 +131,6 @@ void pack_blocks(const T* weight, int64_t filters, const Runs& runs, int64_t beg
   }
 }
 
-/// The distance between pixels in scratch memory. If it were a multiple of 512 bytes, the pixels of
-/// a row would map to few sets of the L1 cache and evict each other.
-template <class T>
-int64_t pixel_pitch(int64_t channels) {
-  constexpr int64_t kBytes = 512;
-  const bool competing = channels * static_cast<int64_t>(sizeof(T)) % kBytes == 0;
-  return competing ? channels + kLanes<T> : channels;
-}
-
 /// The input rows that a band of output rows reads, with their padding.
 template <class T>
 class PixelBandRows {

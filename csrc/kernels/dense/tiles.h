@@ -170,9 +170,7 @@ class WidenedPairs {
 template <class Pairs>
 struct VectorTiles {
   /// There is nothing to set up.
-  struct Registers {
-    Registers() {}  // NOLINT(modernize-use-equals-default): so that an unused one gives no warning
-  };
+  struct Registers {};
 
   template <int kPixels, int kFilters>
   static void sum(const PixelTiles& pixels, const int64_t* offsets, int64_t steps,

@@ -48,6 +48,7 @@ class HalfConvolution : public torch::autograd::Function<HalfConvolution> {
     const auto tensors = context->get_saved_variables();
     const auto sizes = [&](const char* name) { return context->saved_data[name].toSymIntVector(); };
     const at::ScalarType given = gradient.scalar_type();
+    // Strides could only require float32, which is the least precision here anyway.
     const at::ScalarType type =
         at::GradMode::is_enabled()
             ? c10::promoteTypes(at::kFloat, precision_without_fault(tensors[1], {}))
